@@ -1,0 +1,3 @@
+//! The program `folioscope`.
+#![forbid(unsafe_code)]
+fn main() {}

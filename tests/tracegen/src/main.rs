@@ -1,0 +1,2 @@
+//! Writes recordings whose content is known by construction.
+fn main() {}
