@@ -1,7 +1,62 @@
-//! Memory-access samples out of `perf.data`.
+//! Memory-access samples out of `perf.data`: what the hardware wrote, as accesses.
+//!
+//! ```text
+//! bytes -> packets -> records -> accesses        + a ledger of every byte and record
+//! input/   spe/packet  spe/record  access         ledger
+//!          perf/record perf/sample
+//! ```
+//!
+//! Inputs are files, folders and streams as `perf record` writes them, with AUX data of Arm's
+//! Statistical Profiling Extension or with sample records that have addresses. They are decoded
+//! where they lie: a file in its mapping, a stream in its buffer. The modules in `input/` are the
+//! only ones that do IO; everything else takes slices. No input, however damaged, makes a panic,
+//! an endless loop or unbounded memory: damage is counted in the [`Ledger`].
+//!
+//! The caller brings a [`Sink`] that takes the accesses:
+//!
+//! ```
+//! use decoder::{Access, Origin, Sink};
+//!
+//! #[derive(Default)]
+//! struct Count(u64);
+//!
+//! impl Sink for Count {
+//!     fn access(&mut self, access: &Access) {
+//!         self.0 += u64::from(access.paddr.is_some());
+//!     }
+//!     fn other(&mut self, _: &Origin) {}
+//! }
+//!
+//! let mut count = Count::default();
+//! let stream = [&b"PERFILE2"[..], &16u64.to_le_bytes()].concat();
+//! let recording = decoder::decode_stream(&stream[..], 0, &mut count)?;
+//! assert_eq!((count.0, recording.ledger.aux_bytes), (0, 0));
+//! # Ok::<(), decoder::Error>(())
+//! ```
+//!
+//! References: Arm Architecture Reference Manual DDI 0487 for SPE; Linux'
+//! `include/uapi/linux/perf_event.h` and `tools/perf` for the container.
+#![deny(unsafe_code)]
 
+mod access;
 mod addr;
+mod cursor;
+mod decode;
+mod error;
+mod input;
 mod ledger;
+pub mod perf;
+mod session;
+pub mod spe;
+mod walk;
 
+pub use access::{
+    Access, AccessFlags, DataSource, Direction, EventIndex, Operation, Origin, Shard, Sink, Source,
+    UnknownDataSource,
+};
 pub use addr::{FOLIO_SHIFT, FolioPfn, PAGE_SHIFT, PAGES_PER_FOLIO, Pfn, PhysAddr, VirtAddr};
+pub use cursor::ByteOrder;
+pub use decode::{Input, InputKind, Options, Recording, decode_bytes, decode_stream};
+pub use error::{Error, Position, Problem, TraceOffset};
 pub use ledger::{Ledger, LedgerError};
+pub use session::TimeBase;

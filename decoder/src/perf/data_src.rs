@@ -1,0 +1,178 @@
+//! DATA_SRC: what a sampled memory operation did and where its data came from
+//! (`union perf_mem_data_src`). The fields are sets of bits, but for level number, remote and
+//! hops.
+
+use crate::{AccessFlags, DataSource, Direction, Operation};
+
+/// The value of a sample's DATA_SRC field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DataSrc(pub u64);
+
+impl DataSrc {
+    const fn bits(self, shift: u32, width: u32) -> u64 {
+        self.0 >> shift & ((1 << width) - 1)
+    }
+
+    /// What the access did; `access` where the field does not say.
+    pub const fn operation(self) -> Operation {
+        const LOAD: u64 = 2;
+        const STORE: u64 = 4;
+        const PREFETCH: u64 = 8;
+        const EXEC: u64 = 16;
+        let op = self.bits(0, 5);
+        let (direction, detail) = if op & LOAD != 0 {
+            (Direction::Load, "")
+        } else if op & STORE != 0 {
+            (Direction::Store, "")
+        } else if op & PREFETCH != 0 {
+            (Direction::Unknown, "prefetch")
+        } else if op & EXEC != 0 {
+            (Direction::Unknown, "exec")
+        } else {
+            (Direction::Unknown, "")
+        };
+        Operation { direction, detail }
+    }
+
+    /// Where the data came from. The level number of newer kernels comes first, then the set of
+    /// levels of older ones; a level that was missed says nothing.
+    pub const fn source(self) -> Option<DataSource> {
+        const REMOTE_CORE: u64 = 1;
+        let remote = self.bits(37, 1) == 1;
+        let remote_cache = if self.bits(43, 3) == REMOTE_CORE {
+            DataSource::PeerCore
+        } else {
+            DataSource::RemoteCache
+        };
+        Some(match (self.bits(33, 4), remote) {
+            // L1, and the L0 of cores that have one.
+            (1 | 7, _) => DataSource::L1,
+            // L2 and the buffer of its misses.
+            (2, false) => DataSource::L2,
+            (5, _) => DataSource::Lfb,
+            (3, false) => DataSource::L3,
+            // L4 and the memory-side cache.
+            (4 | 6, false) => DataSource::Slc,
+            (11, false) => DataSource::PeerCore,
+            (2 | 3 | 4 | 6 | 11, true) => remote_cache,
+            (8, _) => DataSource::Uncached,
+            (9, _) => DataSource::Cxl,
+            (10, _) => DataSource::Io,
+            (12, _) => DataSource::Lfb,
+            (13, false) => DataSource::Dram,
+            (13, true) => DataSource::RemoteDram,
+            (14, _) => DataSource::Pmem,
+            _ => return self.source_by_level(),
+        })
+    }
+
+    const fn source_by_level(self) -> Option<DataSource> {
+        const HIT: u64 = 2;
+        const LEVELS: [(u64, DataSource); 10] = [
+            (0x8, DataSource::L1),
+            (0x10, DataSource::Lfb),
+            (0x20, DataSource::L2),
+            (0x40, DataSource::L3),
+            (0x80, DataSource::Dram),
+            (0x100 | 0x200, DataSource::RemoteDram),
+            (0x400 | 0x800, DataSource::RemoteCache),
+            (0x1000, DataSource::Io),
+            (0x2000, DataSource::Uncached),
+            (0, DataSource::Unknown(0)),
+        ];
+        let level = self.bits(5, 14);
+        if level & HIT == 0 {
+            return None;
+        }
+        let mut row = 0;
+        while LEVELS[row].0 != 0 {
+            if level & LEVELS[row].0 != 0 {
+                return Some(LEVELS[row].1);
+            }
+            row += 1;
+        }
+        None
+    }
+
+    /// What else it says.
+    pub fn flags(self) -> AccessFlags {
+        let (level, snoop, lock, tlb) =
+            (self.bits(5, 14), self.bits(19, 5), self.bits(24, 2), self.bits(26, 7));
+        let missed = level & 0x4 != 0;
+        let mut flags = AccessFlags::empty();
+        flags.set(AccessFlags::L1_MISS, missed && level & 0x8 != 0);
+        flags.set(AccessFlags::L2_MISS, missed && level & 0x20 != 0);
+        flags.set(AccessFlags::LLC_MISS, missed && level & 0x40 != 0);
+        flags.set(AccessFlags::HITM, snoop & 0x10 != 0);
+        flags.set(AccessFlags::LOCKED, lock & 0x2 != 0);
+        flags.set(AccessFlags::TLB_WALK, tlb & (0x4 | 0x20) != 0);
+        flags.set(AccessFlags::REMOTE, self.bits(37, 1) == 1);
+        flags
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_perf_writes() {
+        let l1 = DataSrc(0x2_8810_0142);
+        assert_eq!(l1.operation().to_string(), "load");
+        assert_eq!(l1.source(), Some(DataSource::L1));
+        assert_eq!(DataSrc(0x4_8810_0442).source(), Some(DataSource::L2));
+        assert_eq!(DataSrc(0x1a_8810_1042).source(), Some(DataSource::Dram));
+        let nothing_known = DataSrc(0x1e_0508_0021);
+        assert_eq!(nothing_known.operation().to_string(), "access");
+        assert_eq!((nothing_known.source(), nothing_known.flags()), (None, AccessFlags::empty()));
+    }
+
+    #[test]
+    fn the_operation() {
+        let name = |op| DataSrc(op).operation().to_string();
+        assert_eq!(name(2 | 4), "load", "both");
+        assert_eq!(name(4), "store");
+        assert_eq!(name(8), "access/prefetch");
+        assert_eq!(name(16), "access/exec");
+        assert_eq!(name(0), "access");
+    }
+
+    #[test]
+    fn every_level_number_with_and_without_remote() {
+        use DataSource as D;
+        let table: [(Option<D>, Option<D>); 16] = [
+            (None, None),
+            (Some(D::L1), Some(D::L1)),
+            (Some(D::L2), Some(D::RemoteCache)),
+            (Some(D::L3), Some(D::RemoteCache)),
+            (Some(D::Slc), Some(D::RemoteCache)),
+            (Some(D::Lfb), Some(D::Lfb)),
+            (Some(D::Slc), Some(D::RemoteCache)),
+            (Some(D::L1), Some(D::L1)),
+            (Some(D::Uncached), Some(D::Uncached)),
+            (Some(D::Cxl), Some(D::Cxl)),
+            (Some(D::Io), Some(D::Io)),
+            (Some(D::PeerCore), Some(D::RemoteCache)),
+            (Some(D::Lfb), Some(D::Lfb)),
+            (Some(D::Dram), Some(D::RemoteDram)),
+            (Some(D::Pmem), Some(D::Pmem)),
+            (None, None),
+        ];
+        for (number, (near, far)) in (0u64..).zip(table) {
+            assert_eq!(DataSrc(number << 33).source(), near, "{number}");
+            assert_eq!(DataSrc(number << 33 | 1 << 37).source(), far, "{number} remote");
+        }
+        assert_eq!(DataSrc(3 << 33 | 1 << 37 | 1 << 43).source(), Some(D::PeerCore));
+    }
+
+    #[test]
+    fn the_levels_of_older_kernels() {
+        use DataSource as D;
+        let level = |level: u64| DataSrc(level << 5).source();
+        assert_eq!(level(2 | 0x40), Some(D::L3));
+        assert_eq!(level(2 | 0x200), Some(D::RemoteDram));
+        assert_eq!(level(2 | 0x400), Some(D::RemoteCache));
+        assert_eq!(level(4 | 0x40), None, "a miss");
+        assert_eq!(DataSrc((4 | 0x40) << 5).flags(), AccessFlags::LLC_MISS);
+    }
+}

@@ -1,0 +1,240 @@
+//! The events of a recording: which one a record belongs to, and what kind of unit it is.
+
+use std::collections::HashMap;
+
+use super::attr::{Attr, SampleType, TYPE_BREAKPOINT, TYPE_SOFTWARE, TYPE_TRACEPOINT};
+use super::feature::Features;
+use super::sample::id_in_sample;
+use crate::cursor::{ByteOrder, Cursor};
+use crate::{EventIndex, Source};
+
+/// Events that are remembered. A recording has a handful; a damaged one may claim any number.
+const MAX_EVENTS: usize = 1 << 12;
+/// Ids that are remembered: one for each event and CPU or thread.
+const MAX_IDS: usize = 1 << 22;
+
+/// One event of a recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// How it was set up.
+    pub attr: Attr,
+    /// Its name, as the user gave it or as near to it as the recording tells.
+    pub name: Option<String>,
+}
+
+impl Event {
+    /// Whether its sample records tell of memory: they have an address.
+    pub fn has_addresses(&self) -> bool {
+        self.attr.sample_type.intersects(SampleType::ADDR | SampleType::PHYS_ADDR)
+    }
+
+    fn is_arm_spe(&self, features: &Features) -> bool {
+        let named = |name: &str| name.starts_with("arm_spe");
+        features.pmu(self.attr.type_).is_some_and(named) || self.name.as_deref().is_some_and(named)
+    }
+}
+
+/// All events of a recording.
+#[derive(Clone, Debug, Default)]
+pub struct Events {
+    events: Vec<Event>,
+    by_id: HashMap<u64, EventIndex>,
+}
+
+impl Events {
+    /// The events, in the order of [`EventIndex`].
+    pub fn list(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// Adds an event with its ids. Of two events with one id the last one has it.
+    /// False if there are too many.
+    pub fn add(&mut self, attr: Attr, ids: impl Iterator<Item = u64>) -> bool {
+        let Some(index) = u16::try_from(self.events.len()).ok().filter(|_| self.events.len() < MAX_EVENTS)
+        else {
+            return false;
+        };
+        self.events.push(Event { attr, name: None });
+        for id in ids {
+            if self.by_id.len() >= MAX_IDS && !self.by_id.contains_key(&id) {
+                return false;
+            }
+            self.by_id.insert(id, EventIndex(index));
+        }
+        true
+    }
+
+    /// The event.
+    pub fn get(&self, index: EventIndex) -> Option<&Event> {
+        self.events.get(usize::from(index.0))
+    }
+
+    /// Names the event that has this id.
+    pub fn rename(&mut self, id: u64, name: &str) {
+        if let Some(index) = self.by_id.get(&id) {
+            self.events[usize::from(index.0)].name = Some(name.to_owned());
+        }
+    }
+
+    /// Takes the names of EVENT_DESC: by id, or by position where it has none.
+    pub fn take_names(&mut self, features: &Features) {
+        for (position, described) in features.events.iter().enumerate() {
+            let by_id = described.ids.iter().find_map(|id| self.by_id.get(id)).copied();
+            let index = by_id.map_or(position, |index| usize::from(index.0));
+            if let Some(event) = self.events.get_mut(index) {
+                event.name = Some(described.name.clone());
+            }
+        }
+    }
+
+    /// The event of a sample record.
+    pub fn of_sample(&self, body: &[u8], order: ByteOrder) -> Option<EventIndex> {
+        self.pick(|sample_type| {
+            let at = id_in_sample(sample_type)?;
+            Cursor::new(body.get(at..)?, order).u64()
+        })
+    }
+
+    /// The event of any other record of the kernel's.
+    pub fn of_trailer(&self, body: &[u8], order: ByteOrder) -> Option<EventIndex> {
+        self.pick(|sample_type| {
+            if !sample_type.intersects(SampleType::IDENTIFIER | SampleType::ID) {
+                return None;
+            }
+            // IDENTIFIER is the last word; ID has at most two words behind it.
+            let behind = if sample_type.contains(SampleType::IDENTIFIER) {
+                0
+            } else {
+                (sample_type & (SampleType::STREAM_ID | SampleType::CPU)).bits().count_ones()
+            };
+            let at = body.len().checked_sub(8 * (1 + behind as usize))?;
+            Cursor::new(&body[at..], order).u64()
+        })
+    }
+
+    /// The event whose id `id_at` finds. Only events of one shape can do without ids.
+    fn pick(&self, id_at: impl Fn(SampleType) -> Option<u64>) -> Option<EventIndex> {
+        let first = self.events.first()?;
+        if self.events.len() == 1 {
+            return Some(EventIndex(0));
+        }
+        let found = id_at(first.attr.sample_type).and_then(|id| self.by_id.get(&id)).copied();
+        found.or_else(|| {
+            let alike = |event: &Event| {
+                event.attr.sample_type == first.attr.sample_type
+                    && event.attr.read_format == first.attr.read_format
+            };
+            self.events.iter().all(alike).then_some(EventIndex(0))
+        })
+    }
+
+    /// The Arm SPE event with this `attr.type`, or the first one of a unit named `arm_spe*`.
+    pub fn arm_spe(&self, pmu_type: Option<u32>, features: &Features) -> Option<EventIndex> {
+        let by_type = |event: &Event| Some(event.attr.type_) == pmu_type;
+        let index = self.events.iter().position(by_type).or_else(|| {
+            self.events.iter().position(|event| event.is_arm_spe(features))
+        })?;
+        u16::try_from(index).ok().map(EventIndex)
+    }
+
+    /// Whether an event is one of an Arm SPE unit, by the unit's name or its own.
+    pub fn is_arm_spe(&self, index: EventIndex, features: &Features) -> bool {
+        self.get(index).is_some_and(|event| event.is_arm_spe(features))
+    }
+
+    /// Which unit an event's sample records come from.
+    pub fn source(&self, index: EventIndex, features: &Features) -> Source {
+        let Some(event) = self.get(index) else { return Source::Sample };
+        let amd = features.cpuid.as_deref().is_some_and(|cpuid| cpuid.starts_with("AuthenticAMD"));
+        match event.attr.type_ {
+            TYPE_SOFTWARE | TYPE_TRACEPOINT | TYPE_BREAKPOINT => return Source::Sample,
+            _ => {}
+        }
+        let unit = features.pmu(event.attr.type_);
+        match unit {
+            Some("ibs_op") => Source::IbsOp,
+            // Numbers 0, 3 and 4 are the processor's own counters whatever they are called.
+            _ if !matches!(event.attr.type_, 0 | 3 | 4)
+                && !unit.is_some_and(|name| name.starts_with("cpu")) =>
+            {
+                Source::Sample
+            }
+            _ if event.attr.flags.precise_ip() == 0 => Source::Sample,
+            _ if amd => Source::IbsOp,
+            _ => Source::Pebs,
+        }
+    }
+
+    /// A name for an event that the recording does not name.
+    pub fn fallback_name(attr: &Attr, features: &Features) -> String {
+        const SOFTWARE: [&str; 12] = [
+            "cpu-clock",
+            "task-clock",
+            "page-faults",
+            "context-switches",
+            "cpu-migrations",
+            "minor-faults",
+            "major-faults",
+            "alignment-faults",
+            "emulation-faults",
+            "dummy",
+            "bpf-output",
+            "cgroup-switches",
+        ];
+        let software = usize::try_from(attr.config).ok().and_then(|config| SOFTWARE.get(config));
+        match (attr.type_, software, features.pmu(attr.type_)) {
+            (TYPE_SOFTWARE, Some(name), _) => (*name).to_owned(),
+            (TYPE_BREAKPOINT, _, _) => format!("mem:{:#x}", attr.config1),
+            (_, _, Some(unit)) => unit.to_owned(),
+            (type_, _, None) => format!("type-{type_}:{:#x}", attr.config),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attr(sample_type: SampleType) -> Attr {
+        Attr { sample_type, ..Attr::default() }
+    }
+
+    #[test]
+    fn a_sample_finds_its_event_by_identifier_or_id() {
+        let mut events = Events::default();
+        events.add(attr(SampleType::IDENTIFIER | SampleType::IP), [5].into_iter());
+        events.add(attr(SampleType::IDENTIFIER | SampleType::ADDR), [6, 7].into_iter());
+        let body = |words: &[u64]| words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>();
+        let of_sample = |words: &[u64]| events.of_sample(&body(words), ByteOrder::Little);
+        assert_eq!(of_sample(&[7, 1]), Some(EventIndex(1)));
+        assert_eq!(of_sample(&[5, 1]), Some(EventIndex(0)));
+        assert_eq!(of_sample(&[9, 1]), None, "unknown, and the events differ");
+        assert_eq!(events.of_trailer(&body(&[1, 6]), ByteOrder::Little), Some(EventIndex(1)));
+
+        let mut alike = Events::default();
+        let shape = SampleType::IP | SampleType::ID | SampleType::CPU;
+        alike.add(attr(shape), [5].into_iter());
+        alike.add(attr(shape), [6].into_iter());
+        let of_sample = |words: &[u64]| alike.of_sample(&body(words), ByteOrder::Little);
+        assert_eq!(of_sample(&[0x401000, 6, 0]), Some(EventIndex(1)));
+        assert_eq!(of_sample(&[0x401000, 0, 0]), Some(EventIndex(0)), "id 0 is no error");
+        assert_eq!(alike.of_trailer(&body(&[6, 0]), ByteOrder::Little), Some(EventIndex(1)));
+    }
+
+    #[test]
+    fn units_by_type_number_and_name() {
+        let mut features = Features { pmus: vec![(8, "cpu".into()), (9, "ibs_op".into())], ..Features::default() };
+        let mut events = Events::default();
+        let precise = super::super::attr::AttrFlags::from_bits_retain(2 << 15);
+        for (type_, flags) in [(1, precise), (4, precise), (8, precise), (9, Default::default()), (4, Default::default())] {
+            events.add(Attr { type_, flags, ..Attr::default() }, [].into_iter());
+        }
+        let sources = |features: &Features| -> Vec<_> {
+            (0..5).map(|index| events.source(EventIndex(index), features)).collect()
+        };
+        let want = [Source::Sample, Source::Pebs, Source::Pebs, Source::IbsOp, Source::Sample];
+        assert_eq!(sources(&features), want);
+        features.cpuid = Some("AuthenticAMD,25,17,1".into());
+        assert_eq!(sources(&features)[1..4], [Source::IbsOp; 3]);
+    }
+}

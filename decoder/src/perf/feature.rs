@@ -1,0 +1,216 @@
+//! Feature sections: what the recorder knew of its machine (`tools/perf/util/header.c`).
+//!
+//! They come as sections of a file or as records of a stream, with the same content.
+
+use nom::bytes::complete::take;
+use nom::combinator::map_opt;
+use nom::multi::length_count;
+use nom::number::Endianness;
+use nom::number::complete::{u32 as int, u64 as long};
+use nom::{IResult, Parser};
+
+use super::attr::Attr;
+use crate::ByteOrder;
+
+/// Numbers of the features that are read; their bits in the header's bitmap.
+mod number {
+    pub(super) const OSRELEASE: u64 = 4;
+    pub(super) const ARCH: u64 = 6;
+    pub(super) const CPUID: u64 = 9;
+    pub(super) const CMDLINE: u64 = 11;
+    pub(super) const EVENT_DESC: u64 = 12;
+    pub(super) const PMU_MAPPINGS: u64 = 16;
+}
+
+/// An event as EVENT_DESC has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventDescription {
+    /// Its attribute.
+    pub attr: Attr,
+    /// What the user called it.
+    pub name: String,
+    /// Its ids.
+    pub ids: Vec<u64>,
+}
+
+/// What is known of the machine that was recorded. Every part may be missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// Kernel release, as `uname -r` prints it.
+    pub os_release: Option<String>,
+    /// Architecture, as `uname -m` prints it.
+    pub arch: Option<String>,
+    /// Arm: MIDR_EL1 of one CPU. x86: vendor, family, model, stepping.
+    pub cpuid: Option<String>,
+    /// The recorder's command line.
+    pub command_line: Vec<String>,
+    /// Events with their names.
+    pub events: Vec<EventDescription>,
+    /// `attr.type` of every performance monitoring unit, with its name.
+    pub pmus: Vec<(u32, String)>,
+}
+
+impl Features {
+    /// Takes one section in. An empty one holds no information: streams end their features
+    /// with one, whose number means nothing.
+    ///
+    /// # Errors
+    /// The section's name if its content does not hold together; nothing is taken then.
+    pub fn take(&mut self, number: u64, bytes: &[u8], order: ByteOrder) -> Result<(), &'static str> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let section = Grammar(match order {
+            ByteOrder::Little => Endianness::Little,
+            ByteOrder::Big => Endianness::Big,
+        });
+        match number {
+            number::OSRELEASE => self.os_release = Some(section.all(Grammar::string, bytes, "OSRELEASE")?),
+            number::ARCH => self.arch = Some(section.all(Grammar::string, bytes, "ARCH")?),
+            number::CPUID => self.cpuid = Some(section.all(Grammar::string, bytes, "CPUID")?),
+            number::CMDLINE => self.command_line = section.all(Grammar::strings, bytes, "CMDLINE")?,
+            number::PMU_MAPPINGS => self.pmus = section.all(Grammar::pmus, bytes, "PMU_MAPPINGS")?,
+            number::EVENT_DESC => {
+                self.events = section.all(Grammar::events, bytes, "EVENT_DESC")?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// MIDR_EL1 of an Arm recording.
+    pub fn midr(&self) -> Option<u64> {
+        let digits = self.cpuid.as_deref()?.trim().strip_prefix("0x")?;
+        u64::from_str_radix(digits, 16).ok()
+    }
+
+    /// Name of the unit with this `attr.type`.
+    pub fn pmu(&self, type_: u32) -> Option<&str> {
+        self.pmus.iter().find(|(number, _)| *number == type_).map(|(_, name)| name.as_str())
+    }
+}
+
+/// The grammar of the sections, in one byte order.
+#[derive(Clone, Copy)]
+struct Grammar(Endianness);
+
+impl Grammar {
+    /// Runs a rule over a section; what follows it is for newer readers.
+    fn all<'a, T>(
+        self,
+        rule: impl Fn(Self, &'a [u8]) -> IResult<&'a [u8], T>,
+        bytes: &'a [u8],
+        name: &'static str,
+    ) -> Result<T, &'static str> {
+        rule(self, bytes).map(|(_, value)| value).map_err(|_| name)
+    }
+
+    /// A length, and that many bytes that hold a NUL-terminated string.
+    fn string(self, input: &[u8]) -> IResult<&[u8], String> {
+        let (input, len) = int(self.0).parse(input)?;
+        let (input, field) = take(len).parse(input)?;
+        let text = field.split(|byte| *byte == 0).next().unwrap_or_default();
+        Ok((input, String::from_utf8_lossy(text).into_owned()))
+    }
+
+    /// A count, and that many strings.
+    fn strings(self, input: &[u8]) -> IResult<&[u8], Vec<String>> {
+        length_count(int(self.0), |input| self.string(input)).parse(input)
+    }
+
+    /// A count, and that many pairs of number and name.
+    fn pmus(self, input: &[u8]) -> IResult<&[u8], Vec<(u32, String)>> {
+        length_count(int(self.0), (int(self.0), |input| self.string(input))).parse(input)
+    }
+
+    /// A count, the size of an attribute, and that many events.
+    fn events(self, input: &[u8]) -> IResult<&[u8], Vec<EventDescription>> {
+        let order = match self.0 {
+            Endianness::Big => ByteOrder::Big,
+            _ => ByteOrder::Little,
+        };
+        let (input, count) = int(self.0).parse(input)?;
+        let (mut input, attr_size) = int(self.0).parse(input)?;
+        let mut events = Vec::new();
+        for _ in 0..count {
+            let (rest, (attr, id_count, name)) = (
+                map_opt(take(attr_size), |bytes| Attr::parse(bytes, order)),
+                int(self.0),
+                |input| self.string(input),
+            )
+                .parse(input)?;
+            let (rest, ids) = nom::multi::many_m_n(
+                id_count as usize,
+                id_count as usize,
+                long(self.0),
+            )
+            .parse(rest)?;
+            events.push(EventDescription { attr: attr.0, name, ids });
+            input = rest;
+        }
+        Ok((input, events))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn string(text: &str, len: u32) -> Vec<u8> {
+        let mut bytes = len.to_le_bytes().to_vec();
+        bytes.extend(text.bytes());
+        bytes.resize(4 + len as usize, 0);
+        bytes
+    }
+
+    #[test]
+    fn each_section_reads_as_it_is_written() {
+        let mut features = Features::default();
+        let mut take = |number, bytes: &[u8]| {
+            features.take(number, bytes, ByteOrder::Little).unwrap();
+        };
+        take(4, &string("6.8.0-64k", 64));
+        take(6, &string("aarch64", 64));
+        take(9, &string("0x00000000410fd0c0", 64));
+        take(11, &[&2u32.to_le_bytes()[..], &string("perf", 64), &string("record", 7)].concat());
+        take(16, &[&1u32.to_le_bytes()[..], &11u32.to_le_bytes(), &string("arm_spe_0", 64)].concat());
+        let mut attr = vec![0; 64];
+        attr[0] = 11;
+        attr[4] = 64;
+        let event = [
+            &1u32.to_le_bytes()[..],
+            &64u32.to_le_bytes(),
+            &attr,
+            &2u32.to_le_bytes(),
+            &string("arm_spe_0/pa_enable=1/", 64),
+            &100u64.to_le_bytes(),
+            &101u64.to_le_bytes(),
+        ]
+        .concat();
+        take(12, &event);
+        take(32, &[]);
+        assert_eq!(features.os_release.as_deref(), Some("6.8.0-64k"));
+        assert_eq!(features.arch.as_deref(), Some("aarch64"));
+        assert_eq!(features.midr(), Some(0x410f_d0c0));
+        assert_eq!(features.command_line, ["perf", "record"]);
+        assert_eq!(features.pmu(11), Some("arm_spe_0"));
+        assert_eq!(features.events[0].name, "arm_spe_0/pa_enable=1/");
+        assert_eq!(features.events[0].ids, [100, 101]);
+
+        for len in 1..event.len() {
+            let cut = Features::default().take(12, &event[..len], ByteOrder::Little);
+            assert_eq!(cut, Err("EVENT_DESC"), "cut at {len}");
+        }
+    }
+
+    #[test]
+    fn counts_that_the_section_cannot_hold_are_refused_without_memory_for_them() {
+        let huge = [&u32::MAX.to_le_bytes()[..], &[0; 16]].concat();
+        for number in [11, 16] {
+            assert!(Features::default().take(number, &huge, ByteOrder::Little).is_err());
+        }
+        let ids = [&1u32.to_le_bytes()[..], &64u32.to_le_bytes(), &[0; 64], &u32::MAX.to_le_bytes(),
+            &string("x", 8)].concat();
+        assert_eq!(Features::default().take(12, &ids, ByteOrder::Little), Err("EVENT_DESC"));
+    }
+}

@@ -1,0 +1,25 @@
+//! The container that perf writes: headers, attributes, records.
+
+pub(crate) mod attr;
+pub(crate) mod auxtrace;
+pub(crate) mod clock;
+pub(crate) mod compressed;
+mod data_src;
+pub(crate) mod event;
+pub(crate) mod feature;
+pub(crate) mod header;
+pub(crate) mod record;
+pub(crate) mod sample;
+pub(crate) mod sideband;
+
+pub use attr::{Attr, AttrFlags, ReadFormat, SampleType};
+pub use auxtrace::{Aux, AuxFlags, Auxtrace, QueueKey, SpeCpu, SpeInfo, Tracer};
+pub use clock::Clock;
+pub use compressed::{Broken, Decompressor};
+pub use data_src::DataSrc;
+pub use event::{Event, Events};
+pub use feature::{EventDescription, Features};
+pub use header::{FileHeader, Header, Section};
+pub use record::{Next, Record};
+pub use sample::{Sample, Trailer};
+pub use sideband::{SideBand, Task};

@@ -1,0 +1,92 @@
+//! Which thread ran where: what COMM, FORK, MMAP2, ITRACE_START and switch records say, for
+//! records that do not say it themselves.
+
+use std::collections::{BTreeMap, HashMap};
+
+/// Threads that are remembered: as many as Linux can have (PID_MAX_LIMIT).
+const MAX_THREADS: usize = 1 << 22;
+/// Context switches that are remembered, over all CPUs; about 48 bytes each.
+const MAX_SWITCHES: usize = 1 << 21;
+
+/// A process and one of its threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// Process.
+    pub pid: u32,
+    /// Thread.
+    pub tid: u32,
+}
+
+/// What is known of threads and CPUs so far. Its memory is bounded: beyond the limits new
+/// threads are not learned, and each CPU's oldest switches are forgotten.
+#[derive(Clone, Debug, Default)]
+pub struct SideBand {
+    process_of: HashMap<u32, u32>,
+    /// For each CPU, from which time on which task ran.
+    switches: HashMap<u32, BTreeMap<u64, Option<Task>>>,
+    switch_count: usize,
+}
+
+impl SideBand {
+    /// Learns that a thread belongs to a process. The last word wins: numbers are used again.
+    pub fn thread(&mut self, task: Task) {
+        if self.process_of.len() < MAX_THREADS || self.process_of.contains_key(&task.tid) {
+            self.process_of.insert(task.tid, task.pid);
+        }
+    }
+
+    /// Learns that a CPU runs `task` from `time` on; `None` is one that no record names.
+    pub fn switch(&mut self, cpu: u32, time: u64, task: Option<Task>) {
+        let switches = self.switches.entry(cpu).or_default();
+        if switches.insert(time, task).is_none() {
+            self.switch_count += 1;
+        }
+        if self.switch_count > MAX_SWITCHES && switches.len() > 1 {
+            switches.pop_first();
+            self.switch_count -= 1;
+        }
+    }
+
+    /// The process of a thread. Thread 0 is every CPU's idle task.
+    pub fn process_of(&self, tid: u32) -> Option<u32> {
+        if tid == 0 { Some(0) } else { self.process_of.get(&tid).copied() }
+    }
+
+    /// The task that a CPU ran at a time.
+    pub fn running(&self, cpu: u32, time: u64) -> Option<Task> {
+        self.switches.get(&cpu)?.range(..=time).next_back().and_then(|(_, task)| *task)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Task = Task { pid: 10, tid: 11 };
+    const B: Task = Task { pid: 20, tid: 21 };
+
+    #[test]
+    fn the_task_at_a_time_is_the_last_that_was_switched_to() {
+        let mut sideband = SideBand::default();
+        sideband.switch(0, 200, Some(B));
+        sideband.switch(0, 100, Some(A));
+        sideband.switch(1, 0, Some(B));
+        assert_eq!(sideband.running(0, 99), None);
+        assert_eq!(sideband.running(0, 100), Some(A));
+        assert_eq!(sideband.running(0, 199), Some(A));
+        assert_eq!(sideband.running(0, 299), Some(B));
+        assert_eq!(sideband.running(2, 100), None);
+        sideband.switch(0, 300, None);
+        assert_eq!(sideband.running(0, 300), None, "the CPU went on to a task of no name");
+    }
+
+    #[test]
+    fn a_thread_number_that_is_used_again_belongs_to_its_last_process() {
+        let mut sideband = SideBand::default();
+        sideband.thread(A);
+        sideband.thread(Task { pid: 99, tid: 11 });
+        assert_eq!(sideband.process_of(11), Some(99));
+        assert_eq!(sideband.process_of(12), None);
+        assert_eq!(sideband.process_of(0), Some(0));
+    }
+}

@@ -1,0 +1,546 @@
+//! What a recording's records say, taken in their order: events, threads, losses, samples, and
+//! where each piece of AUX data belongs.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::cursor::{ByteOrder, Cursor};
+use crate::perf::attr::{Attr, AttrFlags};
+use crate::perf::auxtrace::known;
+use crate::perf::record::{
+    MISC_LOST_SAMPLES_BPF, MISC_SWITCH_OUT, Record, kind,
+};
+use crate::perf::{
+    Aux, AuxFlags, Auxtrace, Clock, DataSrc, Events, Features, QueueKey, Sample, SampleType,
+    SideBand, SpeInfo, Task, Tracer, Trailer,
+};
+use crate::spe::{Encoding, Join, Piece, encoding};
+use crate::{
+    Access, EventIndex, Ledger, Origin, PhysAddr, Position, Problem, Sink, Source, TraceOffset,
+    VirtAddr,
+};
+
+/// Queues that are decoded: one for each CPU or thread. More come only from damage.
+const MAX_QUEUES: usize = 1 << 14;
+/// Places of losses that are kept for one CPU until their data comes.
+const MAX_BREAKS: usize = 1 << 10;
+/// Problems that are told in full; the rest are counted.
+const MAX_PROBLEMS: usize = 64;
+/// perf fills each piece of AUX data up to a multiple of this with zeros.
+const PIECE_ALIGN: u64 = 8;
+
+/// Which kinds of times the records of a recording had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TimeBase {
+    /// None at all.
+    #[default]
+    None,
+    /// Ticks of a clock whose relation to perf's is not recorded.
+    Ticks,
+    /// Nanoseconds of perf's clock.
+    Ns,
+}
+
+/// The problems of a recording.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Problems {
+    pub(crate) list: Vec<Problem>,
+    pub(crate) count: u64,
+}
+
+impl Problems {
+    pub(crate) fn add(&mut self, what: impl Into<String>, at: u64, consequence: &'static str) {
+        self.count += 1;
+        if self.list.len() < MAX_PROBLEMS {
+            self.list.push(Problem { what: what.into(), offset: TraceOffset(at), consequence });
+        }
+    }
+}
+
+/// Where AUX data belongs.
+#[derive(Debug)]
+pub(crate) enum Placement {
+    /// To the queue with this number.
+    Queue(usize, Piece),
+    /// To a tracer that is not decoded.
+    Foreign,
+    /// To one queue too many.
+    TooMany,
+}
+
+/// What the walk over the queues needs to know of one.
+#[derive(Debug)]
+struct QueueState {
+    /// Place of the byte after the last one that came.
+    end: u64,
+    /// Zeros that the last piece ended in, at most 7.
+    tail_zeros: u8,
+    started: bool,
+}
+
+/// What AUX records said of the data of one CPU or thread.
+#[derive(Debug, Default)]
+struct Flagged {
+    breaks: VecDeque<u64>,
+    overwrites: bool,
+}
+
+/// The state of a recording.
+#[derive(Debug)]
+pub(crate) struct Session {
+    order: ByteOrder,
+    pub(crate) features: Features,
+    pub(crate) events: Events,
+    pub(crate) sideband: SideBand,
+    pub(crate) ledger: Ledger,
+    pub(crate) problems: Problems,
+    pub(crate) time_base: TimeBase,
+    /// Sources that records came from.
+    pub(crate) sources: Vec<Source>,
+    /// A task that shows that virtual machines ran.
+    pub(crate) hypervisor: Option<String>,
+    /// Sample records of an event whose data should be AUX bytes.
+    pub(crate) synthesized: bool,
+    /// A tracer that wrote AUX data which is not decoded.
+    pub(crate) foreign_tracer: Option<String>,
+    tracer: Option<Tracer>,
+    clock: Option<Clock>,
+    queue_index: HashMap<QueueKey, usize>,
+    queues: Vec<QueueState>,
+    flagged: HashMap<(Option<u32>, Option<u32>), Flagged>,
+    /// What is known of each event, as of the last change of events, names or features.
+    event_facts: Vec<EventFacts>,
+    names_taken: bool,
+}
+
+/// What an event's attribute, name and unit come down to.
+#[derive(Clone, Copy, Debug)]
+struct EventFacts {
+    source: Source,
+    is_arm_spe: bool,
+}
+
+impl Session {
+    pub(crate) fn new(order: ByteOrder) -> Self {
+        Self {
+            order,
+            features: Features::default(),
+            events: Events::default(),
+            sideband: SideBand::default(),
+            ledger: Ledger::default(),
+            problems: Problems::default(),
+            time_base: TimeBase::None,
+            sources: Vec::new(),
+            hypervisor: None,
+            synthesized: false,
+            foreign_tracer: None,
+            tracer: None,
+            clock: None,
+            queue_index: HashMap::new(),
+            queues: Vec::new(),
+            flagged: HashMap::new(),
+            event_facts: Vec::new(),
+            names_taken: false,
+        }
+    }
+
+    pub(crate) fn order(&self) -> ByteOrder {
+        self.order
+    }
+
+    /// Takes one attribute with its ids, from a table or a record.
+    pub(crate) fn attribute(&mut self, attr: Attr, ids: &[u8], at: u64) {
+        let order = self.order;
+        let ids = ids.chunks_exact(8).filter_map(|id| Cursor::new(id, order).u64());
+        if !self.events.add(attr, ids) {
+            self.problems.add("more events or ids than are remembered", at, "some samples have no event");
+        }
+        self.names_taken = false;
+    }
+
+    /// Takes one feature section.
+    pub(crate) fn feature(&mut self, number: u64, bytes: &[u8], at: u64) {
+        if let Err(name) = self.features.take(number, bytes, self.order) {
+            self.problems.add(format!("feature section {name} that does not hold together"), at, "it is ignored");
+        }
+        self.names_taken = false;
+    }
+
+    /// Gives the events the names that the features have for them.
+    fn take_names(&mut self) {
+        if !self.names_taken {
+            self.names_taken = true;
+            self.events.take_names(&self.features);
+            let is_arm_spe = self.events.arm_spe(None, &self.features);
+            let indexes = (0..=u16::MAX).take(self.events.list().len()).map(EventIndex);
+            self.event_facts = indexes
+                .map(|index| EventFacts {
+                    source: self.events.source(index, &self.features),
+                    is_arm_spe: is_arm_spe == Some(index),
+                })
+                .collect();
+        }
+    }
+
+    /// Takes one record. What belongs to it behind its size comes apart.
+    pub(crate) fn record<S: Sink + ?Sized>(
+        &mut self,
+        record: &Record<'_>,
+        position: Position,
+        sink: &mut S,
+    ) {
+        let at = position.offset.0;
+        let body = record.body;
+        let mut words = Cursor::new(body, self.order);
+        let whole = match record.kind {
+            kind::SAMPLE => return self.sample(body, position, sink),
+            kind::HEADER_ATTR => match Attr::parse(body, self.order) {
+                Some((attr, size)) => {
+                    self.attribute(attr, &body[size..], at);
+                    Some(())
+                }
+                None => None,
+            },
+            kind::HEADER_FEATURE => words.u64().map(|number| self.feature(number, words.rest(), at)),
+            kind::EVENT_UPDATE => self.event_update(words),
+            kind::TIME_CONV => {
+                self.clock = Clock::parse(body, self.order).or(self.clock);
+                Some(())
+            }
+            kind::AUXTRACE_INFO => {
+                self.tracer = Tracer::parse(body, self.order).or(self.tracer.take());
+                self.tracer.as_ref().map(|_| ())
+            }
+            kind::AUX => self.aux(body),
+            kind::LOST => (|| {
+                words.u64()?;
+                self.ledger.lost_records = self.ledger.lost_records.saturating_add(words.u64()?);
+                Some(())
+            })(),
+            kind::LOST_SAMPLES if record.misc & MISC_LOST_SAMPLES_BPF == 0 => {
+                words.u64().map(|lost| {
+                    self.ledger.lost_samples = self.ledger.lost_samples.saturating_add(lost);
+                })
+            }
+            kind::COMM => self.comm(words),
+            kind::MMAP | kind::MMAP2 => (|| {
+                let (pid, tid) = (known(words.u32()?), known(words.u32()?));
+                if let (Some(pid), Some(tid)) = (pid, tid) {
+                    self.sideband.thread(Task { pid, tid });
+                }
+                Some(())
+            })(),
+            kind::FORK => (|| {
+                let (pid, _parent, tid) = (words.u32()?, words.u32()?, words.u32()?);
+                self.sideband.thread(Task { pid, tid });
+                Some(())
+            })(),
+            kind::ITRACE_START => (|| {
+                let task = Task { pid: words.u32()?, tid: words.u32()? };
+                self.switch(body, |_| Some(task));
+                Some(())
+            })(),
+            // Going out to a task that the record does not name, or coming in.
+            kind::SWITCH => {
+                let out = record.misc & MISC_SWITCH_OUT != 0;
+                self.switch(body, |own| own.filter(|_| !out));
+                Some(())
+            }
+            // Going out to the named task, or coming in.
+            kind::SWITCH_CPU_WIDE => (|| {
+                let out = record.misc & MISC_SWITCH_OUT != 0;
+                let next = Task { pid: words.u32()?, tid: words.u32()? };
+                self.switch(body, |own| if out { Some(next) } else { own });
+                Some(())
+            })(),
+            _ => Some(()),
+        };
+        if whole.is_none() {
+            self.problems.add(format!("record of kind {} too short for it", record.kind), at, "it is ignored");
+        }
+    }
+
+    fn event_update(&mut self, mut words: Cursor<'_>) -> Option<()> {
+        const NAME: u64 = 2;
+        let (what, id) = (words.u64()?, words.u64()?);
+        if what == NAME {
+            let name = words.rest().split(|byte| *byte == 0).next().unwrap_or_default();
+            self.events.rename(id, &String::from_utf8_lossy(name));
+        }
+        Some(())
+    }
+
+    fn comm(&mut self, mut words: Cursor<'_>) -> Option<()> {
+        let task = Task { pid: words.u32()?, tid: words.u32()? };
+        self.sideband.thread(task);
+        let name = words.rest().split(|byte| *byte == 0).next().unwrap_or_default();
+        if self.hypervisor.is_none() && runs_guests(name) {
+            self.hypervisor = Some(String::from_utf8_lossy(name).into_owned());
+        }
+        Some(())
+    }
+
+    fn trailer(&self, body: &[u8]) -> Option<Trailer> {
+        let index = self.events.of_trailer(body, self.order).unwrap_or(EventIndex(0));
+        let attr = self.events.get(index)?.attr;
+        if !attr.flags.contains(AttrFlags::SAMPLE_ID_ALL) {
+            return None;
+        }
+        Trailer::parse(body, attr.sample_type, self.order)
+    }
+
+    /// Learns which task a CPU runs from the time of a record on, given the record's own task.
+    fn switch(&mut self, body: &[u8], task: impl FnOnce(Option<Task>) -> Option<Task>) {
+        let Some(Trailer { pid_tid, time: Some(time), cpu: Some(cpu) }) = self.trailer(body) else {
+            return;
+        };
+        let own = pid_tid.map(|(pid, tid)| Task { pid, tid });
+        self.sideband.switch(cpu, time, task(own));
+    }
+
+    /// An AUX record: flags of data that has come or will come.
+    fn aux(&mut self, body: &[u8]) -> Option<()> {
+        let aux = Aux::parse(body, self.order)?;
+        for (flag, count) in [
+            (AuxFlags::TRUNCATED, &mut self.ledger.aux_truncated),
+            (AuxFlags::PARTIAL, &mut self.ledger.aux_partial),
+            (AuxFlags::COLLISION, &mut self.ledger.aux_collision),
+        ] {
+            *count += u64::from(aux.flags.contains(flag));
+        }
+        let broken = aux.flags.intersects(AuxFlags::TRUNCATED | AuxFlags::PARTIAL);
+        let overwrites = aux.flags.contains(AuxFlags::OVERWRITE);
+        if !broken && !overwrites {
+            return Some(());
+        }
+        // Rings belong to a CPU, or to a thread where the recording has no CPUs.
+        let trailer = self.trailer(body)?;
+        let tid = trailer.pid_tid.map(|(_, tid)| tid);
+        for key in [trailer.cpu.map(|cpu| (Some(cpu), None)), tid.map(|tid| (None, Some(tid)))] {
+            let Some(key) = key else { continue };
+            if self.flagged.len() >= MAX_QUEUES && !self.flagged.contains_key(&key) {
+                continue;
+            }
+            let flagged = self.flagged.entry(key).or_default();
+            flagged.overwrites |= overwrites;
+            if broken {
+                if flagged.breaks.len() == MAX_BREAKS {
+                    flagged.breaks.pop_front();
+                }
+                flagged.breaks.push_back(aux.end);
+            }
+        }
+        Some(())
+    }
+
+    /// Places AUX data that is about to come.
+    pub(crate) fn place(&mut self, aux: &Auxtrace, position: Position) -> Placement {
+        self.take_names();
+        let info = match &self.tracer {
+            Some(Tracer::ArmSpe(info)) => info,
+            Some(Tracer::IntelPt) => {
+                self.foreign_tracer = Some("Intel PT".to_owned());
+                return Placement::Foreign;
+            }
+            Some(Tracer::Other(number)) => {
+                self.foreign_tracer = Some(format!("number {number}"));
+                return Placement::Foreign;
+            }
+            // Without the record only an event of the unit says what the bytes are.
+            None if self.events.arm_spe(None, &self.features).is_some() => &SpeInfo::default(),
+            None => {
+                self.foreign_tracer = Some("unknown kind".to_owned());
+                return Placement::Foreign;
+            }
+        };
+        let (event, encoding) = self.queue_facts(info, aux.queue.cpu);
+        let next_index = self.queues.len();
+        if next_index == MAX_QUEUES && !self.queue_index.contains_key(&aux.queue) {
+            self.problems.add("more AUX queues than can be", position.offset.0, "its data is skipped");
+            return Placement::TooMany;
+        }
+        let index = *self.queue_index.entry(aux.queue).or_insert(next_index);
+        if index == next_index {
+            self.queues.push(QueueState { end: 0, tail_zeros: 0, started: false });
+        }
+        let flagged = self.flagged.get_mut(&match aux.queue.cpu {
+            Some(cpu) => (Some(cpu), None),
+            None => (None, aux.queue.tid),
+        });
+        let (overwrites, breaks) = match flagged {
+            None => (false, Vec::new()),
+            Some(flagged) => {
+                let end = aux.offset.wrapping_add(aux.size);
+                let mut passed: Vec<_> =
+                    flagged.breaks.iter().copied().filter(|place| *place <= end).collect();
+                flagged.breaks.retain(|place| *place > end);
+                passed.sort_unstable();
+                (flagged.overwrites, passed)
+            }
+        };
+        let queue = &mut self.queues[index];
+        let (join, repeated) = queue.join(aux.offset, overwrites);
+        queue.started = true;
+        queue.end = aux.offset;
+        queue.tail_zeros = 0;
+        if !self.sources.contains(&Source::ArmSpe) {
+            self.sources.push(Source::ArmSpe);
+        }
+        let offset = aux.offset;
+        let piece = Piece { offset, join, repeated, breaks, clock: self.clock, event, encoding };
+        Placement::Queue(index, piece)
+    }
+
+    /// The Arm SPE events: those of its units' types or names.
+    pub(crate) fn arm_spe_events(&self) -> impl Iterator<Item = EventIndex> {
+        let types: Vec<u32> = match &self.tracer {
+            Some(Tracer::ArmSpe(info)) => {
+                info.pmu_type.into_iter().chain(info.cpus.iter().filter_map(|cpu| cpu.pmu_type)).collect()
+            }
+            _ => Vec::new(),
+        };
+        let indexes = (0..=u16::MAX).zip(self.events.list());
+        indexes.map(|(index, event)| (EventIndex(index), event)).filter_map(move |(index, event)| {
+            let is_spe = types.contains(&event.attr.type_)
+                || self.events.is_arm_spe(index, &self.features);
+            is_spe.then_some(index)
+        })
+    }
+
+    /// The event and the data source encoding of a CPU's queue.
+    fn queue_facts(&self, info: &SpeInfo, cpu: Option<u32>) -> (Option<EventIndex>, Encoding) {
+        let block = cpu.and_then(|cpu| info.of_cpu(cpu));
+        let pmu_type = block.and_then(|block| block.pmu_type).or(info.pmu_type);
+        // A thread may run anywhere: only if all CPUs are alike is its CPU known.
+        let alike = || {
+            let (first, rest) = info.cpus.split_first()?;
+            rest.iter().all(|cpu| encoding(cpu.midr) == encoding(first.midr)).then_some(first.midr)
+        };
+        let midr = match (block, cpu) {
+            (Some(block), _) => Some(block.midr),
+            (None, None) if !info.cpus.is_empty() => alike(),
+            _ => self.features.midr().map(crate::spe::Midr::new),
+        };
+        let encoding = midr.map_or(Encoding::Unknown, encoding);
+        (self.events.arm_spe(pmu_type, &self.features), encoding)
+    }
+
+    /// Tells that bytes of a queue's piece have come.
+    pub(crate) fn arrived(&mut self, queue: usize, bytes: &[u8]) {
+        let queue = &mut self.queues[queue];
+        queue.end = queue.end.wrapping_add(bytes.len() as u64);
+        let most = PIECE_ALIGN as usize - 1;
+        let zeros = bytes.iter().rev().take(most).take_while(|byte| **byte == 0).count();
+        let before = if zeros == bytes.len() { usize::from(queue.tail_zeros) } else { 0 };
+        queue.tail_zeros = u8::try_from((before + zeros).min(most)).unwrap_or(0);
+    }
+
+    /// A sample record.
+    fn sample<S: Sink + ?Sized>(&mut self, body: &[u8], position: Position, sink: &mut S) {
+        let Some(index) = self.events.of_sample(body, self.order) else {
+            self.problems.add("sample of no known event", position.offset.0, "it is not counted");
+            return;
+        };
+        let Some(event) = self.events.get(index) else { return };
+        if !event.has_addresses() {
+            return;
+        }
+        let attr = event.attr;
+        let Some(sample) = Sample::parse(body, &attr, self.order) else {
+            self.problems.add(
+                "sample record whose fields do not end where it ends",
+                position.offset.0,
+                "it is not counted",
+            );
+            return;
+        };
+        self.take_names();
+        let EventFacts { source, is_arm_spe } = self.event_facts[usize::from(index.0)];
+        self.synthesized |= is_arm_spe;
+        if !self.sources.contains(&source) {
+            self.sources.push(source);
+        }
+        let origin = Origin {
+            source,
+            event: Some(index),
+            cpu: sample.cpu,
+            time_ns: sample.time,
+            position,
+        };
+        if sample.time.is_some() {
+            self.time_base = TimeBase::Ns;
+        }
+        match access(&sample, &attr, origin) {
+            Some(access) => sink.access(&access),
+            None => sink.other(&origin),
+        }
+    }
+}
+
+impl QueueState {
+    /// How a piece at `offset` follows, and how many of its bytes came before.
+    fn join(&self, offset: u64, overwrites: bool) -> (Join, u64) {
+        if !self.started {
+            let join = if overwrites {
+                Join::Snapshot
+            } else if offset == 0 {
+                Join::Continued
+            } else {
+                Join::Gap
+            };
+            return (join, 0);
+        }
+        let missing = offset.wrapping_sub(self.end);
+        if missing == 0 {
+            return (Join::Continued, 0);
+        }
+        let before = self.end.wrapping_sub(offset);
+        if before < PIECE_ALIGN && before <= u64::from(self.tail_zeros) {
+            return (Join::Trimmed(self.tail_zeros.min(before as u8)), 0);
+        }
+        if overwrites || offset < self.end {
+            return (Join::Snapshot, self.end.saturating_sub(offset));
+        }
+        (Join::Gap, 0)
+    }
+}
+
+/// The access that a sample tells of. The kernel writes 0 where it has no address.
+fn access(sample: &Sample, attr: &Attr, origin: Origin) -> Option<Access> {
+    const NONE: u32 = u32::MAX;
+    let present = |address: Option<u64>| address.filter(|address| *address != 0);
+    let (paddr, vaddr) = (present(sample.phys_addr), present(sample.addr));
+    let data_src = sample.data_src.map(DataSrc);
+    let operation = data_src.map_or(DataSrc(0), |data_src| data_src).operation();
+    let told = data_src.is_some_and(|data_src| data_src.0 & 0b11110 != 0);
+    // Most ops that IBS samples touch no memory; they say so by saying nothing.
+    if origin.source == Source::IbsOp && !told && paddr.is_none() && vaddr.is_none() {
+        return None;
+    }
+    let weighed = attr.sample_type.intersects(SampleType::WEIGHT | SampleType::WEIGHT_STRUCT);
+    let (pid, tid) = sample.pid_tid.unwrap_or((NONE, NONE));
+    Some(Access {
+        origin,
+        operation,
+        paddr: paddr.map(PhysAddr::new_truncate),
+        vaddr: vaddr.map(VirtAddr::new),
+        ip: sample.ip.map(VirtAddr::new),
+        pid: known(pid),
+        tid: known(tid),
+        latency_cycles: sample
+            .weight
+            .filter(|_| weighed)
+            .map(|weight| u32::try_from(weight).unwrap_or(u32::MAX)),
+        data_source: data_src.and_then(DataSrc::source),
+        page_size: present(sample.data_page_size),
+        flags: data_src.map(DataSrc::flags).unwrap_or_default(),
+    })
+}
+
+/// Whether a task's name is one of a program that runs virtual machines.
+fn runs_guests(comm: &[u8]) -> bool {
+    const NAMES: [&[u8]; 7] =
+        [b"qemu", b"vhost-", b"firecracker", b"cloud-hyperviso", b"crosvm", b"kvm-", b"kvm"];
+    // QEMU names the threads of its virtual CPUs "CPU 0/KVM".
+    comm.ends_with(b"/KVM")
+        || NAMES.iter().any(|name| comm.starts_with(name) && (*name != b"kvm" || comm == *name))
+}

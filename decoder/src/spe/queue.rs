@@ -1,0 +1,178 @@
+//! One AUX queue: the pieces of a ring, put in their places, decoded, and given out as
+//! accesses.
+
+use super::{ByteAccount, Decoder, Encoding, Join};
+use crate::perf::{Clock, QueueKey, SideBand};
+use crate::{EventIndex, Origin, Position, Sink, Source, TraceOffset};
+
+/// What is known of a queue's next bytes before they come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Place of the first byte in the queue's running count.
+    pub offset: u64,
+    /// How it follows the piece before.
+    pub join: Join,
+    /// First bytes that the piece before had too, by their place in the running count.
+    pub repeated: u64,
+    /// Places at which data was lost, in ascending order.
+    pub breaks: Vec<u64>,
+    /// Conversion of its timestamps.
+    pub clock: Option<Clock>,
+    /// The event it belongs to.
+    pub event: Option<EventIndex>,
+    /// How its CPU encodes data sources.
+    pub encoding: Encoding,
+}
+
+/// Decodes the pieces of one queue, in their order.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    key: QueueKey,
+    decoder: Decoder,
+    piece: Option<Piece>,
+    /// Place of the next byte in the running count.
+    next: u64,
+    /// Bytes of the piece that are passed over as repeated.
+    repeated: u64,
+    /// Bytes of the piece that belong to a packet that is finished already.
+    finished: usize,
+    process: Option<(u32, Option<u32>)>,
+    timed: Timed,
+}
+
+/// Which times a queue's records had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timed {
+    /// Some had a timestamp.
+    pub ticks: bool,
+    /// Some had one that could be converted.
+    pub ns: bool,
+}
+
+impl Queue {
+    /// A queue before its first piece.
+    pub fn new(key: QueueKey) -> Self {
+        Self {
+            key,
+            decoder: Decoder::default(),
+            piece: None,
+            next: 0,
+            repeated: 0,
+            finished: 0,
+            process: None,
+            timed: Timed::default(),
+        }
+    }
+
+    /// Starts a piece.
+    pub fn begin(&mut self, piece: Piece) {
+        self.finished = self.decoder.join(piece.join);
+        self.repeated = if self.decoder.is_timed() { 0 } else { piece.repeated };
+        self.next = piece.offset;
+        self.piece = Some(piece);
+        self.pass_breaks();
+    }
+
+    /// Cuts off a record that started before a loss at or before the next byte.
+    fn pass_breaks(&mut self) {
+        let Some(piece) = &mut self.piece else { return };
+        let passed = piece.breaks.partition_point(|place| *place <= self.next);
+        if passed > 0 {
+            self.decoder.gap_at(piece.breaks[passed - 1]);
+            piece.breaks.drain(..passed);
+        }
+    }
+
+    /// Decodes the next bytes of the piece, which stand at `at` in the input.
+    pub fn bytes<S: Sink + ?Sized>(
+        &mut self,
+        mut bytes: &[u8],
+        mut at: Position,
+        sideband: &SideBand,
+        sink: &mut S,
+    ) {
+        let mut advance = |queue: &mut Self, bytes: &mut &[u8], len: usize| {
+            *bytes = &bytes[len..];
+            at.offset.0 += len as u64;
+            queue.next = queue.next.wrapping_add(len as u64);
+            at
+        };
+        let repeated = bytes.len().min(usize::try_from(self.repeated).unwrap_or(usize::MAX));
+        self.repeated -= repeated as u64;
+        self.decoder.overlap(repeated as u64);
+        let finished = (bytes.len() - repeated).min(self.finished);
+        self.finished -= finished;
+        self.decoder.skip(finished);
+        let mut at = advance(self, &mut bytes, repeated + finished);
+
+        while !bytes.is_empty() {
+            let next_break = self.piece.as_ref().and_then(|piece| piece.breaks.first());
+            let len = match next_break.and_then(|place| place.checked_sub(self.next)) {
+                Some(distance) => bytes.len().min(usize::try_from(distance).unwrap_or(usize::MAX)),
+                None => bytes.len(),
+            };
+            self.decode(&bytes[..len], at, sideband, sink);
+            at = advance(self, &mut bytes, len);
+            self.pass_breaks();
+        }
+    }
+
+    fn decode<S: Sink + ?Sized>(
+        &mut self,
+        bytes: &[u8],
+        at: Position,
+        sideband: &SideBand,
+        sink: &mut S,
+    ) {
+        let Self { key, decoder, piece, next, process, timed, .. } = self;
+        let Some(piece) = piece else { return };
+        decoder.feed(bytes, *next, &mut |record, end| {
+            let ticks = record.timestamp();
+            let time_ns = match (piece.clock, ticks) {
+                (Some(clock), Some(ticks)) => Some(clock.nanoseconds(ticks)),
+                _ => None,
+            };
+            timed.ticks |= ticks.is_some();
+            timed.ns |= time_ns.is_some();
+            let origin = Origin {
+                source: Source::ArmSpe,
+                event: piece.event,
+                cpu: key.cpu,
+                time_ns,
+                position: Position {
+                    offset: TraceOffset((at.offset.0 + end as u64).saturating_sub(1)),
+                    ..at
+                },
+            };
+            let mut process_of = |tid: u32| match *process {
+                Some((known, pid)) if known == tid => pid,
+                _ => {
+                    let pid = sideband.process_of(tid);
+                    *process = Some((tid, pid));
+                    pid
+                }
+            };
+            // The thread: from the record itself, else who ran there, else whose ring it is.
+            let thread = if let Some(tid) = record.context() {
+                (process_of(tid), Some(tid))
+            } else if let (Some(cpu), Some(time)) = (key.cpu, time_ns)
+                && let Some(task) = sideband.running(cpu, time)
+            {
+                (Some(task.pid), Some(task.tid))
+            } else {
+                (key.tid.and_then(&mut process_of), key.tid)
+            };
+            match record.access(origin, thread, piece.encoding) {
+                Some(access) => sink.access(&access),
+                None => sink.other(&origin),
+            }
+        });
+    }
+
+    /// The queue has ended. Returns its account, the number of bytes that were fed, counted
+    /// apart from it, and which times its records had.
+    pub fn finish(mut self) -> (ByteAccount, u64, Timed) {
+        self.decoder.finish();
+        (self.decoder.bytes(), self.decoder.total(), self.timed)
+    }
+}

@@ -1,0 +1,654 @@
+//! Records: the packets of one sampled operation, ended by an End or a Timestamp packet
+//! (DDI 0487, D18.1.2).
+//!
+//! The decoder takes the bytes of one AUX queue in pieces of any size and keeps only what is
+//! unfinished between them: the fields of the record so far and the bytes of a packet that a
+//! piece cuts. Its memory is a few hundred bytes, whatever the input.
+//!
+//! A healthy stream needs no resynchronisation: unknown packets are skipped by their length.
+//! What shows damage is
+//! - a packet of a kind that the record has already (D18.2 has each once): its predecessor lost
+//!   its end, and the packet begins the next record;
+//! - a record longer than the architecture allows;
+//! - a reserved packet: the record is taken, since new processors may write new packets, but
+//!   the next one must prove itself.
+//!
+//! After damage, and after any gap, a record counts only if it proves itself: it holds what
+//! every record holds, or has the same packets as the one before it. Until then all bytes are
+//! `skipped`. A partial record is never given out.
+
+use super::packet::{CutOff, Header, Kind, MAX_PACKET_LEN, Packet};
+
+/// Longest record: PMSIDR_EL1.MaxSize is 2 KiB at most. Padding inside does not count.
+const MAX_RECORD_LEN: u64 = 2048;
+
+/// Addresses that have a meaning: instruction, branch target, data virtual, data physical,
+/// previous branch target.
+const ADDRESSES: usize = 5;
+
+/// One sampled operation, as its packets tell it. Payloads are raw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    has: Fields,
+    addresses: [u64; ADDRESSES],
+    operation: (u8, u8),
+    events: u64,
+    total_latency: u16,
+    data_source: u16,
+    context: [u32; 2],
+    timestamp: u64,
+}
+
+bitflags::bitflags! {
+    /// Which packets a record has: a bit for every kind that it may have only once.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    struct Fields: u32 {
+        const PC = 1 << 0;
+        const BRANCH_TARGET = 1 << 1;
+        const DATA_VA = 1 << 2;
+        const DATA_PA = 1 << 3;
+        const PREVIOUS_TARGET = 1 << 4;
+        const TOTAL_LATENCY = 1 << 5;
+        const ISSUE_LATENCY = 1 << 6;
+        const TRANSLATION_LATENCY = 1 << 7;
+        const ALTERNATE_LATENCY = 1 << 8;
+        const OPERATION = 1 << 9;
+        const EVENTS = 1 << 10;
+        const DATA_SOURCE = 1 << 11;
+        const CONTEXT_EL1 = 1 << 12;
+        const CONTEXT_EL2 = 1 << 13;
+        const TIMESTAMP = 1 << 14;
+        /// A packet that the tables do not have.
+        const RESERVED = 1 << 15;
+
+        /// What every record has (D18.2), total latency aside, which some models leave out.
+        const ALWAYS = Self::PC.bits() | Self::OPERATION.bits() | Self::EVENTS.bits();
+    }
+}
+
+impl Fields {
+    /// The bit of a packet; empty for packets that may be repeated or have no meaning here.
+    const fn of(header: Header) -> Self {
+        match (header.kind, header.index) {
+            (Kind::Address, 0) => Self::PC,
+            (Kind::Address, 1) => Self::BRANCH_TARGET,
+            (Kind::Address, 2) => Self::DATA_VA,
+            (Kind::Address, 3) => Self::DATA_PA,
+            (Kind::Address, 4) => Self::PREVIOUS_TARGET,
+            (Kind::Counter, 0) => Self::TOTAL_LATENCY,
+            (Kind::Counter, 1) => Self::ISSUE_LATENCY,
+            (Kind::Counter, 2) => Self::TRANSLATION_LATENCY,
+            (Kind::Counter, 4) => Self::ALTERNATE_LATENCY,
+            (Kind::Operation, _) => Self::OPERATION,
+            (Kind::Events, _) => Self::EVENTS,
+            (Kind::DataSource, _) => Self::DATA_SOURCE,
+            (Kind::Context, 0) => Self::CONTEXT_EL1,
+            (Kind::Context, 1) => Self::CONTEXT_EL2,
+            (Kind::Reserved, _) => Self::RESERVED,
+            _ => Self::empty(),
+        }
+    }
+}
+
+impl Record {
+    fn get<T>(&self, field: Fields, value: T) -> Option<T> {
+        self.has.contains(field).then_some(value)
+    }
+
+    /// Payload of the instruction's address packet.
+    pub fn pc(&self) -> Option<u64> {
+        self.get(Fields::PC, self.addresses[0])
+    }
+
+    /// Payload of the data virtual address packet.
+    pub fn data_va(&self) -> Option<u64> {
+        self.get(Fields::DATA_VA, self.addresses[2])
+    }
+
+    /// Payload of the data physical address packet.
+    pub fn data_pa(&self) -> Option<u64> {
+        self.get(Fields::DATA_PA, self.addresses[3])
+    }
+
+    /// Class and payload of the operation packet.
+    pub fn operation(&self) -> Option<(u8, u8)> {
+        self.get(Fields::OPERATION, self.operation)
+    }
+
+    /// Payload of the events packet.
+    pub fn events(&self) -> Option<u64> {
+        self.get(Fields::EVENTS, self.events)
+    }
+
+    /// Cycles from dispatch to completion (counter 0).
+    pub fn total_latency(&self) -> Option<u16> {
+        self.get(Fields::TOTAL_LATENCY, self.total_latency)
+    }
+
+    /// Payload of the data source packet.
+    pub fn data_source(&self) -> Option<u16> {
+        self.get(Fields::DATA_SOURCE, self.data_source)
+    }
+
+    /// CONTEXTIDR: that of EL2 if the record has it, since a host kernel there is the one that
+    /// writes its threads' numbers, else that of EL1.
+    pub fn context(&self) -> Option<u32> {
+        self.get(Fields::CONTEXT_EL2, self.context[1])
+            .or(self.get(Fields::CONTEXT_EL1, self.context[0]))
+    }
+
+    /// Ticks of the generic timer.
+    pub fn timestamp(&self) -> Option<u64> {
+        self.get(Fields::TIMESTAMP, self.timestamp)
+    }
+
+    /// Whether the operation touched memory: class 1, or no class and a data address.
+    pub fn is_memory(&self) -> bool {
+        match self.operation() {
+            Some((class, _)) => class == super::operation::CLASS_LOAD_STORE,
+            None => self.has.intersects(Fields::DATA_VA.union(Fields::DATA_PA)),
+        }
+    }
+
+    /// Takes one packet in. Payloads are as long as their packets' headers say, so the casts
+    /// lose nothing.
+    #[expect(clippy::cast_possible_truncation, reason = "see above")]
+    fn take(&mut self, packet: Packet, field: Fields) {
+        let Packet { header, payload } = packet;
+        match header.kind {
+            Kind::Address if usize::from(header.index) < ADDRESSES => {
+                self.addresses[usize::from(header.index)] = payload;
+            }
+            Kind::Counter if header.index == 0 => self.total_latency = payload as u16,
+            Kind::Operation => self.operation = (header.index, payload as u8),
+            Kind::Events => self.events = payload,
+            Kind::DataSource => self.data_source = payload as u16,
+            Kind::Context if header.index < 2 => {
+                self.context[usize::from(header.index)] = payload as u32;
+            }
+            Kind::Timestamp => self.timestamp = payload,
+            _ => {}
+        }
+        self.has |= field;
+    }
+}
+
+/// The account of one queue's bytes; the fields are those of [`crate::Ledger`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByteAccount {
+    /// Packets other than padding, of finished records.
+    pub record: u64,
+    /// Padding packets.
+    pub padding: u64,
+    /// Dropped while resynchronising.
+    pub skipped: u64,
+    /// The unfinished record before a gap or at the end.
+    pub cut_off: u64,
+    /// Given twice; outside the sum.
+    pub overlap: u64,
+}
+
+/// How a piece of a queue follows the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Join {
+    /// It goes on where the last one ended, or starts the queue at its first byte.
+    Continued,
+    /// As `Continued`, but the last one's final `n` bytes (1 to 7) are zeros that perf added
+    /// to fill its last eight.
+    Trimmed(u8),
+    /// Bytes are missing in between, or are not known to be there.
+    Gap,
+    /// A snapshot of a ring, which may repeat what the last one held.
+    Snapshot,
+}
+
+/// Decodes one queue.
+#[derive(Clone, Debug, Default)]
+pub struct Decoder {
+    record: Record,
+    /// Bytes of the unfinished record's packets.
+    record_len: u64,
+    /// Where in the queue the unfinished record starts.
+    record_start: u64,
+    /// The start of a packet that the last piece cut.
+    carry: [u8; MAX_PACKET_LEN],
+    carry_len: usize, // in [0, MAX_PACKET_LEN)
+    /// The next record must prove itself.
+    unproven: bool,
+    /// The packets of the last record that failed to.
+    failed: Option<Fields>,
+    /// Packets that every record so far had, of those that every record should have.
+    missing: Fields,
+    /// Greatest timestamp given out.
+    newest: Option<u64>,
+    /// In a snapshot: records up to this timestamp were given out before.
+    repeated_until: Option<u64>,
+    /// Padding packets since the last other one. Fewer than the zeros that perf added mean
+    /// that the others completed that packet's payload.
+    padding_run: u64,
+    bytes: ByteAccount,
+    total: u64,
+}
+
+impl Decoder {
+    /// The account so far. The bytes of the unfinished record are in none of its fields until
+    /// [`Decoder::finish`].
+    pub fn bytes(&self) -> ByteAccount {
+        self.bytes
+    }
+
+    /// All bytes that were fed, counted apart from the account.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Announces how the next bytes follow the last ones. Returns how many of the next bytes
+    /// belong to a packet that is finished already and must be passed over.
+    pub fn join(&mut self, join: Join) -> usize {
+        match join {
+            Join::Continued => 0,
+            Join::Trimmed(zeros) => self.trim(usize::from(zeros)),
+            Join::Gap => {
+                self.gap();
+                0
+            }
+            Join::Snapshot => {
+                self.gap();
+                self.repeated_until = self.newest;
+                0
+            }
+        }
+    }
+
+    /// Takes back `zeros` bytes of filling at the end of the last piece.
+    fn trim(&mut self, zeros: usize) -> usize {
+        if self.carry_len >= zeros {
+            // The filling stands in the middle of a packet: it goes, the packet stays.
+            self.carry_len -= zeros;
+            self.record_len -= zeros as u64;
+            self.bytes.padding += zeros as u64;
+            0
+        } else {
+            // Filling that completed a packet with wrong bytes; the right ones come next.
+            let wrong = zeros.saturating_sub(usize::try_from(self.padding_run).unwrap_or(zeros));
+            if wrong > 0 {
+                self.damage();
+            }
+            wrong
+        }
+    }
+
+    /// Bytes may be missing here: the unfinished record is cut off.
+    pub fn gap(&mut self) {
+        self.bytes.cut_off += self.record_len;
+        self.start_over();
+        self.unproven = true;
+    }
+
+    /// Bytes may be missing before `position` of the queue: cuts off the unfinished record if
+    /// it started before.
+    pub fn gap_at(&mut self, position: u64) {
+        if self.record_len > 0 && self.record_start < position {
+            self.gap();
+        }
+    }
+
+    /// The queue has ended.
+    pub fn finish(&mut self) {
+        self.bytes.cut_off += self.record_len;
+        self.start_over();
+    }
+
+    fn start_over(&mut self) {
+        self.record = Record::default();
+        self.record_len = 0;
+        self.carry_len = 0;
+    }
+
+    /// What stands here is no record: its bytes are skipped, and the next must prove itself.
+    fn damage(&mut self) {
+        self.bytes.skipped += self.record_len;
+        self.start_over();
+        self.unproven = true;
+        self.failed = None;
+    }
+
+    /// Counts bytes that belong to no packet.
+    pub fn skip(&mut self, len: usize) {
+        self.total += len as u64;
+        self.bytes.skipped += len as u64;
+    }
+
+    /// Counts bytes that were given before.
+    pub fn overlap(&mut self, len: u64) {
+        self.bytes.overlap += len;
+    }
+
+    /// Whether any record so far had a timestamp.
+    pub fn is_timed(&self) -> bool {
+        self.newest.is_some()
+    }
+
+    /// Decodes `bytes`, which start at `position` of the queue. `sink` gets every record that
+    /// ends in them, with the index in `bytes` of the first byte behind it.
+    pub fn feed(&mut self, bytes: &[u8], position: u64, sink: &mut impl FnMut(&Record, usize)) {
+        self.total += bytes.len() as u64;
+        let mut at = self.complete_carry(bytes, position, sink);
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            match Packet::parse(rest) {
+                Ok(packet) => {
+                    let end = at + packet.header.packet_len();
+                    self.packet(packet, position + at as u64, end, sink);
+                    at = end;
+                }
+                Err(CutOff) => {
+                    self.carry[..rest.len()].copy_from_slice(rest);
+                    self.carry_len = rest.len();
+                    self.unfinished(position + at as u64, rest.len());
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Finishes the packet that the last piece cut. Returns how many of `bytes` it took.
+    fn complete_carry(
+        &mut self,
+        bytes: &[u8],
+        position: u64,
+        sink: &mut impl FnMut(&Record, usize),
+    ) -> usize {
+        if self.carry_len == 0 {
+            return 0;
+        }
+        let carried = self.carry_len;
+        let taken = bytes.len().min(MAX_PACKET_LEN - carried);
+        let mut joined = self.carry;
+        joined[carried..carried + taken].copy_from_slice(&bytes[..taken]);
+        match Packet::parse(&joined[..carried + taken]) {
+            Ok(packet) => {
+                let end = packet.header.packet_len() - carried;
+                self.carry_len = 0;
+                self.record_len -= carried as u64;
+                self.packet(packet, position.wrapping_sub(carried as u64), end, sink);
+                end
+            }
+            Err(CutOff) => {
+                self.carry = joined;
+                self.carry_len = carried + taken;
+                self.record_len += taken as u64;
+                taken
+            }
+        }
+    }
+
+    /// Counts bytes to the unfinished record.
+    fn unfinished(&mut self, position: u64, len: usize) {
+        if self.record_len == 0 {
+            self.record_start = position;
+        }
+        self.record_len += len as u64;
+    }
+
+    /// Takes the packet that starts at `position` of the queue and ends before `end`.
+    fn packet(
+        &mut self,
+        packet: Packet,
+        position: u64,
+        end: usize,
+        sink: &mut impl FnMut(&Record, usize),
+    ) {
+        let len = packet.header.packet_len();
+        if packet.header.kind == Kind::Padding {
+            self.bytes.padding += 1;
+            self.padding_run += 1;
+            return;
+        }
+        self.padding_run = 0;
+        match packet.header.kind {
+            Kind::End | Kind::Timestamp => {
+                self.unfinished(position, len);
+                if packet.header.kind == Kind::Timestamp {
+                    self.record.take(packet, Fields::TIMESTAMP);
+                }
+                self.end_of_record(end, sink);
+            }
+            _ => {
+                let field = Fields::of(packet.header);
+                let repeated = self.record.has.intersects(field) && field != Fields::RESERVED;
+                if repeated || self.record_len + len as u64 > MAX_RECORD_LEN {
+                    self.damage();
+                }
+                self.unfinished(position, len);
+                self.record.take(packet, field);
+            }
+        }
+    }
+
+    fn end_of_record(&mut self, end: usize, sink: &mut impl FnMut(&Record, usize)) {
+        let (record, len) = (self.record, self.record_len);
+        self.start_over();
+        if self.unproven && !self.proves_itself(record.has) {
+            self.failed = Some(record.has);
+            self.bytes.skipped += len;
+            return;
+        }
+        self.failed = None;
+        // A reserved packet may be new silicon or damage: take the record, doubt the next.
+        self.unproven = record.has.contains(Fields::RESERVED);
+        self.missing |= Fields::ALWAYS.difference(record.has);
+        if let Some(timestamp) = record.timestamp() {
+            if self.repeated_until.is_some_and(|until| timestamp <= until) {
+                self.total -= len;
+                self.bytes.overlap += len;
+                return;
+            }
+            self.newest = self.newest.max(Some(timestamp));
+        }
+        self.bytes.record += len;
+        sink(&record, end);
+    }
+
+    /// Whether a record is whole, judged by its packets.
+    fn proves_itself(&self, has: Fields) -> bool {
+        has.contains(Fields::ALWAYS.difference(self.missing)) && !has.is_empty()
+            || self.failed == Some(has) && !has.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The record of `arm-spe` documentation's example: 64 bytes, a load by thread 4242.
+    const LOAD: [u8; 64] = [
+        0xb0, 0x00, 0x10, 0x40, 0, 0, 0, 0, 0x80, // PC 0x401000, EL0
+        0x64, 0x92, 0x10, 0, 0, // context EL1
+        0x49, 0x00, // load, general-purpose register
+        0x52, 0x16, 0x00, // retired, L1D access, TLB access
+        0x99, 0x04, 0x00, // issue latency
+        0x98, 0x14, 0x00, // total latency
+        0xb2, 0x28, 0x6b, 0x09, 0x03, 0x37, 0x0e, 0xff, 0x00, // VA
+        0x9a, 0x01, 0x00, // translation latency
+        0xb3, 0x00, 0x70, 0x56, 0x34, 0x12, 0, 0, 0x80, // PA 0x1234567000
+        0x43, 0x00, // data source
+        0, 0, 0, 0, 0, 0, 0, // padding
+        0x71, 0xe8, 0x03, 0, 0, 0, 0, 0, 0, // timestamp 1000
+    ];
+    /// A branch: 18 bytes, no data address.
+    const BRANCH: [u8; 18] = [
+        0xb0, 0x40, 0x10, 0x40, 0, 0, 0, 0, 0x80, 0x4a, 0x01, 0x42, 0x42, 0x98, 0x05, 0x00, 0x00,
+        0x01,
+    ];
+
+    fn decode(pieces: &[(Join, &[u8])]) -> (Vec<Record>, ByteAccount) {
+        let mut decoder = Decoder::default();
+        let (mut records, mut position) = (Vec::new(), 0);
+        for (join, bytes) in pieces {
+            let skip = decoder.join(*join);
+            decoder.skip(skip);
+            decoder.feed(&bytes[skip..], position, &mut |record, _| records.push(*record));
+            position += bytes.len() as u64;
+        }
+        decoder.finish();
+        let account = decoder.bytes();
+        let sum = account.record + account.padding + account.skipped + account.cut_off;
+        assert_eq!(sum, decoder.total());
+        (records, account)
+    }
+
+    fn whole(bytes: &[u8]) -> (Vec<Record>, ByteAccount) {
+        decode(&[(Join::Continued, bytes)])
+    }
+
+    #[test]
+    fn the_documented_record_reads_as_documented() {
+        let (records, account) = whole(&LOAD);
+        let [record] = records[..] else { panic!("{records:?}") };
+        assert_eq!(record.pc(), Some(0x8000_0000_0040_1000));
+        assert_eq!(record.context(), Some(4242));
+        assert_eq!(record.operation(), Some((1, 0)));
+        assert_eq!(record.events(), Some(0x16));
+        assert_eq!(record.total_latency(), Some(20));
+        assert_eq!(record.data_va(), Some(0xff_0e37_0309_6b28));
+        assert_eq!(record.data_pa(), Some(0x8000_0012_3456_7000));
+        assert_eq!(record.data_source(), Some(0));
+        assert_eq!(record.timestamp(), Some(1000));
+        assert!(record.is_memory());
+        assert_eq!(account, ByteAccount { record: 57, padding: 7, ..ByteAccount::default() });
+    }
+
+    #[test]
+    fn any_cut_gives_the_same_records() {
+        let trace = [&LOAD[..], &BRANCH, &[0; 5], &LOAD, &BRANCH, &LOAD].concat();
+        let want = whole(&trace);
+        assert_eq!(want.0.len(), 5);
+        for cut in 0..=trace.len() {
+            let (a, b) = trace.split_at(cut);
+            assert_eq!(decode(&[(Join::Continued, a), (Join::Continued, b)]), want, "at {cut}");
+        }
+        let bytes: Vec<_> = trace.chunks(1).map(|byte| (Join::Continued, byte)).collect();
+        assert_eq!(decode(&bytes), want, "byte by byte");
+    }
+
+    #[test]
+    fn every_record_reports_where_it_ends() {
+        let trace = [&LOAD[..], &BRANCH].concat();
+        for cut in 0..=trace.len() {
+            let mut decoder = Decoder::default();
+            let mut ends = Vec::new();
+            decoder.feed(&trace[..cut], 0, &mut |_, end| ends.push(end));
+            decoder.feed(&trace[cut..], cut as u64, &mut |_, end| ends.push(cut + end));
+            assert_eq!(ends, [64, 82], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn what_is_memory() {
+        let pa = [0xb3, 0, 0x70, 0, 0, 0, 0, 0, 0x80];
+        let memory = |bytes: &[&[u8]]| {
+            let (records, _) = whole(&bytes.concat());
+            assert_eq!(records.len(), 1);
+            records[0].is_memory()
+        };
+        assert!(!memory(&[&[0x01]]), "an empty record");
+        assert!(!memory(&[&LOAD[55..]]), "a timestamp alone");
+        assert!(memory(&[&pa, &[0x01]]), "no operation packet, but a data address");
+        assert!(!memory(&[&[0x4a, 0x00], &pa, &[0x01]]), "a branch with a data address");
+        assert!(!memory(&[&[0x4b, 0x00], &pa, &[0x01]]), "the reserved class");
+        assert!(memory(&[&[0x49, 0xff], &[0x01]]), "class 1, whatever its subclass");
+    }
+
+    #[test]
+    fn an_unknown_packet_is_skipped_by_its_length() {
+        let mut trace = LOAD.to_vec();
+        trace.splice(14..14, [0xe0, 0x01, 0x71, 0xb3, 0x01]);
+        let (records, account) = whole(&[&trace[..], &LOAD].concat());
+        assert_eq!(records.len(), 2);
+        assert_eq!(records[0].data_pa(), records[1].data_pa());
+        assert_eq!(account.skipped, 0);
+    }
+
+    #[test]
+    fn a_record_that_lost_its_end_is_skipped_and_the_next_one_kept() {
+        let broken = &LOAD[..55];
+        let (records, account) = whole(&[&LOAD[..], broken, &BRANCH, &LOAD].concat());
+        assert_eq!(records.len(), 3);
+        assert_eq!(records[1].operation(), Some((2, 1)));
+        assert_eq!((account.skipped, account.cut_off), (48, 0));
+    }
+
+    #[test]
+    fn a_stream_that_starts_inside_a_record_gives_no_partial_one() {
+        for start in 1..LOAD.len() {
+            let trace = [&LOAD[start..], &LOAD, &BRANCH].concat();
+            let (records, _) = decode(&[(Join::Gap, &trace)]);
+            // The tail may swallow the head of the record behind it, never become one.
+            assert!(records.len() == 2 || records.len() == 1, "start {start}: {}", records.len());
+            assert!(records.iter().all(|r| r.pc().is_some()), "start {start}");
+            assert_eq!(records.last().and_then(Record::operation), Some((2, 1)), "start {start}");
+        }
+    }
+
+    #[test]
+    fn a_gap_cuts_off_what_was_unfinished_and_nothing_else() {
+        let (records, account) = decode(&[
+            (Join::Continued, &[&LOAD[..], &LOAD[..30]].concat()),
+            (Join::Gap, &[&BRANCH[..], &LOAD].concat()),
+        ]);
+        assert_eq!(records.len(), 3);
+        assert_eq!((account.cut_off, account.skipped), (30, 0));
+    }
+
+    #[test]
+    fn records_that_never_have_a_pc_prove_themselves_by_their_shape() {
+        let no_pc = &BRANCH[9..];
+        let trace = no_pc.repeat(4);
+        assert_eq!(decode(&[(Join::Gap, &trace)]).0.len(), 3, "the first one is the price");
+        let known = decode(&[(Join::Continued, no_pc), (Join::Gap, &trace)]);
+        assert_eq!(known.0.len(), 5, "known from before the gap");
+    }
+
+    #[test]
+    fn filling_inside_a_packet_is_taken_out_again() {
+        // perf fills a piece up to a multiple of eight bytes with zeros.
+        let filled = |cut: usize, zeros: u8| {
+            let (a, b) = LOAD.split_at(cut);
+            let a = [a, &[0; 7][..usize::from(zeros)]].concat();
+            decode(&[(Join::Continued, &a), (Join::Trimmed(zeros), &[b, &LOAD].concat())])
+        };
+        let (records, account) = filled(39, 1);
+        assert_eq!(records.len(), 2);
+        assert_eq!(records[0], records[1]);
+        assert_eq!((account.padding, account.skipped), (7 + 7 + 1, 0));
+        // Filling that completes a payload makes it wrong: that record is skipped.
+        let (records, account) = filled(43, 5);
+        assert_eq!(records.len(), 1);
+        assert_eq!(account.cut_off, 0);
+        assert!(account.skipped > 40, "{account:?}");
+    }
+
+    #[test]
+    fn a_snapshot_does_not_count_a_record_twice() {
+        let later = {
+            let mut record = LOAD;
+            record[56] = 0xe9;
+            record
+        };
+        let (records, account) = decode(&[
+            (Join::Continued, &[&BRANCH[..], &LOAD].concat()),
+            (Join::Snapshot, &[&LOAD[40..], &LOAD, &later].concat()),
+        ]);
+        assert_eq!(records.len(), 3);
+        assert_eq!(records[2].timestamp(), Some(1001));
+        assert_eq!(account.overlap, 57);
+    }
+
+    #[test]
+    fn a_record_without_end_stays_small() {
+        let endless = [0xb7, 1, 2, 3, 4, 5, 6, 7, 8].repeat(1000);
+        let (records, account) = whole(&endless);
+        assert!(records.is_empty());
+        assert!(account.cut_off <= MAX_RECORD_LEN, "{account:?}");
+    }
+}

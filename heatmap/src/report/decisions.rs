@@ -1,0 +1,238 @@
+//! Decisions: what policy does with each block, one line each.
+
+use std::io;
+
+use decoder::FolioPfn;
+use serde::{Serialize, Serializer};
+
+use super::lines::Lines;
+use super::{Backing, Format, Verdict, csv, digits};
+
+/// Name of the schema, in the metadata of the Parquet file.
+pub const SCHEMA: &str = "folioscope.decisions/1";
+
+/// Columns of every format; `counts` only where asked for.
+pub const COLUMNS: [&str; 14] = [
+    "folio_pfn",
+    "order",
+    "hot_threshold",
+    "hot_percent",
+    "hot_chunks",
+    "chunks",
+    "accesses",
+    "verdict",
+    "backing",
+    "unverified",
+    "hot_bitmap",
+    "pid",
+    "vaddr",
+    "counts",
+];
+
+/// What was decided about one block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// First page frame of the block.
+    #[serde(serialize_with = "super::hex")]
+    pub folio_pfn: FolioPfn,
+    /// Chunk order: a chunk is 2^order pages; in 0..=9.
+    pub order: u32,
+    /// Percent of hot chunks from which a block is hot; in 0..=100.
+    pub hot_threshold: u32,
+    /// Hot chunks in percent of all chunks, rounded down.
+    pub hot_percent: u32,
+    /// Chunks with at least a tenth of the accesses of the hottest one.
+    pub hot_chunks: u32,
+    /// Chunks of the block: 512 >> order.
+    pub chunks: u32,
+    /// Accesses to the block.
+    pub accesses: u64,
+    /// What can be said of the block.
+    pub verdict: Verdict,
+    /// What is known about the mapping behind it.
+    pub backing: Backing,
+    /// Whether a split is proposed without evidence of the backing.
+    pub unverified: bool,
+    /// Hot chunks: lower-case hexadecimal without `0x`, max(1, chunks / 4) digits, most
+    /// significant first, bit 0 is chunk 0.
+    pub hot_bitmap: String,
+    /// Process of the last access that carries one.
+    pub pid: Option<u32>,
+    /// Virtual address of the block as last seen.
+    #[serde(serialize_with = "address")]
+    pub vaddr: Option<u64>,
+    /// Index and count of each page whose count is not 0, where asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Vec<(u16, u32)>>,
+}
+
+fn address<S: Serializer>(value: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(&format_args!("{value:#x}")),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// Writes decisions in one format, in bounded memory. What is still gathered at the end is
+/// written by [`DecisionWriter::finish`] only.
+pub struct DecisionWriter<W: io::Write + Send>(Form<W>);
+
+enum Form<W: io::Write + Send> {
+    Json(Lines<W>),
+    Csv {
+        lines: Lines<W>,
+        counts: bool,
+    },
+    #[cfg(feature = "parquet")]
+    Parquet(Box<super::parquet::Decisions<W>>),
+}
+
+impl<W: io::Write + Send> DecisionWriter<W> {
+    /// Starts a list in `format`; text is JSON lines, too. `counts`: whether CSV and Parquet
+    /// have that column.
+    ///
+    /// # Errors
+    /// Those of `out`; [`io::ErrorKind::Unsupported`] for Parquet in a program built
+    /// without it.
+    pub fn new(format: Format, out: W, counts: bool) -> io::Result<Self> {
+        Ok(Self(match format {
+            Format::Text | Format::Json => Form::Json(Lines::new(out, "")),
+            Format::Csv => {
+                let columns = &COLUMNS[..COLUMNS.len() - usize::from(!counts)];
+                Form::Csv { lines: Lines::new(out, &csv::header(columns)), counts }
+            }
+            #[cfg(feature = "parquet")]
+            Format::Parquet => {
+                Form::Parquet(Box::new(super::parquet::Decisions::new(out, counts)?))
+            }
+            #[cfg(not(feature = "parquet"))]
+            Format::Parquet => return Err(super::format::parquet_is_absent()),
+        }))
+    }
+
+    /// Writes one decision.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn write(&mut self, decision: &Decision) -> io::Result<()> {
+        match &mut self.0 {
+            Form::Json(lines) => {
+                let mut encoded = Ok(());
+                lines.line(|line| {
+                    encoded = serde_json::to_writer(&mut *line, decision);
+                    line.push(b'\n');
+                })?;
+                encoded.map_err(io::Error::from)
+            }
+            Form::Csv { lines, counts } => {
+                let counts = *counts;
+                lines.line(|line| csv_line(line, decision, counts))
+            }
+            #[cfg(feature = "parquet")]
+            Form::Parquet(decisions) => decisions.write(decision),
+        }
+    }
+
+    /// Writes what is still gathered, and the end of the file where the format has one.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn finish(self) -> io::Result<()> {
+        match self.0 {
+            Form::Json(lines) | Form::Csv { lines, .. } => lines.finish(),
+            #[cfg(feature = "parquet")]
+            Form::Parquet(decisions) => decisions.finish(),
+        }
+    }
+}
+
+fn csv_line(line: &mut Vec<u8>, decision: &Decision, counts: bool) {
+    digits::hex(line, decision.folio_pfn.get());
+    for value in [
+        decision.order.into(),
+        decision.hot_threshold.into(),
+        decision.hot_percent.into(),
+        decision.hot_chunks.into(),
+        decision.chunks.into(),
+        decision.accesses,
+    ] {
+        line.push(b',');
+        digits::decimal(line, value);
+    }
+    let unverified = if decision.unverified { "true" } else { "false" };
+    for name in [decision.verdict.name(), decision.backing.name(), unverified, &decision.hot_bitmap]
+    {
+        line.push(b',');
+        csv::field(line, name);
+    }
+    line.push(b',');
+    csv::number(line, decision.pid.map(u64::from));
+    line.push(b',');
+    csv::address(line, decision.vaddr);
+    if counts {
+        line.push(b',');
+        if let Some(counts) = &decision.counts {
+            csv::field(line, &counts_as_json(counts));
+        }
+    }
+    line.push(b'\n');
+}
+
+/// `[[page,count],...]`, as in JSON.
+fn counts_as_json(counts: &[(u16, u32)]) -> String {
+    let pairs: Vec<_> = counts.iter().map(|(page, count)| format!("[{page},{count}]")).collect();
+    format!("[{}]", pairs.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::examples;
+    use super::*;
+
+    fn written(format: Format, counts: bool) -> String {
+        let mut out = Vec::new();
+        let mut writer = DecisionWriter::new(format, &mut out, counts).unwrap();
+        for mut decision in examples::decisions() {
+            decision.counts = decision.counts.filter(|_| counts);
+            writer.write(&decision).unwrap();
+        }
+        writer.finish().unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn text_and_json_are_the_contract_s_lines() {
+        let first = "{\"folio_pfn\":\"0x820db800\",\"order\":6,\"hot_threshold\":30,\
+                     \"hot_percent\":12,\"hot_chunks\":1,\"chunks\":8,\"accesses\":39794,\
+                     \"verdict\":\"sparse\",\"backing\":\"unknown\",\"unverified\":true,\
+                     \"hot_bitmap\":\"04\",\"pid\":41,\"vaddr\":\"0xffff9aa00000\"";
+        let second = "{\"folio_pfn\":\"0x0\",\"order\":9,\"hot_threshold\":30,\
+                      \"hot_percent\":100,\"hot_chunks\":1,\"chunks\":1,\"accesses\":1,\
+                      \"verdict\":\"unsplittable\",\"backing\":\"thp\",\"unverified\":false,\
+                      \"hot_bitmap\":\"1\",\"pid\":null,\"vaddr\":null";
+        let plain = format!("{first}}}\n{second}}}\n");
+        assert_eq!(written(Format::Text, false), plain);
+        assert_eq!(written(Format::Json, false), plain);
+        let counts = "\"counts\":[[128,39793],[191,1]]";
+        assert_eq!(
+            written(Format::Json, true),
+            format!("{first},{counts}}}\n{second},\"counts\":[]}}\n")
+        );
+    }
+
+    #[test]
+    fn csv_has_counts_as_json_where_asked_for() {
+        assert_eq!(
+            written(Format::Csv, false),
+            "folio_pfn,order,hot_threshold,hot_percent,hot_chunks,chunks,accesses,verdict,\
+             backing,unverified,hot_bitmap,pid,vaddr\n\
+             0x820db800,6,30,12,1,8,39794,sparse,unknown,true,04,41,0xffff9aa00000\n\
+             0x0,9,30,100,1,1,1,unsplittable,thp,false,1,,\n"
+        );
+        let with = written(Format::Csv, true);
+        let rows: Vec<_> = with.lines().collect();
+        assert!(rows[0].ends_with(",vaddr,counts"), "{}", rows[0]);
+        assert!(rows[1].ends_with(",0xffff9aa00000,\"[[128,39793],[191,1]]\""), "{}", rows[1]);
+        assert!(rows[2].ends_with(",,,[]"), "{}", rows[2]);
+    }
+}

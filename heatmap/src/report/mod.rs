@@ -1,0 +1,342 @@
+//! What the program prints: the model of a report, and one writer for each format.
+//!
+//! Pure: a model goes in, bytes come out. Nothing here opens a file, knows a terminal or
+//! computes a verdict.
+//!
+//! | what | text | JSON | CSV | Parquet |
+//! | --- | --- | --- | --- | --- |
+//! | [`Report`] | [`text::report`] | [`json::report`] | [`csv::report`] | `parquet::report` |
+//! | pages | [`pages::write`] | | | |
+//! | records | [`RecordWriter`] | | | |
+//! | decisions | [`DecisionWriter`] | | | |
+//!
+//! The lists are written as they come, in bounded memory, and buffer on their own: give
+//! them the bare file or standard output.
+
+mod digits;
+mod format;
+mod layout;
+mod lines;
+
+pub mod csv;
+pub mod decisions;
+pub mod heat_line;
+pub mod json;
+pub mod pages;
+#[cfg(feature = "parquet")]
+pub mod parquet;
+pub mod records;
+pub mod text;
+
+use std::io;
+
+use decoder::{FolioPfn, Ledger, PAGES_PER_FOLIO};
+use serde::ser::{SerializeMap, SerializeSeq};
+use serde::{Serialize, Serializer};
+
+pub use decisions::{Decision, DecisionWriter};
+pub use format::{Format, UnknownFormat};
+pub use records::{RecordRow, RecordWriter};
+pub use text::Style;
+
+/// Name of the report's schema, in its JSON and in the metadata of its Parquet file.
+pub const SCHEMA: &str = "folioscope.report/1";
+
+/// Everything `report` says about one run over one or more inputs.
+///
+/// As JSON it is the object of the contract without `schema`, which [`json::report`] adds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// What was read.
+    pub input: InputInfo,
+    /// Chunk order: a chunk is 2^order pages of 4 KiB; in 0..=9.
+    pub order: u32,
+    /// Percent of hot chunks from which a block is hot; in 0..=100.
+    pub hot_threshold: u32,
+    /// Counted accesses.
+    pub accesses: u64,
+    /// Pages of 4 KiB with at least one counted access.
+    pub pages: u64,
+    /// Blocks of 2 MiB with at least one counted access.
+    pub folios: u64,
+    /// Why nothing was counted, and what to record instead.
+    pub reason: Option<String>,
+    /// Sampling period and caveats that apply to this recording; one sentence each.
+    pub notes: Vec<String>,
+    /// The account of all bytes and records.
+    #[serde(serialize_with = "ledger")]
+    pub ledger: Ledger,
+    /// The ledger of each source, by the name in [`InputInfo::sources`]. In the output only
+    /// if there is more than one.
+    #[serde(serialize_with = "ledgers", skip_serializing_if = "one_or_none")]
+    pub records_by_source: Vec<(String, Ledger)>,
+    /// Sections of the input that could not be read, each with what was wrong.
+    pub unreadable: Vec<String>,
+    /// Blocks by the percent of their 512 pages that were touched, rounded down, in tens;
+    /// the last row holds 90 to 100.
+    #[serde(serialize_with = "distribution")]
+    pub touched_distribution: [u64; 10],
+    /// Blocks by their percent of hot chunks, in the same rows.
+    #[serde(serialize_with = "distribution")]
+    pub hot_distribution: [u64; 10],
+    /// Blocks by verdict.
+    pub verdicts: VerdictCounts,
+    /// What each CPU delivered, by CPU number; CPUs known to have delivered nothing may
+    /// stand in it with 0 records.
+    pub coverage: Vec<CpuCoverage>,
+    /// Latencies of the counted accesses that carry one.
+    pub latency: Option<LatencySummary>,
+    /// The hottest blocks: by accesses, highest first, then by PFN.
+    pub top: Vec<TopFolio>,
+}
+
+/// What was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InputInfo {
+    /// Path as it was given, `-` for standard input; several joined by `, `.
+    pub path: String,
+    /// What the path turned out to be.
+    pub kind: InputKind,
+    /// Architecture of the recording machine as `uname -m` says it.
+    pub arch: Option<String>,
+    /// Of `arm_spe`, `pebs`, `ibs_op`, `intel_pt`, `sample`: those that are present.
+    pub sources: Vec<String>,
+    /// Unit of the trace's times.
+    pub time_base: TimeBase,
+    /// From the first to the last record with a time, in ns.
+    pub duration_ns: Option<u64>,
+}
+
+/// A closed set of names, with the same name in every format.
+macro_rules! names {
+    ($(#[$doc:meta])* $type:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $type {
+            $($(#[$variant_doc])* $variant,)*
+        }
+
+        impl $type {
+            /// The name in every format.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.name())
+            }
+        }
+    };
+}
+
+names! {
+    /// What an input path turned out to be.
+    InputKind {
+        /// A `perf.data` file, or a saved stream.
+        File = "file",
+        /// A `perf.data` folder.
+        Folder = "folder",
+        /// Standard input or a FIFO.
+        Stream = "stream",
+    }
+}
+
+names! {
+    /// Unit of the trace's times.
+    TimeBase {
+        /// Nanoseconds of the clock that perf prints.
+        Ns = "ns",
+        /// Hardware ticks without a usable conversion.
+        Ticks = "ticks",
+        /// No times at all.
+        None = "none",
+    }
+}
+
+names! {
+    /// What can be said of a block from its accesses.
+    Verdict {
+        /// Its percent of hot chunks reaches the threshold.
+        Hot = "hot",
+        /// It stays below the threshold, and chance does not explain that.
+        Sparse = "sparse",
+        /// Too few accesses, or over too short a time, to tell.
+        Undersampled = "undersampled",
+        /// Recording or query left accesses out: hot pages may be missing.
+        Filtered = "filtered",
+        /// At this order and threshold no block with data is ever split.
+        Unsplittable = "unsplittable",
+    }
+}
+
+names! {
+    /// What is known about the mapping behind a block.
+    Backing {
+        /// A transparent huge page.
+        Thp = "thp",
+        /// A page of hugetlbfs.
+        Hugetlb = "hugetlb",
+        /// Certainly not, or not only, one PMD mapping.
+        Smaller = "smaller",
+        /// No evidence.
+        Unknown = "unknown",
+    }
+}
+
+/// Blocks by verdict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct VerdictCounts {
+    /// Blocks that are [`Verdict::Hot`].
+    pub hot: u64,
+    /// Blocks that are [`Verdict::Sparse`].
+    pub sparse: u64,
+    /// Blocks that are [`Verdict::Undersampled`].
+    pub undersampled: u64,
+    /// Blocks that are [`Verdict::Filtered`].
+    pub filtered: u64,
+    /// Blocks that are [`Verdict::Unsplittable`].
+    pub unsplittable: u64,
+}
+
+/// What one CPU delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct CpuCoverage {
+    /// Number of the CPU.
+    pub cpu: u32,
+    /// Its records.
+    pub records: u64,
+    /// Earliest time among them, in ns of the trace clock.
+    pub first_ns: Option<u64>,
+    /// Latest time among them, in ns of the trace clock.
+    pub last_ns: Option<u64>,
+}
+
+/// Latencies in cycles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LatencySummary {
+    /// Accesses that carry a latency.
+    pub count: u64,
+    /// The least latency.
+    pub min: u64,
+    /// The median.
+    pub p50: u64,
+    /// Nine of ten are at most this.
+    pub p90: u64,
+    /// Ninety-nine of a hundred are at most this.
+    pub p99: u64,
+    /// The greatest latency.
+    pub max: u64,
+}
+
+/// One block of the list of hottest ones. Counts are accesses unless said otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TopFolio {
+    /// First page frame of the block.
+    #[serde(serialize_with = "hex")]
+    pub folio_pfn: FolioPfn,
+    /// Accesses to the block: loads + stores + atomics + `unknown_op`.
+    pub accesses: u64,
+    /// Accesses that read.
+    pub loads: u64,
+    /// Accesses that wrote.
+    pub stores: u64,
+    /// Atomic accesses.
+    pub atomics: u64,
+    /// Accesses whose direction is not known.
+    pub unknown_op: u64,
+    /// Pages with at least one access; in 1..=512.
+    pub touched_pages: u32,
+    /// Accesses to the hottest chunk.
+    pub peak: u64,
+    /// Chunks with at least a tenth of the peak.
+    pub hot_chunks: u32,
+    /// Chunks of the block: 512 >> order.
+    pub chunks: u32,
+    /// Hot chunks in percent of all chunks, rounded down.
+    pub hot_percent: u32,
+    /// What can be said of the block.
+    pub verdict: Verdict,
+    /// The largest mapping order that the virtual addresses allow; in 0..=9.
+    pub mapping_order_max: Option<u8>,
+    /// What is known about the mapping behind it.
+    pub backing: Backing,
+    /// Earliest access, in ns of the trace clock.
+    pub first_ns: Option<u64>,
+    /// Latest access, in ns of the trace clock.
+    pub last_ns: Option<u64>,
+    /// Accesses to each page, for the heat line; not in JSON, CSV and Parquet.
+    #[serde(skip)]
+    pub counts: Box<[u32; PAGES_PER_FOLIO]>,
+}
+
+/// Writes the report in any format. `style` is for text only.
+///
+/// # Errors
+/// Those of `out`; [`io::ErrorKind::Unsupported`] for Parquet in a program built without it.
+pub fn write<W: io::Write + Send>(
+    format: Format,
+    report: &Report,
+    mut out: W,
+    style: Style,
+) -> io::Result<()> {
+    match format {
+        Format::Text => text::report(report, &mut out, style),
+        Format::Json => json::report(report, &mut out),
+        Format::Csv => csv::report(report, &mut out),
+        #[cfg(feature = "parquet")]
+        Format::Parquet => parquet::report(report, out),
+        #[cfg(not(feature = "parquet"))]
+        Format::Parquet => Err(format::parquet_is_absent()),
+    }
+}
+
+/// An address or PFN as `"0x..."`.
+fn hex<S: Serializer>(value: &FolioPfn, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn ledger<S: Serializer>(ledger: &Ledger, serializer: S) -> Result<S::Ok, S::Error> {
+    LedgerFields(ledger).serialize(serializer)
+}
+
+fn one_or_none(sources: &[(String, Ledger)]) -> bool {
+    sources.len() <= 1
+}
+
+fn ledgers<S: Serializer>(sources: &[(String, Ledger)], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(sources.len()))?;
+    for (source, ledger) in sources {
+        map.serialize_entry(source, &LedgerFields(ledger))?;
+    }
+    map.end()
+}
+
+/// A ledger as the object of its fields.
+pub(crate) struct LedgerFields<'a>(pub(crate) &'a Ledger);
+
+impl Serialize for LedgerFields<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.fields())
+    }
+}
+
+fn distribution<S: Serializer>(distribution: &[u64; 10], serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Row {
+        from: usize,
+        to: usize,
+        folios: u64,
+    }
+    let mut rows = serializer.serialize_seq(Some(distribution.len()))?;
+    for (row, &folios) in distribution.iter().enumerate() {
+        rows.serialize_element(&Row { from: row * 10, to: row * 10 + 10, folios })?;
+    }
+    rows.end()
+}
+
+#[cfg(test)]
+mod examples;

@@ -1,0 +1,307 @@
+//! Records, one line each, as they come.
+
+use std::io;
+
+use super::lines::{Lines, any_byte};
+use super::{Format, csv, digits, json};
+
+/// Name of the schema, in the metadata of the Parquet file.
+pub const SCHEMA: &str = "folioscope.records/1";
+
+/// Columns of every format.
+pub const COLUMNS: [&str; 12] = [
+    "time_ns", "cpu", "pid", "tid", "event", "op", "ip", "vaddr", "paddr", "latency", "source",
+    "flags",
+];
+
+/// One record that is a memory operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordRow<'a> {
+    /// Time in ns of the trace clock.
+    pub time_ns: Option<u64>,
+    /// CPU that executed it.
+    pub cpu: Option<u32>,
+    /// Process. perf writes -1 where it does not know: that is absent here.
+    pub pid: Option<u32>,
+    /// Thread, with the same rule.
+    pub tid: Option<u32>,
+    /// Name of the event.
+    pub event: Option<&'a str>,
+    /// `load`, `store`, `atomic` or `access`, with a finer name after a slash where known.
+    pub op: &'a str,
+    /// Virtual address of the instruction.
+    pub ip: Option<u64>,
+    /// Virtual address of the data.
+    pub vaddr: Option<u64>,
+    /// Physical address of the data.
+    pub paddr: Option<u64>,
+    /// Total latency in cycles.
+    pub latency: Option<u32>,
+    /// Where the data came from.
+    pub source: Option<&'a str>,
+    /// Names of the record's flags; empty: none.
+    pub flags: &'a str,
+}
+
+/// Writes records in one format, in bounded memory. What is still gathered at the end is
+/// written by [`RecordWriter::finish`] only.
+pub struct RecordWriter<W: io::Write + Send>(Form<W>);
+
+enum Form<W: io::Write + Send> {
+    Text(Lines<W>),
+    Json(Lines<W>),
+    Csv(Lines<W>),
+    #[cfg(feature = "parquet")]
+    Parquet(Box<super::parquet::Records<W>>),
+}
+
+impl<W: io::Write + Send> RecordWriter<W> {
+    /// Starts a list in `format`.
+    ///
+    /// # Errors
+    /// Those of `out`; [`io::ErrorKind::Unsupported`] for Parquet in a program built
+    /// without it.
+    pub fn new(format: Format, out: W) -> io::Result<Self> {
+        Ok(Self(match format {
+            Format::Text => Form::Text(Lines::new(out, &format!("# {}\n", COLUMNS.join("\t")))),
+            Format::Json => Form::Json(Lines::new(out, "")),
+            Format::Csv => Form::Csv(Lines::new(out, &csv::header(&COLUMNS))),
+            #[cfg(feature = "parquet")]
+            Format::Parquet => Form::Parquet(Box::new(super::parquet::Records::new(out)?)),
+            #[cfg(not(feature = "parquet"))]
+            Format::Parquet => return Err(super::format::parquet_is_absent()),
+        }))
+    }
+
+    /// Writes one record.
+    ///
+    /// # Errors
+    /// Those of the output.
+    #[inline]
+    pub fn write(&mut self, row: &RecordRow<'_>) -> io::Result<()> {
+        match &mut self.0 {
+            Form::Text(lines) => lines.line(|line| text_line(line, row)),
+            Form::Json(lines) => lines.line(|line| json_line(line, row)),
+            Form::Csv(lines) => lines.line(|line| csv_line(line, row)),
+            #[cfg(feature = "parquet")]
+            Form::Parquet(records) => records.write(row),
+        }
+    }
+
+    /// Writes what is still gathered, and the end of the file where the format has one.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn finish(self) -> io::Result<()> {
+        match self.0 {
+            Form::Text(lines) | Form::Json(lines) | Form::Csv(lines) => lines.finish(),
+            #[cfg(feature = "parquet")]
+            Form::Parquet(records) => records.finish(),
+        }
+    }
+}
+
+fn text_line(line: &mut Vec<u8>, row: &RecordRow<'_>) {
+    text_number(line, row.time_ns);
+    for number in [row.cpu, row.pid, row.tid] {
+        line.push(b'\t');
+        text_number(line, number.map(u64::from));
+    }
+    line.push(b'\t');
+    text_name(line, row.event.unwrap_or_default());
+    line.push(b'\t');
+    text_name(line, row.op);
+    for address in [row.ip, row.vaddr, row.paddr] {
+        line.push(b'\t');
+        match address {
+            Some(address) => digits::hex(line, address),
+            None => line.push(b'-'),
+        }
+    }
+    line.push(b'\t');
+    text_number(line, row.latency.map(u64::from));
+    line.push(b'\t');
+    text_name(line, row.source.unwrap_or_default());
+    line.push(b'\t');
+    text_name(line, row.flags);
+    line.push(b'\n');
+}
+
+#[inline]
+fn text_number(line: &mut Vec<u8>, value: Option<u64>) {
+    match value {
+        Some(value) => digits::decimal(line, value),
+        None => line.push(b'-'),
+    }
+}
+
+/// A name as one field of a line on a terminal: `-` if it is empty, control characters as
+/// `\xNN`.
+#[inline]
+fn text_name(line: &mut Vec<u8>, name: &str) {
+    // 0xc2 leads the control characters above ASCII, and a few others.
+    if name.is_empty() {
+        line.push(b'-');
+    } else if any_byte(name, |byte| (byte < b' ') | (byte == 0x7f) | (byte == 0xc2)) {
+        text_name_escaped(line, name);
+    } else {
+        line.extend_from_slice(name.as_bytes());
+    }
+}
+
+#[cold]
+fn text_name_escaped(line: &mut Vec<u8>, name: &str) {
+    for character in name.chars() {
+        if character.is_control() {
+            line.extend_from_slice(format!("\\x{:02x}", u32::from(character)).as_bytes());
+        } else {
+            line.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+    }
+}
+
+fn json_line(line: &mut Vec<u8>, row: &RecordRow<'_>) {
+    line.extend_from_slice(b"{\"time_ns\":");
+    json::number(line, row.time_ns);
+    line.extend_from_slice(b",\"cpu\":");
+    json::number(line, row.cpu.map(u64::from));
+    line.extend_from_slice(b",\"pid\":");
+    json::number(line, row.pid.map(u64::from));
+    line.extend_from_slice(b",\"tid\":");
+    json::number(line, row.tid.map(u64::from));
+    line.extend_from_slice(b",\"event\":");
+    json::string(line, row.event);
+    line.extend_from_slice(b",\"op\":");
+    json::string(line, Some(row.op));
+    line.extend_from_slice(b",\"ip\":");
+    json::address(line, row.ip);
+    line.extend_from_slice(b",\"vaddr\":");
+    json::address(line, row.vaddr);
+    line.extend_from_slice(b",\"paddr\":");
+    json::address(line, row.paddr);
+    line.extend_from_slice(b",\"latency\":");
+    json::number(line, row.latency.map(u64::from));
+    line.extend_from_slice(b",\"source\":");
+    json::string(line, row.source);
+    line.extend_from_slice(b",\"flags\":");
+    json::string(line, row.flags_or_absent());
+    line.extend_from_slice(b"}\n");
+}
+
+fn csv_line(line: &mut Vec<u8>, row: &RecordRow<'_>) {
+    csv::number(line, row.time_ns);
+    for number in [row.cpu, row.pid, row.tid] {
+        line.push(b',');
+        csv::number(line, number.map(u64::from));
+    }
+    line.push(b',');
+    csv::field(line, row.event.unwrap_or_default());
+    line.push(b',');
+    csv::field(line, row.op);
+    for address in [row.ip, row.vaddr, row.paddr] {
+        line.push(b',');
+        csv::address(line, address);
+    }
+    line.push(b',');
+    csv::number(line, row.latency.map(u64::from));
+    line.push(b',');
+    csv::field(line, row.source.unwrap_or_default());
+    line.push(b',');
+    csv::field(line, row.flags);
+    line.push(b'\n');
+}
+
+impl<'a> RecordRow<'a> {
+    /// The flags, absent if there are none.
+    pub(super) fn flags_or_absent(&self) -> Option<&'a str> {
+        (!self.flags.is_empty()).then_some(self.flags)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::examples;
+    use super::*;
+
+    fn written(format: Format, rows: &[RecordRow<'_>]) -> String {
+        let mut out = Vec::new();
+        let mut writer = RecordWriter::new(format, &mut out).unwrap();
+        rows.iter().for_each(|row| writer.write(row).unwrap());
+        writer.finish().unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn text_is_tab_separated_under_a_header() {
+        assert_eq!(
+            written(Format::Text, &examples::records()),
+            "# time_ns\tcpu\tpid\ttid\tevent\top\tip\tvaddr\tpaddr\tlatency\tsource\tflags\n\
+             1000000001\t3\t41\t42\tarm_spe_0/ts_enable=1,pa_enable=1/\tload/simd\t\
+             0xffff800080012340\t0xffff9abcde00\t0x820db8abc\t37\tl1\tl1-hit,tlb-access\n\
+             -\t-\t-\t-\t-\taccess\t-\t-\t-\t-\t-\t-\n\
+             18446744073709551615\t4294967295\t0\t0\t\"odd\"\\x09\\x9bname\\x0a\tstore\t0x0\t\
+             0x0\t0xffffffffffffff\t0\tunknown(0x2f)\tpartial\n"
+        );
+    }
+
+    #[test]
+    fn json_lines_are_what_serde_json_would_write() {
+        #[derive(serde::Serialize)]
+        struct Line<'a> {
+            time_ns: Option<u64>,
+            cpu: Option<u32>,
+            pid: Option<u32>,
+            tid: Option<u32>,
+            event: Option<&'a str>,
+            op: &'a str,
+            ip: Option<String>,
+            vaddr: Option<String>,
+            paddr: Option<String>,
+            latency: Option<u32>,
+            source: Option<&'a str>,
+            flags: Option<&'a str>,
+        }
+        let hex = |address: Option<u64>| address.map(|address| format!("{address:#x}"));
+        let want: String = examples::records()
+            .iter()
+            .map(|row| {
+                let line = Line {
+                    time_ns: row.time_ns,
+                    cpu: row.cpu,
+                    pid: row.pid,
+                    tid: row.tid,
+                    event: row.event,
+                    op: row.op,
+                    ip: hex(row.ip),
+                    vaddr: hex(row.vaddr),
+                    paddr: hex(row.paddr),
+                    latency: row.latency,
+                    source: row.source,
+                    flags: Some(row.flags).filter(|flags| !flags.is_empty()),
+                };
+                serde_json::to_string(&line).unwrap() + "\n"
+            })
+            .collect();
+        assert_eq!(written(Format::Json, &examples::records()), want);
+    }
+
+    #[test]
+    fn csv_quotes_and_leaves_absent_fields_empty() {
+        assert_eq!(
+            written(Format::Csv, &examples::records()),
+            "time_ns,cpu,pid,tid,event,op,ip,vaddr,paddr,latency,source,flags\n\
+             1000000001,3,41,42,\"arm_spe_0/ts_enable=1,pa_enable=1/\",load/simd,\
+             0xffff800080012340,0xffff9abcde00,0x820db8abc,37,l1,\"l1-hit,tlb-access\"\n\
+             ,,,,,access,,,,,,\n\
+             18446744073709551615,4294967295,0,0,\"\"\"odd\"\"\t\u{9b}name\n\",store,0x0,0x0,\
+             0xffffffffffffff,0,unknown(0x2f),partial\n"
+        );
+    }
+
+    #[test]
+    fn no_records_leave_the_header() {
+        assert_eq!(written(Format::Text, &[]).lines().count(), 1);
+        assert_eq!(written(Format::Csv, &[]).lines().count(), 1);
+        assert_eq!(written(Format::Json, &[]), "");
+    }
+}

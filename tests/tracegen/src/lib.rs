@@ -1,0 +1,32 @@
+//! Recordings of memory accesses whose content is known by construction.
+//!
+//! A test of a decoder needs inputs of which somebody knows what they hold without asking a decoder. This crate writes
+//! such inputs: Arm SPE packets (Arm Architecture Reference Manual, DDI 0487, chapter D18) and `PERF_RECORD_SAMPLE`
+//! records in the containers of Linux perf, and beside them the truth. It depends on no crate that reads them, so a
+//! mistake in a table cannot cancel out.
+//!
+//! ```
+//! let config = tracegen::Config { records: 1000, ..tracegen::Config::default() };
+//! let (bytes, truth) = tracegen::to_bytes(&config)?;
+//! assert_eq!(&bytes[..8], b"PERFILE2");
+//! assert_eq!(truth.ledger.records, 1000);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod bytes;
+pub mod config;
+pub mod damage;
+pub mod generate;
+pub mod perf;
+pub mod rng;
+pub mod scenario;
+pub mod spe;
+pub mod truth;
+
+pub use config::{Config, Form, Source};
+pub use damage::Damage;
+pub use generate::{aux_bytes, to_bytes, write_file, write_folder, write_stream};
+pub use scenario::Kind;
+pub use spe::Layout;
+pub use truth::{Ledger, Truth};
