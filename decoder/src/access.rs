@@ -52,6 +52,8 @@ pub struct Origin {
     pub cpu: Option<u32>,
     /// When, on the trace's clock in nanoseconds.
     pub time_ns: Option<u64>,
+    /// The record says that its operation did not retire: it was speculative.
+    pub not_retired: bool,
     /// Where the record's last byte stands.
     pub position: Position,
 }
@@ -197,7 +199,7 @@ bitflags::bitflags! {
     /// name here is not lost silently but simply not asked for.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct AccessFlags: u32 {
-        /// The operation did not retire: it was speculative.
+        /// The operation did not retire, see [`Origin::not_retired`].
         const NOT_RETIRED = 1 << 0;
         /// It ended in a synchronous exception.
         const EXCEPTION = 1 << 1;
@@ -281,6 +283,9 @@ pub struct Access {
 
 /// Takes the records of an input, one by one.
 pub trait Sink {
+    /// The names of the input's events, by [`EventIndex`]; again whenever one is added or
+    /// renamed, and before the first record of such an event.
+    fn event_names(&mut self, _names: &[String]) {}
     /// A record that is a memory operation.
     fn access(&mut self, access: &Access);
     /// A record of any other operation.

@@ -16,7 +16,7 @@ use crate::input::{Mapping, Stream, data_files};
 use crate::perf::attr::{Attr, MIN_LEN};
 use crate::perf::header::{self, FileHeader, Header, STREAM_HEADER_LEN, Section};
 use crate::perf::record::Record;
-use crate::perf::{Auxtrace, Event, Events, Features, SideBand};
+use crate::perf::{Auxtrace, Event, Features, SideBand};
 use crate::session::{Placement, Session};
 use crate::spe::{ByteAccount, Piece, Queue, Timed};
 use crate::walk::{Visitor, Walk};
@@ -226,9 +226,9 @@ pub fn decode_stream<S: Sink>(
     let mut stream = Stream::new(reader);
     stream.fill_to(STREAM_HEADER_LEN)?;
     let (head, _) = stream.window();
-    let (order, header) = header::parse(head).or_else(|error| match file_on_pipe(head) {
-        Some(size) => Err(Error::FileOnPipe { size }),
-        None => Err(error),
+    let (order, header) = header::parse(head).map_err(|error| match file_on_pipe(head) {
+        Some(size) => Error::FileOnPipe { size },
+        None => error,
     })?;
     if let Header::File(_) = header {
         return Err(Error::FileOnPipe { size: file_on_pipe(head).unwrap_or(0) });
@@ -313,7 +313,8 @@ fn tables(header: &FileHeader, file: &[u8], session: &mut Session) {
         return;
     }
     let table = header.data.offset.checked_add(header.data.size);
-    let bits = (0..256u64).filter(|bit| header.features[*bit as usize / 64] >> (bit % 64) & 1 == 1);
+    let bits = (0..256u64).zip(header.features.iter().flat_map(|word| (0..64).map(move |bit| word >> bit & 1 == 1)));
+    let bits = bits.filter(|(_, set)| *set).map(|(bit, _)| bit);
     for (entry, bit) in bits.enumerate() {
         let offset = table.and_then(|table| table.checked_add(16 * entry as u64));
         let entry = offset.map(|offset| Section { offset, size: 16 }.of(file));
@@ -377,7 +378,7 @@ impl<'a, S: Sink> Visitor<'a> for Immediate<'_, S> {
     }
 
     fn aux(&mut self, aux: &Auxtrace, position: Position) {
-        self.target = match self.session.place(aux, position) {
+        self.target = match self.session.place(aux, position, self.sink) {
             Placement::Foreign => Target::Foreign,
             Placement::TooMany => Target::Skipped,
             Placement::Queue(index, piece) => {
@@ -435,7 +436,7 @@ impl<'a, S: Sink> Visitor<'a> for Collect<'_, 'a, S> {
     }
 
     fn aux(&mut self, aux: &Auxtrace, position: Position) {
-        self.target = match self.session.place(aux, position) {
+        self.target = match self.session.place(aux, position, self.sink) {
             Placement::Foreign => Target::Foreign,
             Placement::TooMany => Target::Skipped,
             Placement::Queue(index, piece) => {
@@ -554,12 +555,14 @@ impl Session {
 fn recording(mut session: Session, kind: InputKind, files: u32) -> Recording {
     session.ledger.lost = session.ledger.lost_records.max(session.ledger.lost_samples);
     session.events.take_names(&session.features);
-    let events = session.events.list().iter().map(|event| {
-        let name = event.name.clone();
-        let name = name.unwrap_or_else(|| Events::fallback_name(&event.attr, &session.features));
-        Event { name: Some(name), ..event.clone() }
-    });
-    let events: Vec<_> = events.collect();
+    let names = session.events.names(&session.features);
+    let events: Vec<_> = session
+        .events
+        .list()
+        .iter()
+        .zip(names)
+        .map(|(event, name)| Event { name: Some(name), ..event.clone() })
+        .collect();
     let indexes = || (0..=u16::MAX).take(events.len()).map(EventIndex);
     session.sources.sort_unstable();
     let arm_spe_events = session.arm_spe_events().collect();

@@ -165,8 +165,8 @@ impl Session {
         self.names_taken = false;
     }
 
-    /// Gives the events the names that the features have for them.
-    fn take_names(&mut self) {
+    /// Gives the events the names that the features have for them, and the sink all names.
+    fn take_names<S: Sink + ?Sized>(&mut self, sink: &mut S) {
         if !self.names_taken {
             self.names_taken = true;
             self.events.take_names(&self.features);
@@ -178,6 +178,7 @@ impl Session {
                     is_arm_spe: is_arm_spe == Some(index),
                 })
                 .collect();
+            sink.event_names(&self.events.names(&self.features));
         }
     }
 
@@ -265,6 +266,7 @@ impl Session {
         if what == NAME {
             let name = words.rest().split(|byte| *byte == 0).next().unwrap_or_default();
             self.events.rename(id, &String::from_utf8_lossy(name));
+            self.names_taken = false;
         }
         Some(())
     }
@@ -333,8 +335,13 @@ impl Session {
     }
 
     /// Places AUX data that is about to come.
-    pub(crate) fn place(&mut self, aux: &Auxtrace, position: Position) -> Placement {
-        self.take_names();
+    pub(crate) fn place<S: Sink + ?Sized>(
+        &mut self,
+        aux: &Auxtrace,
+        position: Position,
+        sink: &mut S,
+    ) -> Placement {
+        self.take_names(sink);
         let info = match &self.tracer {
             Some(Tracer::ArmSpe(info)) => info,
             Some(Tracer::IntelPt) => {
@@ -453,7 +460,7 @@ impl Session {
             );
             return;
         };
-        self.take_names();
+        self.take_names(sink);
         let EventFacts { source, is_arm_spe } = self.event_facts[usize::from(index.0)];
         self.synthesized |= is_arm_spe;
         if !self.sources.contains(&source) {
@@ -464,6 +471,7 @@ impl Session {
             event: Some(index),
             cpu: sample.cpu,
             time_ns: sample.time,
+            not_retired: false,
             position,
         };
         if sample.time.is_some() {
@@ -494,8 +502,11 @@ impl QueueState {
             return (Join::Continued, 0);
         }
         let before = self.end.wrapping_sub(offset);
-        if before < PIECE_ALIGN && before <= u64::from(self.tail_zeros) {
-            return (Join::Trimmed(self.tail_zeros.min(before as u8)), 0);
+        if before < PIECE_ALIGN
+            && let Ok(before) = u8::try_from(before)
+            && before <= self.tail_zeros
+        {
+            return (Join::Trimmed(before), 0);
         }
         if overwrites || offset < self.end {
             return (Join::Snapshot, self.end.saturating_sub(offset));

@@ -74,7 +74,7 @@ impl Walk {
             }
             match record::next(rest, self.order) {
                 Next::Record(record) => {
-                    at += record.len();
+                    at += record.size();
                     self.record(&record, offset, visitor);
                 }
                 Next::Partial { .. } => break,
@@ -92,7 +92,7 @@ impl Walk {
     }
 
     fn record<'a>(&mut self, record: &Record<'_>, offset: u64, visitor: &mut impl Visitor<'a>) {
-        let last_byte = self.position(offset + record.len() as u64 - 1);
+        let last_byte = self.position(offset + record.size() as u64 - 1);
         match record.kind {
             kind::COMPRESSED | kind::COMPRESSED2 => self.compressed(record, last_byte, visitor),
             kind::AUXTRACE => match Auxtrace::parse(record.body, self.order) {

@@ -213,7 +213,7 @@ impl HotFraction {
 /// The filter of the module's documentation for one block, or `None` without accesses: "no data"
 /// is not 0 %.
 ///
-/// Costs a few hundred nanoseconds and does not allocate.
+/// Costs about a microsecond at order 0, less at higher ones, and does not allocate.
 pub fn hot_fraction(counters: &[u32; PAGES_PER_FOLIO], order: ChunkOrder) -> Option<HotFraction> {
     // The chunk size is a constant inside, so that the sums become vector instructions.
     match order.get() {

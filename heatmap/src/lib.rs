@@ -1,1 +1,40 @@
-//! Heat of physical memory: accesses counted per 4 KiB page of every 2 MiB block.
+//! Heat of physical memory: sampled accesses, counted per 4 KiB page of every 2 MiB block.
+//!
+//! ```text
+//! accesses -> ingest -> store of counters -> filter, verdict -> summary -> report
+//!             query     folio, counters      backing, facts               text json csv parquet
+//! ```
+//!
+//! Nothing here knows which hardware an access came from, and no number leaves without the
+//! account of what was lost: [`decoder::Ledger`].
+#![forbid(unsafe_code)]
+
+mod backing;
+pub mod command;
+mod counters;
+mod distribution;
+mod facts;
+mod filter;
+mod folio;
+mod ingest;
+mod page_size;
+mod query;
+pub mod report;
+mod store;
+mod summary;
+mod verdict;
+
+pub use backing::Mapping;
+pub use counters::Counters;
+pub use distribution::{TenPercentBuckets, touched_percent};
+pub use facts::{Facts, RECORD_SPE, RECORD_X86};
+pub use filter::{
+    ChunkOrder, HotBitmap, HotFraction, HotThreshold, InvalidOrder, InvalidThreshold, hot_fraction,
+};
+pub use folio::{Directions, Folio, LastSeen, Times};
+pub use ingest::{Counter, Coverage};
+pub use page_size::{BadPageSize, PageSize};
+pub use query::{BadValue, Duration, Filters, NumberList, PfnRange, Size, TimeRange};
+pub use store::Store;
+pub use summary::{Summary, Wanted};
+pub use verdict::{Judge, SIGNIFICANCE, Span, Verdict, p_value};

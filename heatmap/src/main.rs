@@ -1,3 +1,8 @@
-//! The program `folioscope`.
+//! The program `folioscope`: see `command/`.
 #![forbid(unsafe_code)]
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    heatmap::command::main()
+}

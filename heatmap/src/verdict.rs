@@ -71,6 +71,12 @@ impl Verdict {
     }
 }
 
+impl serde::Serialize for Verdict {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -595,7 +601,7 @@ mod tests {
     fn agrees(m: u32, n: u64, k: u32) {
         let proved = k <= Proof::against(m).most_hot_chunks(n);
         let p = p_value(n, k, m);
-        assert_eq!(proved, p <= SIGNIFICANCE, "n {n}, k {k}, m {m}: p {p}");
+        assert_eq!(proved, p <= 0.05, "n {n}, k {k}, m {m}: p {p}");
     }
 
     #[test]
@@ -756,7 +762,7 @@ mod tests {
 
     /// 5 % and four standard deviations of a share seen in `trials` trials.
     fn tolerated(trials: u32) -> f64 {
-        SIGNIFICANCE + 4.0 * (SIGNIFICANCE * (1.0 - SIGNIFICANCE) / f64::from(trials)).sqrt()
+        0.05 + 4.0 * (0.05 * 0.95 / f64::from(trials)).sqrt()
     }
 
     fn is_sparse(judge: &Judge, counters: &[u32; PAGES_PER_FOLIO]) -> bool {

@@ -94,7 +94,7 @@ fn records(
                 ..
             }) => return Err(Broken::Nested),
             Next::Record(record) => {
-                at += record.len();
+                at += record.size();
                 each(record);
             }
             Next::Partial { .. } => return Ok(at),

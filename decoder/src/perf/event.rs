@@ -165,8 +165,16 @@ impl Events {
         }
     }
 
+    /// A name for every event, by [`EventIndex`].
+    pub fn names(&self, features: &Features) -> Vec<String> {
+        let name = |event: &Event| {
+            event.name.clone().unwrap_or_else(|| Self::fallback_name(&event.attr, features))
+        };
+        self.events.iter().map(name).collect()
+    }
+
     /// A name for an event that the recording does not name.
-    pub fn fallback_name(attr: &Attr, features: &Features) -> String {
+    fn fallback_name(attr: &Attr, features: &Features) -> String {
         const SOFTWARE: [&str; 12] = [
             "cpu-clock",
             "task-clock",

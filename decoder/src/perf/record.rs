@@ -49,8 +49,8 @@ pub struct Record<'a> {
 }
 
 impl Record<'_> {
-    /// Header and body.
-    pub fn len(&self) -> usize {
+    /// Header and body, in bytes.
+    pub fn size(&self) -> usize {
         HEADER_LEN + self.body.len()
     }
 

@@ -139,6 +139,7 @@ impl Queue {
                 event: piece.event,
                 cpu: key.cpu,
                 time_ns,
+                not_retired: record.not_retired(),
                 position: Position {
                     offset: TraceOffset((at.offset.0 + end as u64).saturating_sub(1)),
                     ..at

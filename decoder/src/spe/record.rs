@@ -17,6 +17,7 @@
 //! every record holds, or has the same packets as the one before it. Until then all bytes are
 //! `skipped`. A partial record is never given out.
 
+use super::event::Events;
 use super::packet::{CutOff, Header, Kind, MAX_PACKET_LEN, Packet};
 
 /// Longest record: PMSIDR_EL1.MaxSize is 2 KiB at most. Padding inside does not count.
@@ -140,6 +141,11 @@ impl Record {
     /// Ticks of the generic timer.
     pub fn timestamp(&self) -> Option<u64> {
         self.get(Fields::TIMESTAMP, self.timestamp)
+    }
+
+    /// Whether the record says that its operation did not retire.
+    pub fn not_retired(&self) -> bool {
+        self.events().is_some_and(|events| events & Events::RETIRED.bits() == 0)
     }
 
     /// Whether the operation touched memory: class 1, or no class and a data address.
@@ -383,6 +389,7 @@ impl Decoder {
     }
 
     /// Counts bytes to the unfinished record.
+    #[inline]
     fn unfinished(&mut self, position: u64, len: usize) {
         if self.record_len == 0 {
             self.record_start = position;

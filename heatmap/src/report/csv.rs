@@ -5,6 +5,7 @@ use std::io;
 
 use super::lines::{Lines, any_byte};
 use super::{Report, digits};
+use crate::verdict::Verdict;
 
 /// Columns of the report's CSV and Parquet: the names of the JSON rows.
 pub const TOP_COLUMNS: [&str; 16] = [
@@ -51,7 +52,7 @@ pub fn report(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
                 digits::decimal(line, value);
             }
             line.push(b',');
-            field(line, folio.verdict.name());
+            field(line, folio.verdict.map_or("", Verdict::as_str));
             line.push(b',');
             number(line, folio.mapping_order_max.map(u64::from));
             line.push(b',');

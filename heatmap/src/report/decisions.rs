@@ -6,7 +6,8 @@ use decoder::FolioPfn;
 use serde::{Serialize, Serializer};
 
 use super::lines::Lines;
-use super::{Backing, Format, Verdict, csv, digits};
+use super::{Backing, Format, csv, digits};
+use crate::verdict::Verdict;
 
 /// Name of the schema, in the metadata of the Parquet file.
 pub const SCHEMA: &str = "folioscope.decisions/1";
@@ -160,7 +161,7 @@ fn csv_line(line: &mut Vec<u8>, decision: &Decision, counts: bool) {
         digits::decimal(line, value);
     }
     let unverified = if decision.unverified { "true" } else { "false" };
-    for name in [decision.verdict.name(), decision.backing.name(), unverified, &decision.hot_bitmap]
+    for name in [decision.verdict.as_str(), decision.backing.name(), unverified, &decision.hot_bitmap]
     {
         line.push(b',');
         csv::field(line, name);

@@ -28,7 +28,7 @@ fn block(pfn: u64, counts: [u32; PAGES_PER_FOLIO], verdict: Verdict, backing: Ba
         hot_chunks: hot,
         chunks: 512,
         hot_percent: hot * 100 / 512,
-        verdict,
+        verdict: Some(verdict),
         mapping_order_max: None,
         backing,
         first_ns: None,

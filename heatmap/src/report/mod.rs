@@ -39,6 +39,8 @@ pub use format::{Format, UnknownFormat};
 pub use records::{RecordRow, RecordWriter};
 pub use text::Style;
 
+use crate::verdict::Verdict;
+
 /// Name of the report's schema, in its JSON and in the metadata of its Parquet file.
 pub const SCHEMA: &str = "folioscope.report/1";
 
@@ -158,22 +160,6 @@ names! {
 }
 
 names! {
-    /// What can be said of a block from its accesses.
-    Verdict {
-        /// Its percent of hot chunks reaches the threshold.
-        Hot = "hot",
-        /// It stays below the threshold, and chance does not explain that.
-        Sparse = "sparse",
-        /// Too few accesses, or over too short a time, to tell.
-        Undersampled = "undersampled",
-        /// Recording or query left accesses out: hot pages may be missing.
-        Filtered = "filtered",
-        /// At this order and threshold no block with data is ever split.
-        Unsplittable = "unsplittable",
-    }
-}
-
-names! {
     /// What is known about the mapping behind a block.
     Backing {
         /// A transparent huge page.
@@ -258,8 +244,8 @@ pub struct TopFolio {
     pub chunks: u32,
     /// Hot chunks in percent of all chunks, rounded down.
     pub hot_percent: u32,
-    /// What can be said of the block.
-    pub verdict: Verdict,
+    /// What can be said of the block; nothing where a block is no unit of the kernel's.
+    pub verdict: Option<Verdict>,
     /// The largest mapping order that the virtual addresses allow; in 0..=9.
     pub mapping_order_max: Option<u8>,
     /// What is known about the mapping behind it.

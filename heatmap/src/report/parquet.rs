@@ -22,6 +22,7 @@ use decoder::Pfn;
 
 use super::decisions::Decision;
 use super::records::RecordRow;
+use crate::verdict::Verdict;
 use super::{Report, TopFolio, csv, decisions, pages as page_list, records};
 
 /// Rows gathered before they are encoded.
@@ -208,7 +209,7 @@ columns! {
         hot_chunks: UInt32Builder => Some(folio.hot_chunks),
         chunks: UInt32Builder => Some(folio.chunks),
         hot_percent: UInt32Builder => Some(folio.hot_percent),
-        verdict: Names => Some(folio.verdict.name()),
+        verdict: Names => folio.verdict.map(Verdict::as_str),
         mapping_order_max: UInt32Builder => folio.mapping_order_max.map(u32::from),
         backing: Names => Some(folio.backing.name()),
         first_ns: Int64Builder => folio.first_ns.and_then(time),
@@ -242,7 +243,7 @@ columns! {
         hot_chunks: UInt32Builder => Some(decision.hot_chunks),
         chunks: UInt32Builder => Some(decision.chunks),
         accesses: UInt64Builder => Some(decision.accesses),
-        verdict: Names => Some(decision.verdict.name()),
+        verdict: Names => Some(decision.verdict.as_str()),
         backing: Names => Some(decision.backing.name()),
         unverified: BooleanBuilder => Some(decision.unverified),
         hot_bitmap: StringBuilder => Some(decision.hot_bitmap.as_str()),

@@ -7,7 +7,8 @@ use super::layout::{
     Line, Paint, bar, clean, counted, duration, hanging, ranges, seconds, share, shorten,
     side_by_side, thousands,
 };
-use super::{CpuCoverage, Report, TimeBase, TopFolio, Verdict, heat_line};
+use super::{CpuCoverage, Report, TimeBase, TopFolio, heat_line};
+use crate::verdict::Verdict;
 
 /// How text is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -318,7 +319,7 @@ fn verdicts(report: &Report, style: Style) -> Vec<Line> {
     let head = Line::new(style).paint(Paint::Title, "Verdicts").push("  ");
     let mut lines = hanging(head, Some(Paint::Faint), &chunk);
     for (verdict, count, meaning) in rows {
-        let line = Line::new(style).push("  ").push(verdict.name());
+        let line = Line::new(style).push("  ").push(verdict.as_str());
         let line = line.to(16).right(&thousands(count), 16 + number);
         let line = line.right(&share(count, report.folios), 25 + number).push("  ");
         lines.extend(hanging(line, Some(Paint::Faint), &meaning));
@@ -535,7 +536,7 @@ impl TopColumns {
             format!("{}/512", folio.touched_pages),
             format!("{}/{}", folio.hot_chunks, folio.chunks),
             format!("{} %", folio.hot_percent),
-            folio.verdict.name().to_owned(),
+            folio.verdict.map_or("-", Verdict::as_str).to_owned(),
             folio.backing.name().to_owned(),
         ]
     }
@@ -558,8 +559,8 @@ impl TopColumns {
             let verdict = folio.verdict;
             vec![self.line(texts, |line, column, text| match (column, verdict) {
                 (1, _) => line.paint(Paint::Title, text),
-                (6, Verdict::Hot) => line.paint(Paint::Heat, text),
-                (6, Verdict::Sparse) => line.paint(Paint::Note, text),
+                (6, Some(Verdict::Hot)) => line.paint(Paint::Heat, text),
+                (6, Some(Verdict::Sparse)) => line.paint(Paint::Note, text),
                 (6, _) => line.paint(Paint::Faint, text),
                 _ => line.push(text),
             })]

@@ -1,30 +1,22 @@
-//! Puts records of a scenario into a container and keeps account.
+//! Puts records of a scenario on CPUs, delivers them in pieces, and keeps account of what arrives.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Cursor, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::io::{self, Write};
 
-use crate::bytes::{Endian, align, index, low8, low16};
+use crate::access::{memory, not_memory};
+use crate::bytes::{Endian, align, index, low8};
 use crate::config::{Config, Form, Source};
 use crate::damage::Damage;
-use crate::perf::attr::{flag, sample_type as st};
-use crate::perf::feature::{Features, bit};
+use crate::header::{PMU, events};
 use crate::perf::record::{Record as Kernel, Trailer, aux_flag};
 use crate::perf::sample::data_src;
 use crate::perf::tool::{self, kind};
-use crate::perf::{
-    Attr, Auxtrace, AuxtraceInfo, Event, Ring, Sample, Settings, TimeConv, Writer, compress,
-};
+use crate::perf::{Auxtrace, AuxtraceInfo, Event, Sample, TimeConv};
 use crate::rng::Rng;
 use crate::scenario::{Plan, Touch};
-use crate::spe::{self, Encoded, Layout, address, event, operation, source};
+use crate::spe::{self, Encoded, Layout, address, source};
 use crate::truth::{Op, Sampled, Truth};
 
-/// PMU type of the tracing event: whatever the kernel gave out at boot.
-const PMU: u32 = 11;
-/// The software PMU and its event that counts nothing but carries side-band records.
-const SOFTWARE: (u32, u64) = (1, 9);
 /// Timer ticks of a second.
 const TICKS_PER_SECOND: u64 = 25_000_000;
 /// How long a recording lasts, if that leaves at least a few ticks between records.
@@ -33,74 +25,11 @@ const SECONDS: u64 = 10;
 const TASKS: [(u32, u32); 4] = [(4242, 4242), (4242, 4243), (777, 777), (777, 778)];
 
 /// Where a recording goes.
-trait Sink {
+pub(crate) trait Sink {
     fn tool(&mut self, records: &[u8]) -> io::Result<()>;
     fn ring(&mut self, cpu: u32, records: &[u8]);
     fn drain(&mut self, cpu: u32) -> io::Result<()>;
     fn auxtrace(&mut self, record: &Auxtrace, payload: &[u8]) -> io::Result<()>;
-}
-
-impl<W: Write> Sink for Writer<W> {
-    fn tool(&mut self, records: &[u8]) -> io::Result<()> {
-        Self::tool(self, records)
-    }
-
-    fn ring(&mut self, _: u32, records: &[u8]) {
-        Self::ring(self, records);
-    }
-
-    fn drain(&mut self, _: u32) -> io::Result<()> {
-        Self::drain(self)
-    }
-
-    fn auxtrace(&mut self, record: &Auxtrace, payload: &[u8]) -> io::Result<()> {
-        Self::auxtrace(self, record, payload)
-    }
-}
-
-/// A folder whose rings go to `data.N`, one of each CPU.
-struct Folder<W> {
-    data: Writer<W>,
-    parts: Vec<(Ring, W)>,
-}
-
-impl<W: Write> Sink for Folder<W> {
-    fn tool(&mut self, records: &[u8]) -> io::Result<()> {
-        self.data.tool(records)
-    }
-
-    fn ring(&mut self, cpu: u32, records: &[u8]) {
-        self.parts[cpu as usize].0.push(records);
-    }
-
-    fn drain(&mut self, cpu: u32) -> io::Result<()> {
-        let (ring, out) = &mut self.parts[cpu as usize];
-        ring.drain(out).map(drop)
-    }
-
-    fn auxtrace(&mut self, record: &Auxtrace, payload: &[u8]) -> io::Result<()> {
-        self.data.auxtrace(record, payload)
-    }
-}
-
-/// AUX data alone.
-struct AuxOnly(Vec<u8>);
-
-impl Sink for AuxOnly {
-    fn tool(&mut self, _: &[u8]) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn ring(&mut self, _: u32, _: &[u8]) {}
-
-    fn drain(&mut self, _: u32) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn auxtrace(&mut self, _: &Auxtrace, payload: &[u8]) -> io::Result<()> {
-        self.0.extend_from_slice(payload);
-        Ok(())
-    }
 }
 
 /// A record's place in the AUX data of its CPU.
@@ -161,7 +90,7 @@ fn schedule(damage: &Damage, bytes: u64) -> VecDeque<(u64, Hurt)> {
     due.into()
 }
 
-struct Generator<'c, 'r> {
+pub(crate) struct Generator<'c, 'r> {
     config: &'c Config,
     rows: Option<&'r mut dyn Write>,
     rng: Rng,
@@ -169,7 +98,7 @@ struct Generator<'c, 'r> {
     // Records left: with physical address, not memory, without physical address.
     left: [u64; 3],
     cpus: Vec<Cpu>,
-    events: Vec<Event>,
+    pub(crate) events: Vec<Event>,
     conv: TimeConv,
     // Most ticks between two records of a CPU.
     step: u64,
@@ -179,11 +108,11 @@ struct Generator<'c, 'r> {
     flips_left: u64,
     flip_step: u64,
     next_flip: u64,
-    truth: Truth,
+    pub(crate) truth: Truth,
 }
 
 impl<'c, 'r> Generator<'c, 'r> {
-    fn new(config: &'c Config, rows: Option<&'r mut dyn Write>) -> io::Result<Self> {
+    pub(crate) fn new(config: &'c Config, rows: Option<&'r mut dyn Write>) -> io::Result<Self> {
         config.check()?;
         let mut rng = Rng::new(config.seed);
         let share = |percent: u64| {
@@ -319,7 +248,7 @@ impl<'c, 'r> Generator<'c, 'r> {
         Ok(())
     }
 
-    fn run(&mut self, sink: &mut dyn Sink) -> io::Result<()> {
+    pub(crate) fn run(&mut self, sink: &mut dyn Sink) -> io::Result<()> {
         self.start(sink)?;
         loop {
             let mut idle = true;
@@ -375,13 +304,9 @@ impl<'c, 'r> Generator<'c, 'r> {
             tid,
             ticks: (timed && self.config.source == Source::Spe).then_some(ticks),
             ns: None,
-            op: Op::NotMemory,
             ip,
-            vaddr: None,
-            paddr: None,
-            latency: 0,
-            source: None,
             retired: true,
+            ..Sampled::default()
         };
         if class == 1 {
             not_memory(rng, &mut record, ip, level, layout);
@@ -546,16 +471,17 @@ impl<'c, 'r> Generator<'c, 'r> {
         let from = &mut self.cpus[cpu];
         let whole =
             matches!(hurt, Some(Hurt::Drop | Hurt::Shorten | Hurt::Truncated | Hurt::Partial));
-        let mut len = target;
+        let (mut len, mut aligned) = (target, 0);
         if whole || !self.config.cut_anywhere || from.pending.len() <= target {
             let before = from.pending.len();
             align(&mut from.pending, 8);
             len = from.pending.len();
-            if hurt != Some(Hurt::Drop) {
-                self.truth.ledger.padding_bytes += (len - before) as u64;
-            }
+            aligned = (len - before) as u64;
         }
         let keep = self.keep(cpu, len, hurt);
+        if keep == len {
+            self.truth.ledger.padding_bytes += aligned;
+        }
         let offset = self.cpus[cpu].position - self.cpus[cpu].missing;
         let flags = self.flags(hurt, keep < len);
         let announced = if flags & aux_flag::PARTIAL != 0 { keep } else { len };
@@ -668,242 +594,6 @@ impl<'c, 'r> Generator<'c, 'r> {
     }
 }
 
-/// A branch or an operation without memory.
-fn not_memory(rng: &mut Rng, record: &mut spe::Record, ip: u64, level: u8, layout: Layout) {
-    let total = rng.between(4, 900);
-    record.total = Some(low16(total));
-    record.issue = Some(low16(rng.between(1, total)));
-    let mut events = event::RETIRED;
-    if rng.percent(60) {
-        let conditional = rng.percent(60);
-        let payload = if conditional {
-            operation::CONDITIONAL
-        } else {
-            rng.choose(&[0, operation::INDIRECT])
-        };
-        record.operation = Some((operation::BRANCH, payload));
-        if conditional && rng.percent(40) {
-            events |= event::NOT_TAKEN;
-        } else {
-            record.target = Some(address::code(ip + 64, level));
-        }
-        if rng.percent(3) {
-            events |= event::MISPREDICTED;
-        }
-        if layout == Layout::Mix && rng.percent(30) {
-            record.previous_target = Some(address::code(ip - 256, level));
-        }
-    } else {
-        record.operation = Some((operation::OTHER, u8::from(rng.percent(10))));
-    }
-    record.events = Some(events);
-}
-
-/// A load, store or atomic; without `touch` one without a physical address, with `stray` as its virtual one.
-fn memory(
-    rng: &mut Rng,
-    record: &mut spe::Record,
-    sampled: &mut Sampled,
-    touch: Option<Touch>,
-    stray: u64,
-    kernel: bool,
-    layout: Layout,
-) {
-    let (op, payload) = operation(rng, layout);
-    sampled.op = op;
-    record.operation = Some((operation::MEMORY, payload));
-    if let Some(touch) = touch {
-        // The kernel reaches the page by its own map of all memory, or by the user's address.
-        let linear = kernel && rng.percent(70);
-        let va = if linear { 0xffff_0000_0000_0000 + touch.physical } else { touch.user };
-        let tag = match rng.below(100) {
-            0 if !linear => 0x5a,
-            0..50 if linear => 0xff,
-            _ => 0,
-        };
-        record.va = Some(address::data(va, tag));
-        record.pa = Some(match rng.below(20) {
-            0 => address::physical(touch.physical, rng.percent(50), low8(rng.below(16))),
-            _ => address::physical(touch.physical, false, 0),
-        });
-        sampled.vaddr = Some(va);
-        sampled.paddr = Some(touch.physical);
-        if layout == Layout::Mix && rng.percent(2) {
-            record.operation = None;
-            sampled.op = Op::Access;
-        }
-    } else if rng.percent(80) {
-        record.va = Some(address::data(stray, 0));
-        sampled.vaddr = Some(stray);
-    }
-    let (from, low, high, extra) = match rng.below(100) {
-        0..60 => (source::L1D, 5, 20, 0),
-        60..75 => (source::L2, 12, 40, event::L1D_REFILL),
-        75 => (source::PEER_CORE, 30, 90, event::L1D_REFILL),
-        76..80 => (source::LOCAL_CLUSTER, 30, 90, event::L1D_REFILL),
-        80..88 => (source::SYSTEM_CACHE, 60, 180, event::L1D_REFILL | event::LLC_ACCESS),
-        88..90 => (source::PEER_CLUSTER, 60, 220, event::L1D_REFILL | event::LLC_ACCESS),
-        90 => (
-            source::REMOTE,
-            250,
-            900,
-            event::L1D_REFILL | event::LLC_ACCESS | event::LLC_MISS | event::REMOTE,
-        ),
-        _ => (source::DRAM, 150, 700, event::L1D_REFILL | event::LLC_ACCESS | event::LLC_MISS),
-    };
-    let issue = rng.between(1, 30);
-    let walk = rng.percent(2);
-    record.issue = Some(low16(issue));
-    record.total = Some(low16(issue + rng.between(low, high)));
-    record.translation = Some(low16(if walk { rng.between(20, 90) } else { rng.between(0, 4) }));
-    let mut events = event::L1D_ACCESS | event::TLB_ACCESS | extra;
-    events |= if walk { event::TLB_WALK } else { 0 };
-    if rng.percent(99) {
-        events |= event::RETIRED;
-    } else {
-        sampled.retired = false;
-    }
-    record.events = Some(events);
-    // Stores and atomics that return nothing have no source.
-    if payload & operation::STORE == 0 && layout.has_source() {
-        record.source = Some(from);
-    }
-}
-
-/// What an operation is, and the payload that says so.
-fn operation(rng: &mut Rng, layout: Layout) -> (Op, u8) {
-    let store = rng.percent(37);
-    let bit = u8::from(store);
-    if rng.percent(5) {
-        return (Op::Atomic, operation::ATOMIC | bit);
-    }
-    let op = if store { Op::Store } else { Op::Load };
-    let subclass = match rng.below(100) {
-        0..85 => operation::GENERAL,
-        85..95 => operation::SIMD,
-        95 | 96 => operation::ACQUIRE_RELEASE,
-        97 => operation::EXCLUSIVE,
-        _ if layout != Layout::Mix => operation::UNSPECIFIED,
-        _ => rng.choose(&[
-            operation::TAG,
-            operation::SVE_PREDICATED,
-            operation::SVE_GATHER,
-            operation::COPY,
-            operation::UNSPECIFIED,
-        ]),
-    };
-    if layout == Layout::Mix && store && rng.percent(1) {
-        return (op, operation::SET);
-    }
-    (op, subclass | bit)
-}
-
-/// The tracing event and the one that carries side-band records.
-fn events(config: &Config) -> Vec<Event> {
-    let time = if config.timeless { 0 } else { st::TIME };
-    let common = st::IDENTIFIER | st::IP | st::TID | st::CPU | st::DATA_SRC | st::PHYS_ADDR | time;
-    let ids = |base: u64| (0..u64::from(config.cpus)).map(|cpu| base + cpu).collect();
-    let (kind, size) = (PMU, config.attr_size);
-    let (first, name) = match config.source {
-        Source::Spe => (
-            Attr {
-                kind,
-                size,
-                // ts_enable, pa_enable, jitter.
-                config: u64::from(!config.timeless) | 1 << 1 | 1 << 16,
-                sample_period: 1024,
-                sample_type: common,
-                flags: flag::INHERIT | flag::SAMPLE_ID_ALL,
-                ..Attr::default()
-            },
-            match config.timeless {
-                false => "arm_spe_0/ts_enable=1,pa_enable=1,jitter=1/",
-                true => "arm_spe_0/pa_enable=1,jitter=1/",
-            },
-        ),
-        Source::Samples => (
-            Attr {
-                kind,
-                size,
-                sample_period: 100_003,
-                sample_type: common
-                    | st::ADDR
-                    | st::PERIOD
-                    | st::WEIGHT_STRUCT
-                    | st::DATA_PAGE_SIZE,
-                flags: flag::INHERIT | flag::SAMPLE_ID_ALL,
-                ..Attr::default()
-            },
-            "ibs_op//",
-        ),
-    };
-    let side_band = Attr {
-        kind: SOFTWARE.0,
-        size,
-        config: SOFTWARE.1,
-        sample_period: 1,
-        sample_type: first.sample_type,
-        flags: flag::INHERIT
-            | flag::MMAP
-            | flag::COMM
-            | flag::TASK
-            | flag::SAMPLE_ID_ALL
-            | flag::MMAP2
-            | flag::CONTEXT_SWITCH,
-        ..Attr::default()
-    };
-    vec![
-        Event { attr: first, ids: ids(10_000), name: name.to_owned() },
-        Event { attr: side_band, ids: ids(20_000), name: "dummy:u".to_owned() },
-    ]
-}
-
-/// The feature sections that are known at the start.
-fn features(config: &Config, events: &[Event]) -> Features {
-    let mut features = Features::new(config.endian);
-    features
-        .text(bit::HOSTNAME, "spehost")
-        .text(bit::OSRELEASE, "6.12.0")
-        .text(bit::VERSION, "6.12.0")
-        .cpus(config.cpus)
-        .words(bit::TOTAL_MEM, &[256 << 20])
-        .events(events);
-    match config.source {
-        Source::Spe => features
-            .text(bit::ARCH, "aarch64")
-            .text(bit::CPUDESC, "Neoverse-N1")
-            .text(bit::CPUID, &format!("{:#018x}", spe::MIDR_NEOVERSE_N1))
-            .command(&["/usr/bin/perf", "record", "-a", "-e", &events[0].name])
-            .pmus(&[
-                (1, "software"),
-                (2, "tracepoint"),
-                (5, "breakpoint"),
-                (8, "armv8_pmuv3_0"),
-                (PMU, "arm_spe_0"),
-            ]),
-        Source::Samples => features
-            .text(bit::ARCH, "x86_64")
-            .text(bit::CPUDESC, "AMD EPYC 9654 96-Core Processor")
-            .text(bit::CPUID, "AuthenticAMD,25,17,1")
-            .command(&["/usr/bin/perf", "record", "-a", "-d", "--phys-data", "-e", &events[0].name])
-            .pmus(&[
-                (1, "software"),
-                (2, "tracepoint"),
-                (4, "cpu"),
-                (5, "breakpoint"),
-                (10, "ibs_fetch"),
-                (PMU, "ibs_op"),
-            ]),
-    };
-    if config.compression.is_some() {
-        features.compressed(compress::LEVEL, compress::LONGEST);
-    }
-    if config.form == Form::Folder {
-        features.words(bit::DIR_FORMAT, &[1]);
-    }
-    features
-}
-
 /// How many bytes a record takes on average: of AUX data, or of a sample.
 pub fn mean_record_bytes(config: &Config) -> u64 {
     const TRIALS: u64 = 2000;
@@ -927,20 +617,7 @@ pub fn mean_record_bytes(config: &Config) -> u64 {
         } else {
             let bare = rng.percent(config.no_physical_address);
             let touch = (!bare).then_some(Touch { physical: 0, user: 0 });
-            let mut sampled = Sampled {
-                cpu: 0,
-                pid: 0,
-                tid: 0,
-                ticks: None,
-                ns: None,
-                op: Op::NotMemory,
-                ip: 0,
-                vaddr: None,
-                paddr: None,
-                latency: 0,
-                source: None,
-                retired: true,
-            };
+            let mut sampled = Sampled::default();
             memory(&mut rng, &mut record, &mut sampled, touch, 0, false, layout);
         }
         out.clear();
@@ -948,205 +625,4 @@ pub fn mean_record_bytes(config: &Config) -> u64 {
         record_bytes += out.len() as u64;
     }
     (record_bytes / TRIALS).max(1)
-}
-
-/// Passes on the first bytes and swallows the rest.
-struct Limited<W> {
-    out: W,
-    left: Option<u64>,
-    cut: bool,
-}
-
-impl<W> Limited<W> {
-    const fn new(out: W, limit: Option<u64>) -> Self {
-        Self { out, left: limit, cut: false }
-    }
-}
-
-impl<W: Write> Write for Limited<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Some(left) = &mut self.left else { return self.out.write(bytes) };
-        let most = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
-        self.cut |= most < bytes.len();
-        self.out.write_all(&bytes[..most])?;
-        *left -= most as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
-}
-
-fn settings(config: &Config, events: &[Event]) -> Settings {
-    Settings {
-        endian: config.endian,
-        stream: config.form == Form::Stream,
-        compression: config.compression,
-        events: events.to_vec(),
-    }
-}
-
-/// Finishes a recording with the features that are known at its end; gives the header.
-fn finish<W: Write>(
-    writer: Writer<W>,
-    config: &Config,
-    mut features: Features,
-    truth: &Truth,
-) -> io::Result<(W, Option<Vec<u8>>)> {
-    if config.damage.killed {
-        return Ok((writer.abandon()?, None));
-    }
-    if let Some((first, last)) = truth.times {
-        features.words(bit::SAMPLE_TIME, &[first, last]);
-    }
-    let finished = writer.finish(features, config.form == Form::File)?;
-    Ok((finished.out, finished.header))
-}
-
-/// Writes a recording in the file form to `out`, which stands at its start, and gives the truth. `rows` takes a line
-/// per record, see [`Sampled::write_row`].
-///
-/// # Errors
-///
-/// Those of the outputs, and of a wrong configuration.
-pub fn write_file(
-    config: &Config,
-    out: &mut (impl Write + Seek),
-    rows: Option<&mut dyn Write>,
-) -> io::Result<Truth> {
-    let config = &Config { form: Form::File, ..config.clone() };
-    let mut generator = Generator::new(config, rows)?;
-    let features = features(config, &generator.events);
-    let limited = Limited::new(&mut *out, config.damage.cut);
-    let mut writer =
-        Writer::new(limited, settings(config, &generator.events), &features, config.seed)?;
-    generator.run(&mut writer)?;
-    let mut truth = generator.truth;
-    let (limited, header) = finish(writer, config, features, &truth)?;
-    truth.ledger.cut = limited.cut;
-    if let Some(header) = header {
-        out.seek(SeekFrom::Start(0))?;
-        Limited::new(&mut *out, config.damage.cut).write_all(&header)?;
-        out.flush()?;
-    }
-    Ok(truth)
-}
-
-/// Writes a recording in the stream form; memory does not grow with its length but for the truth. See
-/// [`write_file`].
-///
-/// # Errors
-///
-/// Those of the outputs, and of a wrong configuration.
-pub fn write_stream(
-    config: &Config,
-    out: &mut impl Write,
-    rows: Option<&mut dyn Write>,
-) -> io::Result<Truth> {
-    let config = &Config { form: Form::Stream, ..config.clone() };
-    let mut generator = Generator::new(config, rows)?;
-    let features = features(config, &generator.events);
-    let limited = Limited::new(out, config.damage.cut);
-    let mut writer =
-        Writer::new(limited, settings(config, &generator.events), &features, config.seed)?;
-    generator.run(&mut writer)?;
-    let mut truth = generator.truth;
-    let (limited, _) = finish(writer, config, features, &truth)?;
-    truth.ledger.cut = limited.cut;
-    Ok(truth)
-}
-
-/// Writes a recording in the folder form: SPE data stays in `data`, samples go to `data.N`. A limit on the output
-/// holds for `data`. See [`write_file`].
-///
-/// # Errors
-///
-/// Those of the outputs, and of a wrong configuration.
-pub fn write_folder(
-    config: &Config,
-    folder: &Path,
-    rows: Option<&mut dyn Write>,
-) -> io::Result<Truth> {
-    let config = &Config { form: Form::Folder, ..config.clone() };
-    fs::create_dir_all(folder)?;
-    let create = |name: &str| -> io::Result<_> {
-        Ok(Limited::new(
-            BufWriter::with_capacity(1 << 20, File::create(folder.join(name))?),
-            config.damage.cut,
-        ))
-    };
-    let mut generator = Generator::new(config, rows)?;
-    let features = features(config, &generator.events);
-    let data =
-        Writer::new(create("data")?, settings(config, &generator.events), &features, config.seed)?;
-    let mut cut = false;
-    let data = match config.source {
-        Source::Spe => {
-            let mut data = data;
-            generator.run(&mut data)?;
-            data
-        }
-        Source::Samples => {
-            let mut parts = Vec::new();
-            for cpu in 0..config.cpus {
-                let ring =
-                    Ring::new(config.compression, config.endian, config.seed + u64::from(cpu))?;
-                parts.push((ring, create(&format!("data.{cpu}"))?));
-            }
-            let mut sink = Folder { data, parts };
-            generator.run(&mut sink)?;
-            for (_, out) in &mut sink.parts {
-                out.flush()?;
-                cut |= out.cut;
-            }
-            sink.data
-        }
-    };
-    let mut truth = generator.truth;
-    let (limited, header) = finish(data, config, features, &truth)?;
-    truth.ledger.cut = cut || limited.cut;
-    if let Some(header) = header {
-        let mut out = limited.out;
-        out.seek(SeekFrom::Start(0))?;
-        Limited::new(&mut out, config.damage.cut).write_all(&header)?;
-        out.flush()?;
-    }
-    Ok(truth)
-}
-
-/// A recording in the file or stream form, in memory.
-///
-/// # Errors
-///
-/// Those of a wrong configuration; the folder form is one.
-pub fn to_bytes(config: &Config) -> io::Result<(Vec<u8>, Truth)> {
-    match config.form {
-        Form::File => {
-            let mut out = Cursor::new(Vec::new());
-            let truth = write_file(config, &mut out, None)?;
-            Ok((out.into_inner(), truth))
-        }
-        Form::Stream => {
-            let mut out = Vec::new();
-            let truth = write_stream(config, &mut out, None)?;
-            Ok((out, truth))
-        }
-        Form::Folder => {
-            Err(io::Error::new(io::ErrorKind::InvalidInput, "a folder is not one run of bytes"))
-        }
-    }
-}
-
-/// SPE data of one CPU without a container.
-///
-/// # Errors
-///
-/// Those of a wrong configuration.
-pub fn aux_bytes(config: &Config) -> io::Result<(Vec<u8>, Truth)> {
-    let config = &Config { cpus: 1, source: Source::Spe, ..config.clone() };
-    let mut generator = Generator::new(config, None)?;
-    let mut sink = AuxOnly(Vec::new());
-    generator.run(&mut sink)?;
-    Ok((sink.0, generator.truth))
 }

@@ -14,10 +14,13 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod access;
 pub mod bytes;
 pub mod config;
 pub mod damage;
-pub mod generate;
+mod generate;
+mod header;
+mod output;
 pub mod perf;
 pub mod rng;
 pub mod scenario;
@@ -26,7 +29,8 @@ pub mod truth;
 
 pub use config::{Config, Form, Source};
 pub use damage::Damage;
-pub use generate::{aux_bytes, to_bytes, write_file, write_folder, write_stream};
+pub use generate::mean_record_bytes;
+pub use output::{aux_bytes, to_bytes, write_file, write_folder, write_stream};
 pub use scenario::Kind;
 pub use spe::Layout;
 pub use truth::{Ledger, Truth};

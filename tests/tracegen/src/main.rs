@@ -10,10 +10,9 @@ use std::process::ExitCode;
 use clap::builder::PossibleValuesParser;
 use clap::{CommandFactory, Parser, ValueEnum};
 use tracegen::bytes::Endian;
-use tracegen::generate::mean_record_bytes;
 use tracegen::perf::Compression;
 use tracegen::truth::RECORDS_HEADER;
-use tracegen::{Config, Damage, Form, Kind, Layout, Source, Truth};
+use tracegen::{Config, Damage, Form, Kind, Layout, Source, Truth, mean_record_bytes};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -174,7 +174,7 @@ impl Width {
 pub enum Packet {
     /// `0000 0000` (DDI 0487, D18.1.3).
     Padding,
-    /// `0000 0001`: the end of a record without a timestamp (D18.2.5 End packet).
+    /// `0000 0001`: the end of a record without a timestamp (D18.1.2).
     End,
     /// `0111 0001` and 8 bytes: time and end of a record (D18.2.9 Timestamp packet).
     Timestamp(u64),

@@ -27,7 +27,7 @@ impl Hasher for PfnHasher {
 pub type Counts = HashMap<u64, u64, BuildHasherDefault<PfnHasher>>;
 
 /// What an operation does to memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Op {
     /// Reads.
     Load,
@@ -38,6 +38,7 @@ pub enum Op {
     /// A data address without an operation packet.
     Access,
     /// Not a memory operation.
+    #[default]
     NotMemory,
 }
 
@@ -55,7 +56,7 @@ impl Op {
 }
 
 /// One record as it was meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sampled {
     /// CPU.
     pub cpu: u32,

@@ -89,6 +89,12 @@ pub struct Sample {
     pub aux: Vec<u8>,
 }
 
+fn word(out: &mut Vec<u8>, endian: Endian, present: bool, value: u64) {
+    if present {
+        endian.u64(out, value);
+    }
+}
+
 fn words(out: &mut Vec<u8>, endian: Endian, words: &[u64]) {
     words.iter().for_each(|&word| endian.u64(out, word));
 }
@@ -103,58 +109,36 @@ impl Sample {
     pub fn write(&self, out: &mut Vec<u8>, endian: Endian, sample_type: u64) {
         let has = |bit| sample_type & bit != 0;
         write(out, endian, kind::SAMPLE, self.misc, |out| {
-            let mut word = |present: bool, value: u64| {
-                if present {
-                    endian.u64(out, value);
-                }
-            };
-            word(has(st::IDENTIFIER), self.id);
-            word(has(st::IP), self.ip);
+            word(out, endian, has(st::IDENTIFIER), self.id);
+            word(out, endian, has(st::IP), self.ip);
             if has(st::TID) {
                 endian.u32(out, self.pid);
                 endian.u32(out, self.tid);
             }
-            let mut word = |present: bool, value: u64| {
-                if present {
-                    endian.u64(out, value);
-                }
-            };
-            word(has(st::TIME), self.time);
-            word(has(st::ADDR), self.addr);
-            word(has(st::ID), self.id);
-            word(has(st::STREAM_ID), self.stream_id);
+            word(out, endian, has(st::TIME), self.time);
+            word(out, endian, has(st::ADDR), self.addr);
+            word(out, endian, has(st::ID), self.id);
+            word(out, endian, has(st::STREAM_ID), self.stream_id);
             if has(st::CPU) {
                 endian.u32(out, self.cpu);
                 endian.u32(out, 0);
             }
-            if has(st::PERIOD) {
-                endian.u64(out, self.period);
-            }
+            word(out, endian, has(st::PERIOD), self.period);
             self.middle(out, endian, &has);
             if has(st::WEIGHT) {
                 endian.u64(out, self.weight);
             } else if has(st::WEIGHT_STRUCT) {
                 self.weight_struct(out, endian);
             }
-            let mut word = |present: bool, value: u64| {
-                if present {
-                    endian.u64(out, value);
-                }
-            };
-            word(has(st::DATA_SRC), self.data_src);
-            word(has(st::TRANSACTION), self.transaction);
+            word(out, endian, has(st::DATA_SRC), self.data_src);
+            word(out, endian, has(st::TRANSACTION), self.transaction);
             if has(st::REGS_INTR) {
                 registers(out, endian, &self.regs_intr);
             }
-            let mut word = |present: bool, value: u64| {
-                if present {
-                    endian.u64(out, value);
-                }
-            };
-            word(has(st::PHYS_ADDR), self.phys_addr);
-            word(has(st::CGROUP), self.cgroup);
-            word(has(st::DATA_PAGE_SIZE), self.data_page_size);
-            word(has(st::CODE_PAGE_SIZE), self.code_page_size);
+            word(out, endian, has(st::PHYS_ADDR), self.phys_addr);
+            word(out, endian, has(st::CGROUP), self.cgroup);
+            word(out, endian, has(st::DATA_PAGE_SIZE), self.data_page_size);
+            word(out, endian, has(st::CODE_PAGE_SIZE), self.code_page_size);
             if has(st::AUX) {
                 endian.u64(out, self.aux.len() as u64);
                 out.extend_from_slice(&self.aux);

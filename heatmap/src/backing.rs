@@ -1,0 +1,100 @@
+//! What the addresses of a block's accesses say of how the kernel maps it.
+//!
+//! Under one PMD mapping virtual and physical address are equal in their low 21 bits. On base
+//! pages that happens by chance once in 512.
+
+use decoder::{FOLIO_SHIFT, PAGE_SHIFT, PhysAddr, VirtAddr};
+
+use crate::report::Backing;
+
+/// Order of a PMD mapping with 4 KiB base pages.
+const PMD_ORDER: u8 = (FOLIO_SHIFT - PAGE_SHIFT) as u8;
+
+/// Evidence of a block's mapping, from its user accesses that carry both addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mapping {
+    /// The greatest mapping order that all of them allow.
+    order_max: Option<u8>, // in 0..=9
+    /// Least and greatest page that they touch.
+    pages: Option<(u16, u16)>,
+}
+
+impl Mapping {
+    /// Takes in an access. The kernel's own addresses say nothing: it maps all memory in large
+    /// pages.
+    #[inline]
+    pub fn access(&mut self, vaddr: VirtAddr, paddr: PhysAddr) {
+        if vaddr.is_kernel() {
+            return;
+        }
+        let difference = (vaddr.get() ^ paddr.get()) >> PAGE_SHIFT;
+        // At most 64, so that the cast loses nothing.
+        #[expect(clippy::cast_possible_truncation, reason = "see above")]
+        let order = (difference.trailing_zeros() as u8).min(PMD_ORDER);
+        #[expect(clippy::cast_possible_truncation, reason = "pages are below 512")]
+        let page = paddr.pfn().index_in_folio() as u16;
+        self.merge(&Self { order_max: Some(order), pages: Some((page, page)) });
+    }
+
+    /// Adds other evidence of the same block.
+    #[inline]
+    pub fn merge(&mut self, other: &Self) {
+        let Self { order_max: Some(order), pages: Some((least, greatest)) } = *other else { return };
+        self.order_max = Some(self.order_max.map_or(order, |known| known.min(order)));
+        self.pages =
+            Some(self.pages.map_or((least, greatest), |(a, b)| (a.min(least), b.max(greatest))));
+    }
+
+    /// The greatest mapping order that the addresses allow, if any access carried both.
+    pub fn order_max(&self) -> Option<u8> {
+        self.order_max
+    }
+
+    /// What that proves. A recording cannot tell a transparent huge page from one of hugetlbfs.
+    pub fn backing(&self) -> Backing {
+        match (self.order_max, self.pages) {
+            (Some(order), _) if order < PMD_ORDER => Backing::Smaller,
+            (Some(_), Some((least, greatest))) if least != greatest => Backing::Thp,
+            _ => Backing::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mapping(accesses: &[(u64, u64)]) -> Mapping {
+        let mut mapping = Mapping::default();
+        for (vaddr, paddr) in accesses {
+            mapping.access(VirtAddr::new(*vaddr), PhysAddr::new_truncate(*paddr));
+        }
+        mapping
+    }
+
+    #[test]
+    fn a_huge_mapping_shows_on_two_pages() {
+        let one = mapping(&[(0x7f00_0060_1000, 0x1_2340_1008)]);
+        assert_eq!((one.order_max(), one.backing()), (Some(9), Backing::Unknown));
+        let two = mapping(&[(0x7f00_0060_1000, 0x1_2340_1008), (0x7f00_0060_2000, 0x1_2340_2000)]);
+        assert_eq!((two.order_max(), two.backing()), (Some(9), Backing::Thp));
+        let same_page = mapping(&[(0x7f00_0060_1000, 0x1_2340_1008); 9]);
+        assert_eq!(same_page.backing(), Backing::Unknown);
+    }
+
+    #[test]
+    fn one_access_that_does_not_fit_is_enough() {
+        let mixed = mapping(&[
+            (0x7f00_0060_1000, 0x1_2340_1000),
+            (0x7f00_0060_2000, 0x1_2340_2000),
+            (0x7f00_0061_0000, 0x1_2340_0000),
+        ]);
+        assert_eq!((mixed.order_max(), mixed.backing()), (Some(4), Backing::Smaller));
+    }
+
+    #[test]
+    fn the_kernels_own_mapping_is_no_evidence() {
+        let kernel = mapping(&[(0xffff_8000_0060_1000, 0x1_2340_1000)]);
+        assert_eq!((kernel.order_max(), kernel.backing()), (None, Backing::Unknown));
+    }
+}

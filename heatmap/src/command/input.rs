@@ -1,0 +1,143 @@
+//! Reading the inputs of a command.
+
+use std::fs::File;
+use std::num::NonZeroUsize;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use decoder::{Input, Options, Recording, Shard, TimeBase};
+
+use super::Outcome;
+use super::messages::Messages;
+use super::options::{InputOptions, JudgeOptions};
+use crate::ingest::Counter;
+use crate::query::Filters;
+use crate::summary::{Summary, Wanted};
+
+impl InputOptions {
+    /// The inputs as they are shown.
+    fn path(&self) -> String {
+        let paths: Vec<_> = self.inputs.iter().map(|path| path.display().to_string()).collect();
+        paths.join(", ")
+    }
+
+    /// Decodes all inputs into a sink, in their order.
+    pub(super) fn decode<S: Shard>(&self, ordered: bool, sink: &mut S) -> anyhow::Result<Vec<Recording>> {
+        let threads = self.threads.unwrap_or_else(|| {
+            std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+        });
+        let options = Options { threads, ordered };
+        let mut recordings = Vec::new();
+        let mut first_file = 0;
+        for path in &self.inputs {
+            let recording = open(path)
+                .and_then(|input| Ok(input.decode(first_file, &options, sink)?))
+                .with_context(|| path.display().to_string())?;
+            first_file += recording.files;
+            recordings.push(recording);
+        }
+        Ok(recordings)
+    }
+
+    /// Decodes and counts all inputs.
+    pub(super) fn count(&self, filters: Filters) -> anyhow::Result<Counted> {
+        let times_wanted = !filters.times.is_empty();
+        let mut counter = Counter::new(filters, self.memory()?);
+        let recordings = self.decode(false, &mut counter)?;
+        let path = self.path();
+        require_times(&recordings, times_wanted, "--time").with_context(|| path.clone())?;
+        Ok(Counted { path, counter, recordings })
+    }
+
+    /// Bytes that the counters may use.
+    fn memory(&self) -> anyhow::Result<usize> {
+        let given = self.max_memory.map(|size| usize::try_from(size.bytes).unwrap_or(usize::MAX));
+        Ok(given.unwrap_or_else(|| usize::try_from(available_memory() / 2).unwrap_or(usize::MAX)))
+    }
+
+    /// The outcome of a run with this account, by `--strict`.
+    pub(super) fn outcome(&self, ledger: &decoder::Ledger, problems: u64) -> Outcome {
+        let lossy = ledger.losses().next().is_some() || problems > 0;
+        if self.strict && lossy { Outcome::Lossy } else { Outcome::Done }
+    }
+}
+
+/// Inputs that were counted.
+pub(super) struct Counted {
+    path: String,
+    counter: Counter,
+    recordings: Vec<Recording>,
+}
+
+impl Counted {
+    /// The answer, once its account is known to be right.
+    pub(super) fn summary(&self, judge: &JudgeOptions, wanted: Wanted, messages: &Messages) -> anyhow::Result<Summary<'_>> {
+        require_times(&self.recordings, judge.min_span.is_some(), "--min-span")
+            .with_context(|| self.path.clone())?;
+        let summary = Summary::new(self.path.clone(), &self.recordings, &self.counter, wanted);
+        summary.ledger().check()?;
+        if let Some(reason) = summary.reason() {
+            messages.warn(&format!("{}: {reason}", self.path));
+        }
+        let ledger = summary.ledger();
+        messages.info(&format!(
+            "{}: {} records, {} counted in {} blocks",
+            self.path, ledger.records, ledger.counted, self.counter.store().len()
+        ));
+        Ok(summary)
+    }
+}
+
+/// Refuses an option that needs times if a recording has none that can be used.
+pub(super) fn require_times(recordings: &[Recording], wanted: bool, option: &str) -> anyhow::Result<()> {
+    if !wanted {
+        return Ok(());
+    }
+    for recording in recordings {
+        match recording.time_base {
+            TimeBase::Ns => {}
+            TimeBase::Ticks => bail!(
+                "{option} needs times, and this recording does not say how its timestamps \
+                 relate to time (no TIME_CONV record): leave it out"
+            ),
+            TimeBase::None => bail!(
+                "{option} needs times, and this recording has none: record with ts_enable=1, or \
+                 leave it out"
+            ),
+        }
+    }
+    Ok(())
+}
+
+fn open(path: &Path) -> anyhow::Result<Input> {
+    if path.as_os_str() == "-" {
+        // A file that the shell opened for us can be mapped like any other.
+        let input = std::io::stdin().as_fd().try_clone_to_owned()?;
+        return Ok(Input::from_file(File::from(input))?);
+    }
+    Ok(Input::open(path)?)
+}
+
+/// Memory that this process may use: the machine's, or less where a control group says so.
+fn available_memory() -> u64 {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let machine = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok())
+        .map_or(1 << 30, |kib| kib << 10);
+    control_group_limits().fold(machine, u64::min)
+}
+
+/// Limits of this process's control group (version 2) and of those above it.
+fn control_group_limits() -> impl Iterator<Item = u64> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or("").to_owned();
+    let root = PathBuf::from("/sys/fs/cgroup");
+    let group = root.join(group);
+    let folders: Vec<_> =
+        group.ancestors().take_while(|folder| folder.starts_with(&root)).map(Path::to_owned).collect();
+    folders.into_iter().filter_map(|folder| {
+        std::fs::read_to_string(folder.join("memory.max")).ok()?.trim().parse().ok()
+    })
+}

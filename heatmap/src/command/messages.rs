@@ -1,0 +1,69 @@
+//! Messages on standard error: one line each, as text or JSON.
+
+use clap::{ArgAction, Args, ValueEnum};
+
+/// How messages are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// An object a line.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MessageOptions {
+    /// How messages on standard error are written
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
+    /// Say more on standard error
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+    /// Say nothing on standard error but why it failed
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+}
+
+/// Where a command says what does not belong to its result.
+#[derive(Debug)]
+pub(super) struct Messages {
+    json: bool,
+    verbose: bool,
+    quiet: bool,
+}
+
+impl Messages {
+    pub(super) fn new(options: &MessageOptions) -> Self {
+        let MessageOptions { log_format, verbose, quiet } = options;
+        Self { json: *log_format == LogFormat::Json, verbose: *verbose > 0, quiet: *quiet }
+    }
+
+    /// Why the program failed.
+    pub(super) fn error(&self, error: &anyhow::Error) {
+        self.write("error", &format!("{error:#}"));
+    }
+
+    /// What the user should know although it worked.
+    pub(super) fn warn(&self, message: &str) {
+        if !self.quiet {
+            self.write("warn", message);
+        }
+    }
+
+    /// What the user may want to know.
+    pub(super) fn info(&self, message: &str) {
+        if self.verbose {
+            self.write("info", message);
+        }
+    }
+
+    fn write(&self, level: &str, message: &str) {
+        if self.json {
+            eprintln!("{}", serde_json::json!({ "level": level, "message": message }));
+        } else {
+            let line: Vec<_> = message.lines().collect();
+            eprintln!("folioscope: {}", line.join(" "));
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Options that several commands share. Their values are parsed before anything is read.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use decoder::DataSource;
+
+use crate::filter::{ChunkOrder, HotThreshold};
+use crate::page_size::PageSize;
+use crate::query::{Duration, Filters, NumberList, PfnRange, Size, TimeRange};
+use crate::report::Format;
+use crate::summary::Wanted;
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InputOptions {
+    /// perf.data files or folders; `-` is a stream on standard input. Several add up
+    #[arg(value_name = "INPUT", default_value = "perf.data")]
+    pub(super) inputs: Vec<PathBuf>,
+    /// Decoding threads [default: the cores this process may use]
+    #[arg(long, value_name = "N")]
+    pub(super) threads: Option<NonZeroUsize>,
+    /// Budget of the counters, for example 512MiB [default: half of the memory this process may
+    /// use]
+    #[arg(long, value_name = "SIZE")]
+    pub(super) max_memory: Option<Size>,
+    /// Exit with status 3 if anything was lost
+    #[arg(long)]
+    pub(super) strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct OutputOptions {
+    /// Format of the output; JSON of lists is one object a line
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) format: Format,
+    /// Write to a file instead of standard output; needed for parquet
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// Colours in text
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub(super) color: Color,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Filters (repeated values are alternatives, different filters must all hold)")]
+pub(super) struct FilterOptions {
+    /// Keep loads and atomics
+    #[arg(long)]
+    loads: bool,
+    /// Keep stores and atomics
+    #[arg(long)]
+    stores: bool,
+    /// Keep accesses of at least N cycles
+    #[arg(long, value_name = "N")]
+    min_latency: Option<u32>,
+    /// Keep these processes: 1,4-7
+    #[arg(long, value_name = "LIST")]
+    pid: Vec<NumberList>,
+    /// Keep these threads
+    #[arg(long, value_name = "LIST")]
+    tid: Vec<NumberList>,
+    /// Keep these CPUs
+    #[arg(long, value_name = "LIST")]
+    cpu: Vec<NumberList>,
+    /// Keep accesses whose data came from there: l1, l2, dram, ...
+    #[arg(long, value_name = "NAME")]
+    source: Vec<DataSource>,
+    /// Keep only this event's samples or AUX data
+    #[arg(long, value_name = "NAME")]
+    event: Vec<String>,
+    /// Keep A <= t < B, in seconds of the trace clock as perf prints them; either may be missing
+    #[arg(long, value_name = "A,B")]
+    time: Vec<TimeRange>,
+    /// Keep these page frames, 0x... or decimal
+    #[arg(long, value_name = "A-B")]
+    pfn: Vec<PfnRange>,
+}
+
+impl FilterOptions {
+    pub(super) fn filters(&self) -> Filters {
+        let union = |lists: &[NumberList]| {
+            lists.iter().map(|list| list.0.clone()).reduce(|all, list| all | list)
+        };
+        Filters {
+            loads: self.loads,
+            stores: self.stores,
+            min_latency_cycles: self.min_latency,
+            pids: union(&self.pid),
+            tids: union(&self.tid),
+            cpus: union(&self.cpu),
+            sources: self.source.clone(),
+            events: self.event.clone(),
+            times: self.time.clone(),
+            pfns: self.pfn.clone(),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Judging")]
+pub(super) struct JudgeOptions {
+    /// Percent of hot chunks below which a block is a candidate for splitting, 0 to 100
+    #[arg(long, value_name = "PCT", default_value = "30")]
+    hot_threshold: HotThreshold,
+    /// Time that the accesses of a sparse block must span, for example 500ms [default: 1s or a
+    /// tenth of the recording, the lesser]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) min_span: Option<Duration>,
+    /// Judge as if nothing had been left out by filters of recording or query
+    #[arg(long)]
+    assume_complete: bool,
+    /// The kernel's base page: 4KiB, 16KiB or 64KiB [default: as the recorded kernel release
+    /// says, else 4KiB]
+    #[arg(long, value_name = "SIZE")]
+    page_size: Option<PageSize>,
+}
+
+impl JudgeOptions {
+    /// `top` 0 stands for all.
+    pub(super) fn wanted(&self, order: ChunkOrder, top: usize) -> Wanted {
+        Wanted {
+            order,
+            threshold: self.hot_threshold,
+            top: (top > 0).then_some(top),
+            min_span_ns: self.min_span.map(|span| span.ns),
+            assume_complete: self.assume_complete,
+            page_size: self.page_size,
+        }
+    }
+}

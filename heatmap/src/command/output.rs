@@ -1,0 +1,81 @@
+//! Where a command's result goes.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+
+use super::options::{Color, OutputOptions};
+use crate::report::{Format, Style};
+
+/// An open output, named in its errors.
+pub(super) enum Output {
+    Standard(io::Stdout),
+    File(File),
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Standard(out) => out.write(bytes),
+            Self::File(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Standard(out) => out.flush(),
+            Self::File(file) => file.flush(),
+        }
+    }
+}
+
+impl OutputOptions {
+    /// Tests what can be tested before anything is read.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        self.format.available()?;
+        if self.format == Format::Parquet && self.output.is_none() {
+            bail!("--format parquet writes a file: add -o FILE");
+        }
+        Ok(())
+    }
+
+    /// Opens the output.
+    pub(super) fn open(&self) -> anyhow::Result<Output> {
+        match &self.output {
+            None => Ok(Output::Standard(io::stdout())),
+            Some(path) => {
+                let file = File::create(path)
+                    .with_context(|| format!("{}: cannot write", path.display()))?;
+                Ok(Output::File(file))
+            }
+        }
+    }
+
+    /// Names the output in an error.
+    pub(super) fn named<T>(&self, result: io::Result<T>) -> anyhow::Result<T> {
+        let path = self.output.clone().unwrap_or_else(|| PathBuf::from("standard output"));
+        result.with_context(|| format!("{}: cannot write", path.display()))
+    }
+
+    /// How text looks there.
+    pub(super) fn style(&self) -> Style {
+        let terminal = self.output.is_none() && io::stdout().is_terminal();
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let color = match self.color {
+            Color::Auto => terminal && !no_color,
+            Color::Always => true,
+            Color::Never => false,
+        };
+        let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        Style { color, width: columns.filter(|_| terminal).unwrap_or(Style::default().width) }
+    }
+}
+
+/// Whether the reader of the output has gone.
+pub(super) fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe)
+    })
+}

@@ -1,0 +1,309 @@
+//! What a recording says about itself: how it was sampled, what it left out, and what follows
+//! for its reader.
+
+use decoder::perf::{Attr, AttrFlags, Event};
+use decoder::{Ledger, Recording, Source, TimeBase};
+
+/// The command that records what this program wants, on an Arm machine.
+pub const RECORD_SPE: &str =
+    "perf record -e arm_spe_0/pa_enable=1,ts_enable=1,jitter=1/ -a -- sleep 10";
+/// The same on x86.
+pub const RECORD_X86: &str = "perf mem record --phys-data -a -- sleep 10";
+
+/// The facts of all inputs of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Why hot pages may be missing, each with where that comes from.
+    pub left_out: Vec<String>,
+    /// Everything else that a reader should know, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// `perf_event_attr.config` bits of Arm SPE events (`drivers/perf/arm_spe_pmu.c`).
+mod spe_config {
+    pub(super) const TIMESTAMPS: u64 = 1 << 0;
+    pub(super) const PHYSICAL: u64 = 1 << 1;
+    pub(super) const JITTER: u64 = 1 << 16;
+    pub(super) const BRANCHES: u64 = 1 << 32;
+    pub(super) const LOADS: u64 = 1 << 33;
+    pub(super) const STORES: u64 = 1 << 34;
+    pub(super) const DISCARD: u64 = 1 << 35;
+    /// `branch_filter_mask` to `store_filter_mask`: all wanted kinds at once.
+    pub(super) const ALL_OF: u64 = 0b111 << 36;
+    pub(super) const SIMD: u64 = 1 << 39;
+    pub(super) const FLOAT: u64 = 1 << 41;
+    pub(super) const SIMD_FLOAT_ALL_OF: u64 = 1 << 40 | 1 << 42;
+    /// Bits of config2 that hold the least latency.
+    pub(super) const MIN_LATENCY: u64 = 0xfff;
+    /// Event filter bit of retired operations: it leaves out speculation, not accesses.
+    pub(super) const RETIRED: u64 = 1 << 1;
+}
+
+impl Facts {
+    /// The facts of one recording, added to those of others.
+    pub fn add(&mut self, recording: &Recording) {
+        let spe = || recording.arm_spe_events.iter().filter_map(|index| recording.events.get(usize::from(index.0)));
+        if recording.sources.contains(&Source::ArmSpe) {
+            for event in spe() {
+                self.left_out(spe_left_out(&event.attr), "Arm SPE");
+                self.note(spe_sampling(&event.attr));
+                if event.attr.config & spe_config::JITTER == 0 {
+                    self.note("Recorded without jitter: a loop in step with the sampling period \
+                               is seen on the same pages again and again, and the verdicts' \
+                               independence does not hold. Add jitter=1.");
+                }
+                if event.attr.config & spe_config::TIMESTAMPS == 0 {
+                    self.note("Recorded without timestamps (ts_enable=1): one span of time, of \
+                               unknown length.");
+                }
+            }
+        }
+        let complete_pebs = pebs_is_complete(recording);
+        for (event, source) in recording.events.iter().zip(&recording.event_sources) {
+            if event.has_addresses() && recording.sources.contains(source) && !spe().any(|spe| spe == event) {
+                let name = event.name.as_deref().unwrap_or("an event");
+                self.left_out(sample_left_out(event, *source, complete_pebs), name);
+                self.note(sample_sampling(event, name));
+            }
+        }
+        if recording.synthesized {
+            self.note("perf inject has replaced the SPE data by samples: one hardware record may \
+                       stand in several of them. Count the original recording instead.");
+        }
+        if let Some(tracer) = &recording.foreign_tracer {
+            self.note(format!("AUX data of a tracer that is not decoded ({tracer}) was passed over."));
+        }
+        if recording.time_base == TimeBase::Ticks {
+            self.note("The recording does not say how its timestamps relate to time: no \
+                       durations, no --time.");
+        }
+        let release = recording.features.os_release.as_deref().unwrap_or_default();
+        let by_release = ["xen", "-pve", "hypervisor"].iter().find(|word| release.contains(*word));
+        let host = match (&recording.hypervisor, by_release) {
+            (Some(task), _) => Some(format!("task \"{task}\"")),
+            (None, Some(_)) => Some(format!("kernel release {release}")),
+            _ => None,
+        };
+        if let Some(evidence) = host {
+            self.note(format!(
+                "This machine runs virtual machines ({evidence}): what guests access is \
+                 invisible here, so memory of guests is never shown to be sparse."
+            ));
+        }
+    }
+
+    fn note(&mut self, note: impl Into<String>) {
+        let note = note.into();
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    fn left_out(&mut self, reasons: Vec<String>, origin: &str) {
+        for reason in reasons {
+            let reason = format!("{reason} ({origin})");
+            if !self.left_out.contains(&reason) {
+                self.left_out.push(reason);
+            }
+        }
+    }
+}
+
+/// What the configuration of an SPE event leaves out of its loads and stores.
+fn spe_left_out(attr: &Attr) -> Vec<String> {
+    let has = |bits: u64| attr.config & bits != 0;
+    let mut reasons = Vec::new();
+    let mut add = |condition: bool, reason: &str| {
+        if condition {
+            reasons.push(reason.to_owned());
+        }
+    };
+    let (loads, stores) = (has(spe_config::LOADS), has(spe_config::STORES));
+    let by_kind = loads || stores || has(spe_config::BRANCHES | spe_config::SIMD | spe_config::FLOAT);
+    if has(spe_config::ALL_OF | spe_config::SIMD_FLOAT_ALL_OF) {
+        add(by_kind, "only operations of several kinds at once were recorded");
+    } else {
+        add(by_kind && !stores, "stores were not recorded");
+        add(by_kind && !loads, "loads were not recorded");
+    }
+    add(has(spe_config::DISCARD), "all data was discarded");
+    add(attr.config1 & !spe_config::RETIRED != 0, "only operations with certain events were recorded");
+    add(attr.config3 != 0, "operations with certain events were not recorded");
+    add(attr.config4 != 0, "some data sources were not recorded");
+    add(attr.flags.contains(AttrFlags::EXCLUDE_USER), "user space was not recorded");
+    add(attr.flags.contains(AttrFlags::EXCLUDE_KERNEL), "the kernel's accesses were not recorded");
+    let least = attr.config2 & spe_config::MIN_LATENCY;
+    if least > 0 {
+        reasons.push(format!("operations of under {least} cycles were not recorded"));
+    }
+    reasons
+}
+
+/// How an SPE event sampled. The hardware's interval has no low eight bits.
+fn spe_sampling(attr: &Attr) -> String {
+    let period = attr.sample_period & !0xff;
+    let jitter = if attr.config & spe_config::JITTER == 0 { "" } else { " with jitter" };
+    if period == 0 {
+        return format!("Sampled at the processor's least interval{jitter}; a count is a number of samples, not of accesses.");
+    }
+    format!(
+        "Sampled every {period} operations{jitter}; a count is a number of samples, not of \
+         accesses."
+    )
+}
+
+/// Whether the PEBS events of a recording see loads as well as stores, whatever their latency.
+fn pebs_is_complete(recording: &Recording) -> bool {
+    let pebs = recording.events.iter().zip(&recording.event_sources);
+    let (mut loads, mut stores) = (false, false);
+    for (event, _) in pebs.filter(|(_, source)| **source == Source::Pebs) {
+        let (code, mask) = (event.attr.config & 0xff, event.attr.config >> 8 & 0xff);
+        // MEM_INST_RETIRED: all loads, all stores, any; MEM_TRANS_RETIRED: loads by latency,
+        // store samples.
+        match (code, mask) {
+            (0xd0, 0x81) => loads = true,
+            (0xd0, 0x82) | (0xcd, 0x02) => stores = true,
+            (0xd0, 0x83) => (loads, stores) = (true, true),
+            _ => {}
+        }
+    }
+    loads && stores
+}
+
+/// What an event with sample records leaves out.
+fn sample_left_out(event: &Event, source: Source, complete_pebs: bool) -> Vec<String> {
+    /// `ibs_op`: config bit of `l3missonly`, config1 bits of `ldlat`.
+    const L3_MISS_ONLY: u64 = 1 << 16;
+    const LOAD_LATENCY: u64 = 0xfff;
+    let attr = &event.attr;
+    let mut reasons = Vec::new();
+    match source {
+        Source::Sample => {
+            reasons.push("faults, breakpoints and the like are no sample of accesses".to_owned());
+        }
+        Source::Pebs if !complete_pebs => {
+            reasons.push("only some loads or stores are sampled".to_owned());
+        }
+        Source::IbsOp if attr.config & L3_MISS_ONLY != 0 => {
+            reasons.push("only misses of the last-level cache were recorded".to_owned());
+        }
+        Source::IbsOp if attr.config1 & LOAD_LATENCY != 0 => {
+            reasons.push("only loads of some latency were recorded".to_owned());
+        }
+        _ => {}
+    }
+    if source != Source::Sample {
+        if attr.flags.contains(AttrFlags::EXCLUDE_USER) {
+            reasons.push("user space was not recorded".to_owned());
+        }
+        if attr.flags.contains(AttrFlags::EXCLUDE_KERNEL) {
+            reasons.push("the kernel's accesses were not recorded".to_owned());
+        }
+    }
+    reasons
+}
+
+/// How an event with sample records sampled.
+fn sample_sampling(event: &Event, name: &str) -> String {
+    let number = event.attr.sample_period;
+    if event.attr.flags.contains(AttrFlags::FREQ) {
+        format!("{name}: sampled {number} times a second at most; counts are samples, not weighted by period.")
+    } else if number == 1 {
+        format!("{name}: every event was recorded.")
+    } else {
+        format!("{name}: one sample every {number} events; counts are samples.")
+    }
+}
+
+/// Why nothing was counted, and what to do about it.
+pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger) -> String {
+    let any = |test: fn(&Recording) -> bool| recordings.iter().any(test);
+    let arm = any(|recording| !recording.arm_spe_events.is_empty())
+        || any(|recording| recording.features.arch.as_deref().is_some_and(|arch| arch == "aarch64"));
+    let record = if arm { RECORD_SPE } else { RECORD_X86 };
+    let either = format!("`{RECORD_SPE}` on Arm, `{RECORD_X86}` on x86");
+    let records = ledger.records;
+    if ledger.over_budget > 0 {
+        return "the memory budget held none of the accesses: raise --max-memory".to_owned();
+    }
+    if ledger.filtered > 0 {
+        return format!(
+            "{} of {records} records have a physical address, and the filters left out all of \
+             them: loosen the filters",
+            ledger.filtered
+        );
+    }
+    if ledger.no_physical_address > 0 {
+        let asked = recordings.iter().any(|recording| {
+            recording.arm_spe_events.iter().any(|index| {
+                recording.events[usize::from(index.0)].attr.config & spe_config::PHYSICAL != 0
+            })
+        });
+        let spe = any(|recording| recording.sources.contains(&Source::ArmSpe));
+        let with = match (spe, asked) {
+            (true, true) => format!(
+                "although pa_enable=1 asked for them: the kernel or a hypervisor withheld them; \
+                 record on the host as root with `{RECORD_SPE}`"
+            ),
+            (true, false) => format!("record with pa_enable=1 as root: `{RECORD_SPE}`"),
+            _ => "record with --phys-data as root".to_owned(),
+        };
+        return format!("{records} records, none with a physical address: {with}");
+    }
+    if ledger.not_memory > 0 {
+        return format!("{records} records, none of a memory operation: record loads and stores with `{record}`");
+    }
+    if ledger.skipped_bytes + ledger.cut_off_bytes > 0 {
+        return format!(
+            "{} bytes of AUX data, and no whole record in them: the recording is damaged; record again with `{record}`",
+            ledger.aux_bytes
+        );
+    }
+    if ledger.aux_bytes > 0 {
+        return format!("{} bytes of AUX data, all of them padding: nothing was sampled; record for longer with `{record}`", ledger.aux_bytes);
+    }
+    if ledger.foreign_aux_bytes > 0 {
+        return format!("its AUX data is of a tracer that is not decoded: record with {either}");
+    }
+    if any(|recording| !recording.arm_spe_events.is_empty()) {
+        return format!(
+            "it has an Arm SPE event but no SPE data: nothing was sampled, or perf inject took \
+             the data out; record with `{RECORD_SPE}`"
+        );
+    }
+    format!("it has no memory samples with addresses: record with {either}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reasons(change: impl FnOnce(&mut Attr)) -> String {
+        let mut attr = Attr { config: 0x1_0003, sample_period: 1024, ..Attr::default() };
+        change(&mut attr);
+        spe_left_out(&attr).join("; ")
+    }
+
+    #[test]
+    fn each_filter_of_an_spe_event() {
+        assert_eq!(reasons(|_| {}), "");
+        assert_eq!(reasons(|attr| attr.config |= spe_config::LOADS), "stores were not recorded");
+        assert_eq!(reasons(|attr| attr.config |= spe_config::LOADS | spe_config::STORES), "");
+        assert_eq!(
+            reasons(|attr| attr.config |= spe_config::BRANCHES),
+            "stores were not recorded; loads were not recorded"
+        );
+        assert_eq!(reasons(|attr| attr.config1 = spe_config::RETIRED), "", "speculation aside");
+        assert!(reasons(|attr| attr.config1 = 1 << 3).contains("certain events"));
+        assert_eq!(reasons(|attr| attr.config2 = 100), "operations of under 100 cycles were not recorded");
+        assert!(reasons(|attr| attr.config3 = 1).contains("certain events"));
+        assert!(reasons(|attr| attr.config4 = 1).contains("data sources"));
+        assert!(reasons(|attr| attr.flags = AttrFlags::EXCLUDE_KERNEL).contains("kernel"));
+    }
+
+    #[test]
+    fn the_period_is_the_one_the_hardware_used() {
+        let attr = Attr { sample_period: 1100, config: spe_config::JITTER, ..Attr::default() };
+        assert!(spe_sampling(&attr).starts_with("Sampled every 1024 operations with jitter;"));
+    }
+}

@@ -1,0 +1,344 @@
+//! What a query leaves out: the filters of the command line, and the grammar of their values.
+
+use core::str::FromStr;
+
+use decoder::{Access, DataSource, Direction, Pfn};
+use nom::branch::alt;
+use nom::bytes::complete::{tag, take_while1};
+use nom::character::complete::{char, digit1, hex_digit1};
+use nom::combinator::{all_consuming, map_res, opt};
+use nom::multi::separated_list1;
+use nom::sequence::preceded;
+use nom::{IResult, Parser};
+use roaring::RoaringBitmap;
+
+/// Which accesses are kept. Repeated values of one filter are alternatives, different filters
+/// must all hold, and a value that an access does not have never matches.
+#[derive(Clone, Debug, Default)]
+pub struct Filters {
+    /// Keep loads and atomics.
+    pub loads: bool,
+    /// Keep stores and atomics.
+    pub stores: bool,
+    /// Least total latency in cycles.
+    pub min_latency_cycles: Option<u32>,
+    /// Processes.
+    pub pids: Option<RoaringBitmap>,
+    /// Threads.
+    pub tids: Option<RoaringBitmap>,
+    /// CPUs.
+    pub cpus: Option<RoaringBitmap>,
+    /// Data sources.
+    pub sources: Vec<DataSource>,
+    /// Names of events.
+    pub events: Vec<String>,
+    /// Times of the trace's clock.
+    pub times: Vec<TimeRange>,
+    /// Page frames.
+    pub pfns: Vec<PfnRange>,
+}
+
+impl Filters {
+    /// Whether everything is kept.
+    pub fn is_empty(&self) -> bool {
+        self.names().next().is_none() && self.pfns.is_empty()
+    }
+
+    /// The options that leave out accesses of blocks that are otherwise counted.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        [
+            ("--loads", self.loads),
+            ("--stores", self.stores),
+            ("--min-latency", self.min_latency_cycles.is_some()),
+            ("--pid", self.pids.is_some()),
+            ("--tid", self.tids.is_some()),
+            ("--cpu", self.cpus.is_some()),
+            ("--source", !self.sources.is_empty()),
+            ("--event", !self.events.is_empty()),
+            ("--time", !self.times.is_empty()),
+        ]
+        .into_iter()
+        .filter(|(_, used)| *used)
+        .map(|(name, _)| name)
+    }
+
+    /// Whether a range of page frames cuts this block, so that some of its pages are left out.
+    pub fn cuts(&self, folio: decoder::FolioPfn) -> bool {
+        let (first, last) = (folio.page(0), folio.page(decoder::PAGES_PER_FOLIO - 1));
+        !self.pfns.is_empty()
+            && !self.pfns.iter().any(|range| range.contains(first) && range.contains(last))
+    }
+
+    /// Whether an access is kept. `event_wanted` says whether each event has a wanted name.
+    pub fn keep(&self, access: &Access, event_wanted: &[bool]) -> bool {
+        let number = |wanted: &Option<RoaringBitmap>, number: Option<u32>| {
+            wanted.as_ref().is_none_or(|wanted| number.is_some_and(|number| wanted.contains(number)))
+        };
+        let direction = match access.operation.direction {
+            _ if !self.loads && !self.stores => true,
+            Direction::Load => self.loads,
+            Direction::Store => self.stores,
+            Direction::Atomic => true,
+            Direction::Unknown => false,
+        };
+        let event = self.events.is_empty()
+            || access
+                .origin
+                .event
+                .and_then(|event| event_wanted.get(usize::from(event.0)))
+                .is_some_and(|wanted| *wanted);
+        direction
+            && event
+            && self.min_latency_cycles.is_none_or(|least| {
+                access.latency_cycles.is_some_and(|latency| latency >= least)
+            })
+            && number(&self.pids, access.pid)
+            && number(&self.tids, access.tid)
+            && number(&self.cpus, access.origin.cpu)
+            && (self.sources.is_empty()
+                || access.data_source.is_some_and(|source| self.sources.contains(&source)))
+            && (self.times.is_empty()
+                || access.origin.time_ns.is_some_and(|time| {
+                    self.times.iter().any(|range| range.contains(time))
+                }))
+            && (self.pfns.is_empty()
+                || access.paddr.is_some_and(|paddr| {
+                    self.pfns.iter().any(|range| range.contains(paddr.pfn()))
+                }))
+    }
+
+    /// Whether an event's name is one of those that are wanted: the whole name, or what stands
+    /// in it before the terms or modifiers.
+    pub fn wants_event(&self, name: &str) -> bool {
+        let unit = name.split(['/', ':']).next().unwrap_or(name);
+        self.events.iter().any(|wanted| wanted == name || wanted == unit)
+    }
+}
+
+/// A value of an option that its grammar does not have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("\"{found}\": expected {expected}")]
+pub struct BadValue {
+    found: String,
+    expected: &'static str,
+}
+
+/// Runs a rule over all of a value.
+fn whole<'a, T>(
+    text: &'a str,
+    expected: &'static str,
+    rule: impl Parser<&'a str, Output = T, Error = nom::error::Error<&'a str>>,
+) -> Result<T, BadValue> {
+    match all_consuming(rule).parse(text) {
+        Ok((_, value)) => Ok(value),
+        Err(_) => Err(BadValue { found: text.to_owned(), expected }),
+    }
+}
+
+fn decimal<T: FromStr>(input: &str) -> IResult<&str, T> {
+    map_res(digit1, str::parse).parse(input)
+}
+
+/// A list of numbers and ranges: `1,4-7`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NumberList(pub RoaringBitmap);
+
+impl FromStr for NumberList {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let range = (decimal::<u32>, opt(preceded(char('-'), decimal::<u32>)));
+        let range = map_res(range, |(first, last)| {
+            let last = last.unwrap_or(first);
+            if first <= last { Ok(first..=last) } else { Err(()) }
+        });
+        let ranges = whole(text, "numbers and ranges such as 1,4-7", separated_list1(char(','), range))?;
+        let mut numbers = RoaringBitmap::new();
+        for range in ranges {
+            numbers.insert_range(range);
+        }
+        Ok(Self(numbers))
+    }
+}
+
+/// Frames from one to another, both included: `0x820db800-0x820db9ff`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PfnRange {
+    first: Pfn,
+    last: Pfn,
+}
+
+impl PfnRange {
+    fn contains(&self, pfn: Pfn) -> bool {
+        self.first <= pfn && pfn <= self.last
+    }
+}
+
+impl FromStr for PfnRange {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        fn pfn(input: &str) -> IResult<&str, u64> {
+            let hexadecimal = map_res(hex_digit1, |digits| u64::from_str_radix(digits, 16));
+            alt((preceded(tag("0x"), hexadecimal), decimal)).parse(input)
+        }
+        let range = map_res((pfn, opt(preceded(char('-'), pfn))), |(first, last)| {
+            let last = last.unwrap_or(first);
+            let range = Self { first: Pfn::new_truncate(first), last: Pfn::new_truncate(last) };
+            let fits = range.first.get() == first && range.last.get() == last;
+            if fits && first <= last { Ok(range) } else { Err(()) }
+        });
+        whole(text, "page frames A-B, 0x... or decimal, A <= B", range)
+    }
+}
+
+/// Times from one to another: `81234.5,81236`, in seconds as perf prints them. Either end may
+/// be missing; the first is included, the last is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeRange {
+    from_ns: u64,
+    to_ns: u64,
+}
+
+impl TimeRange {
+    fn contains(&self, time_ns: u64) -> bool {
+        self.from_ns <= time_ns && time_ns < self.to_ns
+    }
+}
+
+/// Seconds with up to nine decimals, in ns.
+fn seconds(input: &str) -> IResult<&str, u64> {
+    map_res((decimal::<u64>, opt(preceded(char('.'), digit1))), |(seconds, fraction): (u64, Option<&str>)| {
+        let fraction = fraction.unwrap_or("");
+        if fraction.len() > 9 {
+            return Err(());
+        }
+        let ns: u64 = format!("{fraction:0<9}").parse().map_err(|_| ())?;
+        seconds.checked_mul(1_000_000_000).and_then(|whole| whole.checked_add(ns)).ok_or(())
+    })
+    .parse(input)
+}
+
+impl FromStr for TimeRange {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let range = map_res((opt(seconds), char(','), opt(seconds)), |(from, _, to)| {
+            let range = Self { from_ns: from.unwrap_or(0), to_ns: to.unwrap_or(u64::MAX) };
+            if range.from_ns <= range.to_ns { Ok(range) } else { Err(()) }
+        });
+        whole(text, "seconds A,B of the trace's clock, either of which may be missing", range)
+    }
+}
+
+/// A duration: `500ms`, `10s`, `1h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Duration {
+    /// Its length in ns.
+    pub ns: u64,
+}
+
+impl FromStr for Duration {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const UNITS: [(&str, u64); 6] = [
+            ("ns", 1),
+            ("us", 1_000),
+            ("ms", 1_000_000),
+            ("s", 1_000_000_000),
+            ("m", 60_000_000_000),
+            ("h", 3_600_000_000_000),
+        ];
+        let letters = take_while1(|letter: char| letter.is_ascii_alphabetic());
+        let duration = map_res((decimal::<u64>, letters), |(number, unit)| {
+            let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit).ok_or(())?;
+            number.checked_mul(*factor).map(|ns| Self { ns }).ok_or(())
+        });
+        whole(text, "a duration such as 500ms, 10s or 1h", duration)
+    }
+}
+
+/// A number of bytes: `512MiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// How many.
+    pub bytes: u64,
+}
+
+impl FromStr for Size {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const UNITS: [(&str, u32); 5] = [("", 0), ("B", 0), ("KiB", 10), ("MiB", 20), ("GiB", 30)];
+        let letters = nom::bytes::complete::take_while(|letter: char| letter.is_ascii_alphabetic());
+        let size = map_res((decimal::<u64>, letters), |(number, unit)| {
+            let (_, shift) = UNITS.iter().find(|(name, _)| *name == unit).ok_or(())?;
+            number.checked_mul(1 << shift).map(|bytes| Self { bytes }).ok_or(())
+        });
+        whole(text, "a size such as 64KiB, 512MiB or 4GiB", size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_ranges() {
+        let list = |text: &str| text.parse::<NumberList>().map(|list| list.0.iter().collect::<Vec<_>>());
+        assert_eq!(list("1,4-7"), Ok(vec![1, 4, 5, 6, 7]));
+        assert_eq!(list("4294967295"), Ok(vec![u32::MAX]));
+        for bad in ["", "1,", "7-4", "-1", "x", "4294967296", "1 2"] {
+            assert!(list(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn frames() {
+        let range = |text: &str| {
+            text.parse::<PfnRange>().map(|range| (range.first.get(), range.last.get()))
+        };
+        assert_eq!(range("0x820db800-0x820db9ff"), Ok((0x820d_b800, 0x820d_b9ff)));
+        assert_eq!(range("512-1023"), Ok((512, 1023)));
+        assert_eq!(range("7"), Ok((7, 7)));
+        for bad in ["", "2-1", "0x", "0xg", "0xffffffffffffffff", "1-"] {
+            assert!(range(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times_as_perf_prints_them() {
+        let range = |text: &str| text.parse::<TimeRange>().map(|range| (range.from_ns, range.to_ns));
+        assert_eq!(range("81234.567890,81235"), Ok((81_234_567_890_000, 81_235_000_000_000)));
+        assert_eq!(range("0.000000001,"), Ok((1, u64::MAX)));
+        assert_eq!(range(",2"), Ok((0, 2_000_000_000)));
+        for bad in ["", "1", "2,1", "1.0000000001,", "18446744074,", "a,b"] {
+            assert!(range(bad).is_err(), "{bad}");
+        }
+        let range: TimeRange = "1,2".parse().unwrap();
+        assert!(range.contains(1_000_000_000) && !range.contains(2_000_000_000));
+    }
+
+    #[test]
+    fn durations_and_sizes() {
+        let duration = |text: &str| text.parse::<Duration>().map(|duration| duration.ns);
+        assert_eq!(duration("500ms"), Ok(500_000_000));
+        assert_eq!(duration("10s"), Ok(10_000_000_000));
+        assert_eq!(duration("1h"), Ok(3_600_000_000_000));
+        assert!(duration("10").is_err() && duration("5 s").is_err() && duration("1d").is_err());
+        let size = |text: &str| text.parse::<Size>().map(|size| size.bytes);
+        assert_eq!(size("512MiB"), Ok(512 << 20));
+        assert_eq!(size("3GiB"), Ok(3 << 30));
+        assert_eq!(size("4096"), Ok(4096));
+        assert!(size("1MB").is_err() && size("99999999999GiB").is_err());
+    }
+
+    #[test]
+    fn an_event_is_named_in_full_or_by_its_unit() {
+        let filters = Filters { events: vec!["arm_spe_0".into(), "page-faults".into()], ..Filters::default() };
+        assert!(filters.wants_event("arm_spe_0/pa_enable=1/"));
+        assert!(filters.wants_event("page-faults:u"));
+        assert!(!filters.wants_event("minor-faults"));
+    }
+}

@@ -1,0 +1,370 @@
+//! The answer of a run: from counters and facts to report and decisions.
+
+use decoder::{FolioPfn, Ledger, Pfn, Recording};
+
+use crate::distribution::{TenPercentBuckets, touched_percent};
+use crate::facts::{Facts, nothing_counted};
+use crate::filter::{ChunkOrder, HotFraction, HotThreshold, hot_fraction};
+use crate::folio::{Folio, Times};
+use crate::ingest::Counter;
+use crate::page_size::PageSize;
+use crate::report::{
+    Backing, CpuCoverage, Decision, InputInfo, InputKind, LatencySummary, Report, TimeBase,
+    TopFolio, VerdictCounts,
+};
+use crate::verdict::{Judge, Span, Verdict};
+
+/// The longest span that a sparse block is asked for by default: 1 s.
+const MIN_SPAN_NS: u64 = 1_000_000_000;
+/// The part of a recording that is asked for if it is short.
+const MIN_SPAN_PART: u64 = 10;
+
+/// How an answer is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Chunk order.
+    pub order: ChunkOrder,
+    /// Percent of hot chunks from which a block is hot.
+    pub threshold: HotThreshold,
+    /// Blocks that are listed; all if `None`.
+    pub top: Option<usize>,
+    /// Time that the accesses of a sparse block must span.
+    pub min_span_ns: Option<u64>,
+    /// Nothing is taken to be missing, whatever recording and query left out.
+    pub assume_complete: bool,
+    /// The kernel's base page, if it was given.
+    pub page_size: Option<PageSize>,
+}
+
+/// A run that has ended.
+pub struct Summary<'a> {
+    counter: &'a Counter,
+    recordings: &'a [Recording],
+    wanted: Wanted,
+    path: String,
+    facts: Facts,
+    page_size: (PageSize, bool),
+    ledger: Ledger,
+    judge: Judge,
+}
+
+/// What the filter and the verdict say of one block.
+struct Judged<'a> {
+    pfn: FolioPfn,
+    folio: &'a Folio,
+    hot: HotFraction,
+    verdict: Option<Verdict>,
+}
+
+impl<'a> Summary<'a> {
+    /// Brings together what was counted and what the recordings say of themselves.
+    pub fn new(
+        path: String,
+        recordings: &'a [Recording],
+        counter: &'a Counter,
+        wanted: Wanted,
+    ) -> Self {
+        let mut facts = Facts::default();
+        recordings.iter().for_each(|recording| facts.add(recording));
+        for name in counter.filters().names() {
+            facts.left_out.push(format!("the query keeps only some accesses ({name})"));
+        }
+        let mut ledger = Ledger::default();
+        recordings.iter().for_each(|recording| ledger += recording.ledger);
+        counter.ledgers().for_each(|(_, part)| ledger += part);
+        ledger.saturated_counters = counter
+            .store()
+            .folios()
+            .flat_map(|(_, folio)| folio.counters.touched())
+            .filter(|(_, count)| *count == u32::MAX)
+            .count() as u64;
+        let page_size = PageSize::of(wanted.page_size, recordings);
+        let judge = Judge::new(wanted.order, wanted.threshold);
+        Self { counter, recordings, wanted, path, facts, page_size, ledger, judge }
+    }
+
+    /// The account of the run.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The kernel's base page.
+    pub fn page_size(&self) -> PageSize {
+        self.page_size.0
+    }
+
+    /// How many sections could not be read.
+    pub fn problem_count(&self) -> u64 {
+        self.recordings.iter().map(|recording| recording.problem_count).sum()
+    }
+
+    /// Unit of the recordings' times: the best that any of them has.
+    pub fn time_base(&self) -> decoder::TimeBase {
+        self.recordings.iter().map(|recording| recording.time_base).max().unwrap_or_default()
+    }
+
+    /// Why nothing was counted.
+    pub fn reason(&self) -> Option<String> {
+        (self.ledger.counted == 0).then(|| nothing_counted(self.recordings, &self.ledger))
+    }
+
+    /// The counted pages in ascending order.
+    pub fn pages(&self) -> impl Iterator<Item = (Pfn, u32)> + '_ {
+        let mut folios: Vec<_> = self.counter.store().folios().collect();
+        folios.sort_unstable_by_key(|(pfn, _)| *pfn);
+        folios.into_iter().flat_map(|(pfn, folio)| {
+            folio.counters.touched().map(move |(page, count)| (pfn.page(page), count))
+        })
+    }
+
+    /// Blocks by accesses, highest first, then by PFN.
+    fn hottest(&self) -> Vec<(FolioPfn, &'a Folio)> {
+        let mut folios: Vec<_> = self.counter.store().folios().collect();
+        folios.sort_unstable_by_key(|(pfn, folio)| {
+            (core::cmp::Reverse(folio.directions.total()), *pfn)
+        });
+        folios
+    }
+
+    fn judge(&self, pfn: FolioPfn, folio: &'a Folio) -> Option<Judged<'a>> {
+        let counts = folio.counters.to_array();
+        let hot = hot_fraction(&counts, self.wanted.order)?;
+        let accesses = counts.iter().map(|count| u64::from(*count)).sum();
+        let filtered = !self.wanted.assume_complete
+            && (!self.facts.left_out.is_empty() || self.counter.filters().cuts(pfn));
+        let verdict = self
+            .page_size()
+            .is_4k()
+            .then(|| self.judge.verdict(&hot, accesses, self.span(&folio.times), filtered));
+        Some(Judged { pfn, folio, hot, verdict })
+    }
+
+    /// Whether a block's accesses span enough time.
+    fn span(&self, times: &Times) -> Span {
+        let (Some(span), Some(whole)) = (times.span(), self.counter.times().span()) else {
+            return Span::NotAsked;
+        };
+        let least = self.wanted.min_span_ns.unwrap_or(MIN_SPAN_NS.min(whole / MIN_SPAN_PART));
+        if span >= least { Span::Long } else { Span::Short }
+    }
+
+    /// The decisions, hottest first.
+    pub fn decisions(&self, counts: bool) -> impl Iterator<Item = Decision> + '_ {
+        let limit = self.wanted.top.unwrap_or(usize::MAX);
+        let judged = self.hottest().into_iter().filter_map(|(pfn, folio)| self.judge(pfn, folio));
+        judged.take(limit).filter_map(move |Judged { pfn, folio, hot, verdict }| {
+            let backing = folio.mapping.backing();
+            Some(Decision {
+                folio_pfn: pfn,
+                order: u32::from(self.wanted.order.get()),
+                hot_threshold: u32::from(self.wanted.threshold.get()),
+                hot_percent: hot.percent(),
+                hot_chunks: hot.hot_chunks,
+                chunks: hot.chunks,
+                accesses: folio.directions.total(),
+                verdict: verdict?,
+                backing,
+                unverified: backing == Backing::Unknown,
+                hot_bitmap: hot.bitmap.to_hex(self.wanted.order),
+                pid: folio.last_seen.pid,
+                vaddr: folio.last_seen.vaddr,
+                counts: counts.then(|| {
+                    // Pages are below 512.
+                    #[expect(clippy::cast_possible_truncation, reason = "see above")]
+                    let pairs = folio.counters.touched().map(|(page, count)| (page as u16, count));
+                    pairs.collect()
+                }),
+            })
+        })
+    }
+
+    /// The report.
+    pub fn report(&self) -> Report {
+        let hottest = self.hottest();
+        let mut touched = TenPercentBuckets::default();
+        let mut hot = TenPercentBuckets::default();
+        let mut verdicts = VerdictCounts::default();
+        let (mut pages, mut top) = (0, Vec::new());
+        for (pfn, folio) in &hottest {
+            let Some(judged) = self.judge(*pfn, folio) else { continue };
+            let counts = folio.counters.to_array();
+            let touched_pages =
+                counts.iter().map(|count| u32::from(*count > 0)).sum::<u32>();
+            pages += u64::from(touched_pages);
+            touched.add(touched_percent(touched_pages));
+            hot.add(judged.hot.percent());
+            if let Some(verdict) = judged.verdict {
+                *match verdict {
+                    Verdict::Hot => &mut verdicts.hot,
+                    Verdict::Sparse => &mut verdicts.sparse,
+                    Verdict::Undersampled => &mut verdicts.undersampled,
+                    Verdict::Filtered => &mut verdicts.filtered,
+                    Verdict::Unsplittable => &mut verdicts.unsplittable,
+                } += 1;
+            }
+            if self.wanted.top.is_none_or(|limit| top.len() < limit) {
+                top.push(judged.listed(touched_pages, counts));
+            }
+        }
+        let row = |buckets: &TenPercentBuckets| {
+            let mut rows = buckets.rows().map(|(_, _, folios)| folios);
+            [(); 10].map(|()| rows.next().unwrap_or(0))
+        };
+        Report {
+            input: self.input(),
+            order: u32::from(self.wanted.order.get()),
+            hot_threshold: u32::from(self.wanted.threshold.get()),
+            accesses: self.ledger.counted,
+            pages,
+            folios: hottest.len() as u64,
+            reason: self.reason(),
+            notes: self.notes(),
+            ledger: self.ledger,
+            records_by_source: self.by_source(),
+            unreadable: self.unreadable(),
+            touched_distribution: row(&touched),
+            hot_distribution: row(&hot),
+            verdicts,
+            coverage: self.coverage(),
+            latency: self.latency(),
+            top,
+        }
+    }
+
+    fn input(&self) -> InputInfo {
+        let sources = decoder::Source::ALL
+            .into_iter()
+            .filter(|source| self.recordings.iter().any(|recording| recording.sources.contains(source)));
+        let first = self.recordings.first();
+        InputInfo {
+            path: self.path.clone(),
+            kind: match first.map(|recording| recording.kind) {
+                Some(decoder::InputKind::Stream) => InputKind::Stream,
+                Some(decoder::InputKind::Folder) => InputKind::Folder,
+                _ => InputKind::File,
+            },
+            arch: self.recordings.iter().find_map(|recording| recording.features.arch.clone()),
+            sources: sources.map(|source| source.as_str().to_owned()).collect(),
+            time_base: match self.time_base() {
+                decoder::TimeBase::Ns => TimeBase::Ns,
+                decoder::TimeBase::Ticks => TimeBase::Ticks,
+                decoder::TimeBase::None => TimeBase::None,
+            },
+            duration_ns: self.counter.times().span(),
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes = self.facts.notes.clone();
+        if !self.facts.left_out.is_empty() {
+            let reasons = self.facts.left_out.join("; ");
+            notes.push(if self.wanted.assume_complete {
+                format!("Taken as complete on request, although {reasons}.")
+            } else {
+                format!("Hot pages may be missing, so no block is judged: {reasons}. --assume-complete judges all the same.")
+            });
+        }
+        let (page_size, assumed) = self.page_size;
+        if !page_size.is_4k() {
+            notes.push(format!(
+                "The kernel's base page is {page_size}: a PMD block there is {} MiB, so blocks \
+                 of 2 MiB are counted but not judged.",
+                page_size.pmd_block_bytes() >> 20
+            ));
+        } else if assumed {
+            notes.push("The recording does not tell the kernel's page size: 4 KiB assumed (--page-size).".to_owned());
+        }
+        if self.judge.min_hot_chunks() <= 1 {
+            let (order, threshold) = (self.wanted.order, self.wanted.threshold);
+            notes.push(format!(
+                "At order {order} one hot chunk alone is {} %: a threshold of {threshold} % is \
+                 never missed, so no block is ever split.",
+                100 / order.chunks()
+            ));
+        }
+        if self.ledger.over_budget > 0 {
+            notes.push("The memory budget was used up: the result depends on --max-memory.".to_owned());
+        }
+        notes
+    }
+
+    fn unreadable(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for recording in self.recordings {
+            lines.extend(recording.problems.iter().map(ToString::to_string));
+            let more = recording.problem_count - recording.problems.len() as u64;
+            if more > 0 {
+                lines.push(format!("and {more} more"));
+            }
+        }
+        lines
+    }
+
+    fn by_source(&self) -> Vec<(String, Ledger)> {
+        let mut ledgers: Vec<_> = self
+            .counter
+            .ledgers()
+            .filter(|(source, ledger)| {
+                ledger.records > 0
+                    || self.recordings.iter().any(|recording| recording.sources.contains(source))
+            })
+            .collect();
+        // All AUX bytes that are decoded are Arm SPE's.
+        for (_, ledger) in ledgers.iter_mut().filter(|(source, _)| *source == decoder::Source::ArmSpe) {
+            ledger.aux_bytes = self.ledger.aux_bytes;
+            ledger.record_bytes = self.ledger.record_bytes;
+            ledger.padding_bytes = self.ledger.padding_bytes;
+            ledger.skipped_bytes = self.ledger.skipped_bytes;
+            ledger.cut_off_bytes = self.ledger.cut_off_bytes;
+            ledger.overlap_bytes = self.ledger.overlap_bytes;
+        }
+        ledgers.into_iter().map(|(source, ledger)| (source.as_str().to_owned(), ledger)).collect()
+    }
+
+    fn coverage(&self) -> Vec<CpuCoverage> {
+        let row = |(cpu, coverage): (&u32, &crate::ingest::Coverage)| CpuCoverage {
+            cpu: *cpu,
+            records: coverage.records,
+            first_ns: coverage.times.first(),
+            last_ns: coverage.times.last(),
+        };
+        self.counter.coverage().iter().map(row).collect()
+    }
+
+    fn latency(&self) -> Option<LatencySummary> {
+        let latencies = self.counter.latencies();
+        (!latencies.is_empty()).then(|| LatencySummary {
+            count: latencies.len(),
+            min: latencies.min(),
+            p50: latencies.value_at_quantile(0.5),
+            p90: latencies.value_at_quantile(0.9),
+            p99: latencies.value_at_quantile(0.99),
+            max: latencies.max(),
+        })
+    }
+}
+
+impl Judged<'_> {
+    fn listed(&self, touched_pages: u32, counts: [u32; decoder::PAGES_PER_FOLIO]) -> TopFolio {
+        let Self { pfn, folio, hot, verdict } = self;
+        TopFolio {
+            folio_pfn: *pfn,
+            accesses: folio.directions.total(),
+            loads: folio.directions.loads,
+            stores: folio.directions.stores,
+            atomics: folio.directions.atomics,
+            unknown_op: folio.directions.unknown,
+            touched_pages,
+            peak: hot.peak,
+            hot_chunks: hot.hot_chunks,
+            chunks: hot.chunks,
+            hot_percent: hot.percent(),
+            verdict: *verdict,
+            mapping_order_max: folio.mapping.order_max(),
+            backing: folio.mapping.backing(),
+            first_ns: folio.times.first(),
+            last_ns: folio.times.last(),
+            counts: Box::new(counts),
+        }
+    }
+}
