@@ -22,8 +22,7 @@ pub enum Source {
 
 impl Source {
     /// All sources, in the order in which they are listed.
-    pub const ALL: [Self; 5] =
-        [Self::ArmSpe, Self::Pebs, Self::IbsOp, Self::IntelPt, Self::Sample];
+    pub const ALL: [Self; 5] = [Self::ArmSpe, Self::Pebs, Self::IbsOp, Self::IntelPt, Self::Sample];
 
     /// The name in reports.
     pub const fn as_str(self) -> &'static str {
@@ -308,7 +307,10 @@ mod tests {
     #[test]
     fn every_data_source_prints_what_it_parses() {
         for name in DataSource::names() {
-            assert_eq!(name.parse::<DataSource>().map(|source| source.to_string()), Ok(name.into()));
+            assert_eq!(
+                name.parse::<DataSource>().map(|source| source.to_string()),
+                Ok(name.into())
+            );
         }
         assert_eq!("unknown(0x1f)".parse(), Ok(DataSource::Unknown(0x1f)));
         assert_eq!(DataSource::Unknown(0x1f).to_string(), "unknown(0x1f)");

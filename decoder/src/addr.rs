@@ -74,6 +74,7 @@ impl Pfn {
     }
 
     /// Which of its block's 512 pages the frame is.
+    #[expect(clippy::cast_possible_truncation, reason = "below 512")]
     pub const fn index_in_folio(self) -> usize {
         (self.0 & (PAGES_PER_FOLIO as u64 - 1)) as usize
     }

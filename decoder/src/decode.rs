@@ -175,9 +175,8 @@ pub fn decode_bytes<S: Shard>(
         }
         session
     };
-    let parts: Vec<_> = core::iter::once((records, start))
-        .chain(rest.iter().map(|bytes| (*bytes, 0)))
-        .collect();
+    let parts: Vec<_> =
+        core::iter::once((records, start)).chain(rest.iter().map(|bytes| (*bytes, 0))).collect();
     let mut session = new_session();
     if options.ordered {
         // Who ran where may stand behind the data that needs it: learn that first.
@@ -275,7 +274,11 @@ fn tables(header: &FileHeader, file: &[u8], session: &mut Session) {
     let (records, whole) = header.data.of(file);
     if header.data.size != 0 && !whole {
         session.problems.add(
-            format!("record section of {} bytes of which the file has {}", header.data.size, records.len()),
+            format!(
+                "record section of {} bytes of which the file has {}",
+                header.data.size,
+                records.len()
+            ),
             header.data.offset,
             "the records that there are are read",
         );
@@ -284,7 +287,10 @@ fn tables(header: &FileHeader, file: &[u8], session: &mut Session) {
     let stride = usize::try_from(header.attr_size).unwrap_or(usize::MAX);
     if !whole || table.is_empty() || table.len() % stride != 0 {
         session.problems.add(
-            format!("attribute table of {} bytes, expected a multiple of {stride}", header.attrs.size),
+            format!(
+                "attribute table of {} bytes, expected a multiple of {stride}",
+                header.attrs.size
+            ),
             header.attrs.offset,
             "the events in it that are whole are read",
         );
@@ -313,17 +319,25 @@ fn tables(header: &FileHeader, file: &[u8], session: &mut Session) {
         return;
     }
     let table = header.data.offset.checked_add(header.data.size);
-    let bits = (0..256u64).zip(header.features.iter().flat_map(|word| (0..64).map(move |bit| word >> bit & 1 == 1)));
+    let bits = (0..256u64)
+        .zip(header.features.iter().flat_map(|word| (0..64).map(move |bit| word >> bit & 1 == 1)));
     let bits = bits.filter(|(_, set)| *set).map(|(bit, _)| bit);
     for (entry, bit) in bits.enumerate() {
         let offset = table.and_then(|table| table.checked_add(16 * entry as u64));
         let entry = offset.map(|offset| Section { offset, size: 16 }.of(file));
         let Some((bytes, true)) = entry else {
-            session.problems.add("feature table beyond the end of the file", table.unwrap_or(u64::MAX), "machine and event names are unknown");
+            session.problems.add(
+                "feature table beyond the end of the file",
+                table.unwrap_or(u64::MAX),
+                "machine and event names are unknown",
+            );
             return;
         };
         let mut words = Cursor::new(bytes, order);
-        let Some(section) = (|| Some(Section { offset: words.u64()?, size: words.u64()? }))() else { return };
+        let Some(section) = (|| Some(Section { offset: words.u64()?, size: words.u64()? }))()
+        else {
+            return;
+        };
         match section.of(file) {
             (bytes, true) => session.feature(bit, bytes, section.offset),
             _ => session.problems.add(
@@ -497,7 +511,8 @@ fn decode_queues<S: Shard>(
         }
         return;
     }
-    let queues: Vec<_> = queues.into_iter().map(|queue| std::sync::Mutex::new(Some(queue))).collect();
+    let queues: Vec<_> =
+        queues.into_iter().map(|queue| std::sync::Mutex::new(Some(queue))).collect();
     let next = AtomicUsize::new(0);
     let work = |mut shard: S| {
         let mut accounts = Vec::new();
@@ -573,7 +588,9 @@ fn recording(mut session: Session, kind: InputKind, files: u32) -> Recording {
         sources: session.sources,
         time_base: session.time_base,
         arm_spe_events,
-        event_sources: indexes().map(|index| session.events.source(index, &session.features)).collect(),
+        event_sources: indexes()
+            .map(|index| session.events.source(index, &session.features))
+            .collect(),
         events,
         features: session.features,
         problem_count: session.problems.count,

@@ -6,9 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use crate::cursor::{ByteOrder, Cursor};
 use crate::perf::attr::{Attr, AttrFlags};
 use crate::perf::auxtrace::known;
-use crate::perf::record::{
-    MISC_LOST_SAMPLES_BPF, MISC_SWITCH_OUT, Record, kind,
-};
+use crate::perf::record::{MISC_LOST_SAMPLES_BPF, MISC_SWITCH_OUT, Record, kind};
 use crate::perf::{
     Aux, AuxFlags, Auxtrace, Clock, DataSrc, Events, Features, QueueKey, Sample, SampleType,
     SideBand, SpeInfo, Task, Tracer, Trailer,
@@ -26,7 +24,7 @@ const MAX_BREAKS: usize = 1 << 10;
 /// Problems that are told in full; the rest are counted.
 const MAX_PROBLEMS: usize = 64;
 /// perf fills each piece of AUX data up to a multiple of this with zeros.
-const PIECE_ALIGN: u64 = 8;
+const PIECE_ALIGN: u8 = 8;
 
 /// Which kinds of times the records of a recording had.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,7 +150,11 @@ impl Session {
         let order = self.order;
         let ids = ids.chunks_exact(8).filter_map(|id| Cursor::new(id, order).u64());
         if !self.events.add(attr, ids) {
-            self.problems.add("more events or ids than are remembered", at, "some samples have no event");
+            self.problems.add(
+                "more events or ids than are remembered",
+                at,
+                "some samples have no event",
+            );
         }
         self.names_taken = false;
     }
@@ -160,7 +162,11 @@ impl Session {
     /// Takes one feature section.
     pub(crate) fn feature(&mut self, number: u64, bytes: &[u8], at: u64) {
         if let Err(name) = self.features.take(number, bytes, self.order) {
-            self.problems.add(format!("feature section {name} that does not hold together"), at, "it is ignored");
+            self.problems.add(
+                format!("feature section {name} that does not hold together"),
+                at,
+                "it is ignored",
+            );
         }
         self.names_taken = false;
     }
@@ -201,7 +207,9 @@ impl Session {
                 }
                 None => None,
             },
-            kind::HEADER_FEATURE => words.u64().map(|number| self.feature(number, words.rest(), at)),
+            kind::HEADER_FEATURE => {
+                words.u64().map(|number| self.feature(number, words.rest(), at))
+            }
             kind::EVENT_UPDATE => self.event_update(words),
             kind::TIME_CONV => {
                 self.clock = Clock::parse(body, self.order).or(self.clock);
@@ -256,7 +264,11 @@ impl Session {
             _ => Some(()),
         };
         if whole.is_none() {
-            self.problems.add(format!("record of kind {} too short for it", record.kind), at, "it is ignored");
+            self.problems.add(
+                format!("record of kind {} too short for it", record.kind),
+                at,
+                "it is ignored",
+            );
         }
     }
 
@@ -362,7 +374,11 @@ impl Session {
         let (event, encoding) = self.queue_facts(info, aux.queue.cpu);
         let next_index = self.queues.len();
         if next_index == MAX_QUEUES && !self.queue_index.contains_key(&aux.queue) {
-            self.problems.add("more AUX queues than can be", position.offset.0, "its data is skipped");
+            self.problems.add(
+                "more AUX queues than can be",
+                position.offset.0,
+                "its data is skipped",
+            );
             return Placement::TooMany;
         }
         let index = *self.queue_index.entry(aux.queue).or_insert(next_index);
@@ -400,17 +416,21 @@ impl Session {
     /// The Arm SPE events: those of its units' types or names.
     pub(crate) fn arm_spe_events(&self) -> impl Iterator<Item = EventIndex> {
         let types: Vec<u32> = match &self.tracer {
-            Some(Tracer::ArmSpe(info)) => {
-                info.pmu_type.into_iter().chain(info.cpus.iter().filter_map(|cpu| cpu.pmu_type)).collect()
-            }
+            Some(Tracer::ArmSpe(info)) => info
+                .pmu_type
+                .into_iter()
+                .chain(info.cpus.iter().filter_map(|cpu| cpu.pmu_type))
+                .collect(),
             _ => Vec::new(),
         };
         let indexes = (0..=u16::MAX).zip(self.events.list());
-        indexes.map(|(index, event)| (EventIndex(index), event)).filter_map(move |(index, event)| {
-            let is_spe = types.contains(&event.attr.type_)
-                || self.events.is_arm_spe(index, &self.features);
-            is_spe.then_some(index)
-        })
+        indexes.map(|(index, event)| (EventIndex(index), event)).filter_map(
+            move |(index, event)| {
+                let is_spe = types.contains(&event.attr.type_)
+                    || self.events.is_arm_spe(index, &self.features);
+                is_spe.then_some(index)
+            },
+        )
     }
 
     /// The event and the data source encoding of a CPU's queue.
@@ -435,7 +455,7 @@ impl Session {
     pub(crate) fn arrived(&mut self, queue: usize, bytes: &[u8]) {
         let queue = &mut self.queues[queue];
         queue.end = queue.end.wrapping_add(bytes.len() as u64);
-        let most = PIECE_ALIGN as usize - 1;
+        let most = usize::from(PIECE_ALIGN) - 1;
         let zeros = bytes.iter().rev().take(most).take_while(|byte| **byte == 0).count();
         let before = if zeros == bytes.len() { usize::from(queue.tail_zeros) } else { 0 };
         queue.tail_zeros = u8::try_from((before + zeros).min(most)).unwrap_or(0);
@@ -502,8 +522,8 @@ impl QueueState {
             return (Join::Continued, 0);
         }
         let before = self.end.wrapping_sub(offset);
-        if before < PIECE_ALIGN
-            && let Ok(before) = u8::try_from(before)
+        if let Ok(before) = u8::try_from(before)
+            && before < PIECE_ALIGN
             && before <= self.tail_zeros
         {
             return (Join::Trimmed(before), 0);

@@ -2,9 +2,9 @@
 //! once, a pipe in pieces of any size.
 
 use crate::cursor::ByteOrder;
+use crate::perf::Auxtrace;
 use crate::perf::compressed::{self, Broken, Decompressor};
 use crate::perf::record::{self, Next, Record, kind};
-use crate::perf::Auxtrace;
 use crate::{Position, TraceOffset};
 
 /// Takes what a walk finds. `'a` is how long the bytes of AUX data live.
@@ -64,7 +64,8 @@ impl Walk {
             let rest = &window[at..];
             let offset = start + at as u64;
             if self.payload > 0 {
-                let len = usize::try_from(self.payload).map_or(rest.len(), |len| len.min(rest.len()));
+                let len =
+                    usize::try_from(self.payload).map_or(rest.len(), |len| len.min(rest.len()));
                 if self.payload_is_aux {
                     visitor.aux_bytes(&rest[..len], self.position(offset));
                 }

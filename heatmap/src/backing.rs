@@ -3,12 +3,12 @@
 //! Under one PMD mapping virtual and physical address are equal in their low 21 bits. On base
 //! pages that happens by chance once in 512.
 
-use decoder::{FOLIO_SHIFT, PAGE_SHIFT, PhysAddr, VirtAddr};
+use decoder::{PAGE_SHIFT, PhysAddr, VirtAddr};
 
 use crate::report::Backing;
 
-/// Order of a PMD mapping with 4 KiB base pages.
-const PMD_ORDER: u8 = (FOLIO_SHIFT - PAGE_SHIFT) as u8;
+/// Order of a PMD mapping with 4 KiB base pages: 512 of them.
+const PMD_ORDER: u8 = 9;
 
 /// Evidence of a block's mapping, from its user accesses that carry both addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +39,9 @@ impl Mapping {
     /// Adds other evidence of the same block.
     #[inline]
     pub fn merge(&mut self, other: &Self) {
-        let Self { order_max: Some(order), pages: Some((least, greatest)) } = *other else { return };
+        let Self { order_max: Some(order), pages: Some((least, greatest)) } = *other else {
+            return;
+        };
         self.order_max = Some(self.order_max.map_or(order, |known| known.min(order)));
         self.pages =
             Some(self.pages.map_or((least, greatest), |(a, b)| (a.min(least), b.max(greatest))));

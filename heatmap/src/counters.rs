@@ -123,7 +123,9 @@ impl Counters {
         if let Form::List(list) = &self.0 {
             assert!(list.len() <= MAX_LISTED);
             assert!(list.is_sorted_by(|(a, _), (b, _)| a < b), "ascending, each page once");
-            assert!(list.iter().all(|(page, count)| usize::from(*page) < PAGES_PER_FOLIO && *count > 0));
+            assert!(
+                list.iter().all(|(page, count)| usize::from(*page) < PAGES_PER_FOLIO && *count > 0)
+            );
         }
     }
 }

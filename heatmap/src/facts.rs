@@ -42,40 +42,58 @@ mod spe_config {
 impl Facts {
     /// The facts of one recording, added to those of others.
     pub fn add(&mut self, recording: &Recording) {
-        let spe = || recording.arm_spe_events.iter().filter_map(|index| recording.events.get(usize::from(index.0)));
+        let spe = || {
+            recording
+                .arm_spe_events
+                .iter()
+                .filter_map(|index| recording.events.get(usize::from(index.0)))
+        };
         if recording.sources.contains(&Source::ArmSpe) {
             for event in spe() {
                 self.left_out(spe_left_out(&event.attr), "Arm SPE");
                 self.note(spe_sampling(&event.attr));
                 if event.attr.config & spe_config::JITTER == 0 {
-                    self.note("Recorded without jitter: a loop in step with the sampling period \
+                    self.note(
+                        "Recorded without jitter: a loop in step with the sampling period \
                                is seen on the same pages again and again, and the verdicts' \
-                               independence does not hold. Add jitter=1.");
+                               independence does not hold. Add jitter=1.",
+                    );
                 }
                 if event.attr.config & spe_config::TIMESTAMPS == 0 {
-                    self.note("Recorded without timestamps (ts_enable=1): one span of time, of \
-                               unknown length.");
+                    self.note(
+                        "Recorded without timestamps (ts_enable=1): one span of time, of \
+                               unknown length.",
+                    );
                 }
             }
         }
         let complete_pebs = pebs_is_complete(recording);
         for (event, source) in recording.events.iter().zip(&recording.event_sources) {
-            if event.has_addresses() && recording.sources.contains(source) && !spe().any(|spe| spe == event) {
+            if event.has_addresses()
+                && recording.sources.contains(source)
+                && !spe().any(|spe| spe == event)
+            {
                 let name = event.name.as_deref().unwrap_or("an event");
                 self.left_out(sample_left_out(event, *source, complete_pebs), name);
                 self.note(sample_sampling(event, name));
             }
         }
         if recording.synthesized {
-            self.note("perf inject has replaced the SPE data by samples: one hardware record may \
-                       stand in several of them. Count the original recording instead.");
+            self.note(
+                "perf inject has replaced the SPE data by samples: one hardware record may \
+                       stand in several of them. Count the original recording instead.",
+            );
         }
         if let Some(tracer) = &recording.foreign_tracer {
-            self.note(format!("AUX data of a tracer that is not decoded ({tracer}) was passed over."));
+            self.note(format!(
+                "AUX data of a tracer that is not decoded ({tracer}) was passed over."
+            ));
         }
         if recording.time_base == TimeBase::Ticks {
-            self.note("The recording does not say how its timestamps relate to time: no \
-                       durations, no --time.");
+            self.note(
+                "The recording does not say how its timestamps relate to time: no \
+                       durations, no --time.",
+            );
         }
         let release = recording.features.os_release.as_deref().unwrap_or_default();
         let by_release = ["xen", "-pve", "hypervisor"].iter().find(|word| release.contains(*word));
@@ -119,7 +137,8 @@ fn spe_left_out(attr: &Attr) -> Vec<String> {
         }
     };
     let (loads, stores) = (has(spe_config::LOADS), has(spe_config::STORES));
-    let by_kind = loads || stores || has(spe_config::BRANCHES | spe_config::SIMD | spe_config::FLOAT);
+    let by_kind =
+        loads || stores || has(spe_config::BRANCHES | spe_config::SIMD | spe_config::FLOAT);
     if has(spe_config::ALL_OF | spe_config::SIMD_FLOAT_ALL_OF) {
         add(by_kind, "only operations of several kinds at once were recorded");
     } else {
@@ -127,7 +146,10 @@ fn spe_left_out(attr: &Attr) -> Vec<String> {
         add(by_kind && !loads, "loads were not recorded");
     }
     add(has(spe_config::DISCARD), "all data was discarded");
-    add(attr.config1 & !spe_config::RETIRED != 0, "only operations with certain events were recorded");
+    add(
+        attr.config1 & !spe_config::RETIRED != 0,
+        "only operations with certain events were recorded",
+    );
     add(attr.config3 != 0, "operations with certain events were not recorded");
     add(attr.config4 != 0, "some data sources were not recorded");
     add(attr.flags.contains(AttrFlags::EXCLUDE_USER), "user space was not recorded");
@@ -144,7 +166,9 @@ fn spe_sampling(attr: &Attr) -> String {
     let period = attr.sample_period & !0xff;
     let jitter = if attr.config & spe_config::JITTER == 0 { "" } else { " with jitter" };
     if period == 0 {
-        return format!("Sampled at the processor's least interval{jitter}; a count is a number of samples, not of accesses.");
+        return format!(
+            "Sampled at the processor's least interval{jitter}; a count is a number of samples, not of accesses."
+        );
     }
     format!(
         "Sampled every {period} operations{jitter}; a count is a number of samples, not of \
@@ -207,7 +231,9 @@ fn sample_left_out(event: &Event, source: Source, complete_pebs: bool) -> Vec<St
 fn sample_sampling(event: &Event, name: &str) -> String {
     let number = event.attr.sample_period;
     if event.attr.flags.contains(AttrFlags::FREQ) {
-        format!("{name}: sampled {number} times a second at most; counts are samples, not weighted by period.")
+        format!(
+            "{name}: sampled {number} times a second at most; counts are samples, not weighted by period."
+        )
     } else if number == 1 {
         format!("{name}: every event was recorded.")
     } else {
@@ -219,7 +245,9 @@ fn sample_sampling(event: &Event, name: &str) -> String {
 pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger) -> String {
     let any = |test: fn(&Recording) -> bool| recordings.iter().any(test);
     let arm = any(|recording| !recording.arm_spe_events.is_empty())
-        || any(|recording| recording.features.arch.as_deref().is_some_and(|arch| arch == "aarch64"));
+        || any(|recording| {
+            recording.features.arch.as_deref().is_some_and(|arch| arch == "aarch64")
+        });
     let record = if arm { RECORD_SPE } else { RECORD_X86 };
     let either = format!("`{RECORD_SPE}` on Arm, `{RECORD_X86}` on x86");
     let records = ledger.records;
@@ -251,7 +279,9 @@ pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger) -> String {
         return format!("{records} records, none with a physical address: {with}");
     }
     if ledger.not_memory > 0 {
-        return format!("{records} records, none of a memory operation: record loads and stores with `{record}`");
+        return format!(
+            "{records} records, none of a memory operation: record loads and stores with `{record}`"
+        );
     }
     if ledger.skipped_bytes + ledger.cut_off_bytes > 0 {
         return format!(
@@ -260,7 +290,10 @@ pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger) -> String {
         );
     }
     if ledger.aux_bytes > 0 {
-        return format!("{} bytes of AUX data, all of them padding: nothing was sampled; record for longer with `{record}`", ledger.aux_bytes);
+        return format!(
+            "{} bytes of AUX data, all of them padding: nothing was sampled; record for longer with `{record}`",
+            ledger.aux_bytes
+        );
     }
     if ledger.foreign_aux_bytes > 0 {
         return format!("its AUX data is of a tracer that is not decoded: record with {either}");
@@ -295,7 +328,10 @@ mod tests {
         );
         assert_eq!(reasons(|attr| attr.config1 = spe_config::RETIRED), "", "speculation aside");
         assert!(reasons(|attr| attr.config1 = 1 << 3).contains("certain events"));
-        assert_eq!(reasons(|attr| attr.config2 = 100), "operations of under 100 cycles were not recorded");
+        assert_eq!(
+            reasons(|attr| attr.config2 = 100),
+            "operations of under 100 cycles were not recorded"
+        );
         assert!(reasons(|attr| attr.config3 = 1).contains("certain events"));
         assert!(reasons(|attr| attr.config4 = 1).contains("data sources"));
         assert!(reasons(|attr| attr.flags = AttrFlags::EXCLUDE_KERNEL).contains("kernel"));

@@ -33,7 +33,8 @@ impl Times {
     /// Takes in a time.
     #[inline]
     pub fn add(&mut self, time: u64) {
-        self.0 = Some(self.0.map_or((time, time), |(first, last)| (first.min(time), last.max(time))));
+        self.0 =
+            Some(self.0.map_or((time, time), |(first, last)| (first.min(time), last.max(time))));
     }
 
     /// Takes in all of another range.

@@ -21,8 +21,10 @@ impl PageSize {
     /// What was given, else what the first recorded kernel release says, else 4 KiB; and whether
     /// that is only assumed.
     pub fn of(given: Option<Self>, recordings: &[Recording]) -> (Self, bool) {
-        let releases = recordings.iter().filter_map(|recording| recording.features.os_release.as_deref());
-        let x86 = recordings.iter().any(|recording| recording.features.arch.as_deref() == Some("x86_64"));
+        let releases =
+            recordings.iter().filter_map(|recording| recording.features.os_release.as_deref());
+        let x86 =
+            recordings.iter().any(|recording| recording.features.arch.as_deref() == Some("x86_64"));
         let [(small, _), ..] = Self::SIZES;
         match given.or(releases.filter_map(Self::of_release).next()) {
             Some(size) => (size, false),

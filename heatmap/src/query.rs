@@ -72,7 +72,9 @@ impl Filters {
     /// Whether an access is kept. `event_wanted` says whether each event has a wanted name.
     pub fn keep(&self, access: &Access, event_wanted: &[bool]) -> bool {
         let number = |wanted: &Option<RoaringBitmap>, number: Option<u32>| {
-            wanted.as_ref().is_none_or(|wanted| number.is_some_and(|number| wanted.contains(number)))
+            wanted
+                .as_ref()
+                .is_none_or(|wanted| number.is_some_and(|number| wanted.contains(number)))
         };
         let direction = match access.operation.direction {
             _ if !self.loads && !self.stores => true,
@@ -89,22 +91,23 @@ impl Filters {
                 .is_some_and(|wanted| *wanted);
         direction
             && event
-            && self.min_latency_cycles.is_none_or(|least| {
-                access.latency_cycles.is_some_and(|latency| latency >= least)
-            })
+            && self
+                .min_latency_cycles
+                .is_none_or(|least| access.latency_cycles.is_some_and(|latency| latency >= least))
             && number(&self.pids, access.pid)
             && number(&self.tids, access.tid)
             && number(&self.cpus, access.origin.cpu)
             && (self.sources.is_empty()
                 || access.data_source.is_some_and(|source| self.sources.contains(&source)))
             && (self.times.is_empty()
-                || access.origin.time_ns.is_some_and(|time| {
-                    self.times.iter().any(|range| range.contains(time))
-                }))
+                || access
+                    .origin
+                    .time_ns
+                    .is_some_and(|time| self.times.iter().any(|range| range.contains(time))))
             && (self.pfns.is_empty()
-                || access.paddr.is_some_and(|paddr| {
-                    self.pfns.iter().any(|range| range.contains(paddr.pfn()))
-                }))
+                || access
+                    .paddr
+                    .is_some_and(|paddr| self.pfns.iter().any(|range| range.contains(paddr.pfn()))))
     }
 
     /// Whether an event's name is one of those that are wanted: the whole name, or what stands
@@ -152,7 +155,8 @@ impl FromStr for NumberList {
             let last = last.unwrap_or(first);
             if first <= last { Ok(first..=last) } else { Err(()) }
         });
-        let ranges = whole(text, "numbers and ranges such as 1,4-7", separated_list1(char(','), range))?;
+        let ranges =
+            whole(text, "numbers and ranges such as 1,4-7", separated_list1(char(','), range))?;
         let mut numbers = RoaringBitmap::new();
         for range in ranges {
             numbers.insert_range(range);
@@ -208,14 +212,17 @@ impl TimeRange {
 
 /// Seconds with up to nine decimals, in ns.
 fn seconds(input: &str) -> IResult<&str, u64> {
-    map_res((decimal::<u64>, opt(preceded(char('.'), digit1))), |(seconds, fraction): (u64, Option<&str>)| {
-        let fraction = fraction.unwrap_or("");
-        if fraction.len() > 9 {
-            return Err(());
-        }
-        let ns: u64 = format!("{fraction:0<9}").parse().map_err(|_| ())?;
-        seconds.checked_mul(1_000_000_000).and_then(|whole| whole.checked_add(ns)).ok_or(())
-    })
+    map_res(
+        (decimal::<u64>, opt(preceded(char('.'), digit1))),
+        |(seconds, fraction): (u64, Option<&str>)| {
+            let fraction = fraction.unwrap_or("");
+            if fraction.len() > 9 {
+                return Err(());
+            }
+            let ns: u64 = format!("{fraction:0<9}").parse().map_err(|_| ())?;
+            seconds.checked_mul(1_000_000_000).and_then(|whole| whole.checked_add(ns)).ok_or(())
+        },
+    )
     .parse(input)
 }
 
@@ -286,7 +293,8 @@ mod tests {
 
     #[test]
     fn numbers_and_ranges() {
-        let list = |text: &str| text.parse::<NumberList>().map(|list| list.0.iter().collect::<Vec<_>>());
+        let list =
+            |text: &str| text.parse::<NumberList>().map(|list| list.0.iter().collect::<Vec<_>>());
         assert_eq!(list("1,4-7"), Ok(vec![1, 4, 5, 6, 7]));
         assert_eq!(list("4294967295"), Ok(vec![u32::MAX]));
         for bad in ["", "1,", "7-4", "-1", "x", "4294967296", "1 2"] {
@@ -309,7 +317,8 @@ mod tests {
 
     #[test]
     fn times_as_perf_prints_them() {
-        let range = |text: &str| text.parse::<TimeRange>().map(|range| (range.from_ns, range.to_ns));
+        let range =
+            |text: &str| text.parse::<TimeRange>().map(|range| (range.from_ns, range.to_ns));
         assert_eq!(range("81234.567890,81235"), Ok((81_234_567_890_000, 81_235_000_000_000)));
         assert_eq!(range("0.000000001,"), Ok((1, u64::MAX)));
         assert_eq!(range(",2"), Ok((0, 2_000_000_000)));
@@ -336,7 +345,10 @@ mod tests {
 
     #[test]
     fn an_event_is_named_in_full_or_by_its_unit() {
-        let filters = Filters { events: vec!["arm_spe_0".into(), "page-faults".into()], ..Filters::default() };
+        let filters = Filters {
+            events: vec!["arm_spe_0".into(), "page-faults".into()],
+            ..Filters::default()
+        };
         assert!(filters.wants_event("arm_spe_0/pa_enable=1/"));
         assert!(filters.wants_event("page-faults:u"));
         assert!(!filters.wants_event("minor-faults"));

@@ -188,8 +188,7 @@ impl<'a> Summary<'a> {
         for (pfn, folio) in &hottest {
             let Some(judged) = self.judge(*pfn, folio) else { continue };
             let counts = folio.counters.to_array();
-            let touched_pages =
-                counts.iter().map(|count| u32::from(*count > 0)).sum::<u32>();
+            let touched_pages = counts.iter().map(|count| u32::from(*count > 0)).sum::<u32>();
             pages += u64::from(touched_pages);
             touched.add(touched_percent(touched_pages));
             hot.add(judged.hot.percent());
@@ -232,9 +231,9 @@ impl<'a> Summary<'a> {
     }
 
     fn input(&self) -> InputInfo {
-        let sources = decoder::Source::ALL
-            .into_iter()
-            .filter(|source| self.recordings.iter().any(|recording| recording.sources.contains(source)));
+        let sources = decoder::Source::ALL.into_iter().filter(|source| {
+            self.recordings.iter().any(|recording| recording.sources.contains(source))
+        });
         let first = self.recordings.first();
         InputInfo {
             path: self.path.clone(),
@@ -272,7 +271,10 @@ impl<'a> Summary<'a> {
                 page_size.pmd_block_bytes() >> 20
             ));
         } else if assumed {
-            notes.push("The recording does not tell the kernel's page size: 4 KiB assumed (--page-size).".to_owned());
+            notes.push(
+                "The recording does not tell the kernel's page size: 4 KiB assumed (--page-size)."
+                    .to_owned(),
+            );
         }
         if self.judge.min_hot_chunks() <= 1 {
             let (order, threshold) = (self.wanted.order, self.wanted.threshold);
@@ -283,7 +285,9 @@ impl<'a> Summary<'a> {
             ));
         }
         if self.ledger.over_budget > 0 {
-            notes.push("The memory budget was used up: the result depends on --max-memory.".to_owned());
+            notes.push(
+                "The memory budget was used up: the result depends on --max-memory.".to_owned(),
+            );
         }
         notes
     }
@@ -310,7 +314,9 @@ impl<'a> Summary<'a> {
             })
             .collect();
         // All AUX bytes that are decoded are Arm SPE's.
-        for (_, ledger) in ledgers.iter_mut().filter(|(source, _)| *source == decoder::Source::ArmSpe) {
+        for (_, ledger) in
+            ledgers.iter_mut().filter(|(source, _)| *source == decoder::Source::ArmSpe)
+        {
             ledger.aux_bytes = self.ledger.aux_bytes;
             ledger.record_bytes = self.ledger.record_bytes;
             ledger.padding_bytes = self.ledger.padding_bytes;

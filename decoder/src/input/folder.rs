@@ -14,7 +14,8 @@ pub(crate) fn data_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
         let name = entry.map_err(io)?.file_name();
         let Some(name) = name.to_str() else { continue };
         has_data |= name == "data";
-        let number = name.strip_prefix("data.").filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+        let number =
+            name.strip_prefix("data.").filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
         if let Some(number) = number.and_then(|digits| digits.parse::<u64>().ok()) {
             numbered.push((number, folder.join(name)));
         }
@@ -42,7 +43,8 @@ mod tests {
         let files = data_files(&folder);
         std::fs::remove_dir_all(&folder).unwrap();
         assert!(matches!(empty, Err(Error::NoDataInFolder)));
-        let names: Vec<_> = files.unwrap().iter().map(|path| path.file_name().unwrap().to_owned()).collect();
+        let names: Vec<_> =
+            files.unwrap().iter().map(|path| path.file_name().unwrap().to_owned()).collect();
         assert_eq!(names, ["data", "data.0", "data.9", "data.10"]);
     }
 }

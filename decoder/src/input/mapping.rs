@@ -179,8 +179,10 @@ mod tests {
     use std::io::Write;
 
     fn file(len: usize) -> File {
-        let path = std::env::temp_dir().join(format!("folioscope-mapping-{}-{len}", std::process::id()));
-        let mut file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+        let path =
+            std::env::temp_dir().join(format!("folioscope-mapping-{}-{len}", std::process::id()));
+        let mut file =
+            File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         file.write_all(&vec![7; len]).unwrap();
         file

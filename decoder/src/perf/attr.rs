@@ -199,7 +199,8 @@ mod tests {
             for size in [64, 72, 80, 96, 104, 112, 120, 128, 136, 144, 152, 160] {
                 let (attr, len) = Attr::parse(&bytes(size, order), order).unwrap();
                 assert_eq!((attr.type_, attr.size, len), (11, size, size as usize));
-                let from = |offset: u64| if u64::from(size) > offset { 0x1000 + offset / 8 } else { 0 };
+                let from =
+                    |offset: u64| if u64::from(size) > offset { 0x1000 + offset / 8 } else { 0 };
                 assert_eq!(attr.config, 0x1001);
                 assert_eq!(attr.sample_type.bits(), 0x1003);
                 assert_eq!(attr.config1, 0x1007);

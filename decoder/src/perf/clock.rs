@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_converted_is_not() {
-        let parse = |words: &[u64], caps: &[u8]| Clock::parse(&body(words, caps), ByteOrder::Little);
+        let parse =
+            |words: &[u64], caps: &[u8]| Clock::parse(&body(words, caps), ByteOrder::Little);
         assert_eq!(parse(&[64, 1, 0], &[]), None, "a shift of the whole word");
         assert_eq!(parse(&[0, 1], &[]), None, "cut");
         assert_eq!(parse(&[0, 0, 0], &[]), None, "no rate");

@@ -125,7 +125,7 @@ mod tests {
         for piece in pieces {
             let mut bytes = vec![0; piece.len() + 1024];
             let mut output = OutBuffer::around(&mut bytes[..]);
-            let mut input = InBuffer::around(*piece);
+            let mut input = InBuffer::around(piece);
             while input.pos() < piece.len() {
                 encoder.run(&mut input, &mut output).unwrap();
             }

@@ -50,7 +50,8 @@ impl Events {
     /// Adds an event with its ids. Of two events with one id the last one has it.
     /// False if there are too many.
     pub fn add(&mut self, attr: Attr, ids: impl Iterator<Item = u64>) -> bool {
-        let Some(index) = u16::try_from(self.events.len()).ok().filter(|_| self.events.len() < MAX_EVENTS)
+        let Some(index) =
+            u16::try_from(self.events.len()).ok().filter(|_| self.events.len() < MAX_EVENTS)
         else {
             return false;
         };
@@ -131,9 +132,11 @@ impl Events {
     /// The Arm SPE event with this `attr.type`, or the first one of a unit named `arm_spe*`.
     pub fn arm_spe(&self, pmu_type: Option<u32>, features: &Features) -> Option<EventIndex> {
         let by_type = |event: &Event| Some(event.attr.type_) == pmu_type;
-        let index = self.events.iter().position(by_type).or_else(|| {
-            self.events.iter().position(|event| event.is_arm_spe(features))
-        })?;
+        let index = self
+            .events
+            .iter()
+            .position(by_type)
+            .or_else(|| self.events.iter().position(|event| event.is_arm_spe(features)))?;
         u16::try_from(index).ok().map(EventIndex)
     }
 
@@ -231,10 +234,17 @@ mod tests {
 
     #[test]
     fn units_by_type_number_and_name() {
-        let mut features = Features { pmus: vec![(8, "cpu".into()), (9, "ibs_op".into())], ..Features::default() };
+        let mut features =
+            Features { pmus: vec![(8, "cpu".into()), (9, "ibs_op".into())], ..Features::default() };
         let mut events = Events::default();
         let precise = super::super::attr::AttrFlags::from_bits_retain(2 << 15);
-        for (type_, flags) in [(1, precise), (4, precise), (8, precise), (9, Default::default()), (4, Default::default())] {
+        for (type_, flags) in [
+            (1, precise),
+            (4, precise),
+            (8, precise),
+            (9, Default::default()),
+            (4, Default::default()),
+        ] {
             events.add(Attr { type_, flags, ..Attr::default() }, [].into_iter());
         }
         let sources = |features: &Features| -> Vec<_> {

@@ -56,7 +56,12 @@ impl Features {
     ///
     /// # Errors
     /// The section's name if its content does not hold together; nothing is taken then.
-    pub fn take(&mut self, number: u64, bytes: &[u8], order: ByteOrder) -> Result<(), &'static str> {
+    pub fn take(
+        &mut self,
+        number: u64,
+        bytes: &[u8],
+        order: ByteOrder,
+    ) -> Result<(), &'static str> {
         if bytes.is_empty() {
             return Ok(());
         }
@@ -65,11 +70,17 @@ impl Features {
             ByteOrder::Big => Endianness::Big,
         });
         match number {
-            number::OSRELEASE => self.os_release = Some(section.all(Grammar::string, bytes, "OSRELEASE")?),
+            number::OSRELEASE => {
+                self.os_release = Some(section.all(Grammar::string, bytes, "OSRELEASE")?)
+            }
             number::ARCH => self.arch = Some(section.all(Grammar::string, bytes, "ARCH")?),
             number::CPUID => self.cpuid = Some(section.all(Grammar::string, bytes, "CPUID")?),
-            number::CMDLINE => self.command_line = section.all(Grammar::strings, bytes, "CMDLINE")?,
-            number::PMU_MAPPINGS => self.pmus = section.all(Grammar::pmus, bytes, "PMU_MAPPINGS")?,
+            number::CMDLINE => {
+                self.command_line = section.all(Grammar::strings, bytes, "CMDLINE")?
+            }
+            number::PMU_MAPPINGS => {
+                self.pmus = section.all(Grammar::pmus, bytes, "PMU_MAPPINGS")?
+            }
             number::EVENT_DESC => {
                 self.events = section.all(Grammar::events, bytes, "EVENT_DESC")?;
             }
@@ -139,12 +150,9 @@ impl Grammar {
                 |input| self.string(input),
             )
                 .parse(input)?;
-            let (rest, ids) = nom::multi::many_m_n(
-                id_count as usize,
-                id_count as usize,
-                long(self.0),
-            )
-            .parse(rest)?;
+            let (rest, ids) =
+                nom::multi::many_m_n(id_count as usize, id_count as usize, long(self.0))
+                    .parse(rest)?;
             events.push(EventDescription { attr: attr.0, name, ids });
             input = rest;
         }
@@ -173,7 +181,10 @@ mod tests {
         take(6, &string("aarch64", 64));
         take(9, &string("0x00000000410fd0c0", 64));
         take(11, &[&2u32.to_le_bytes()[..], &string("perf", 64), &string("record", 7)].concat());
-        take(16, &[&1u32.to_le_bytes()[..], &11u32.to_le_bytes(), &string("arm_spe_0", 64)].concat());
+        take(
+            16,
+            &[&1u32.to_le_bytes()[..], &11u32.to_le_bytes(), &string("arm_spe_0", 64)].concat(),
+        );
         let mut attr = vec![0; 64];
         attr[0] = 11;
         attr[4] = 64;
@@ -209,8 +220,14 @@ mod tests {
         for number in [11, 16] {
             assert!(Features::default().take(number, &huge, ByteOrder::Little).is_err());
         }
-        let ids = [&1u32.to_le_bytes()[..], &64u32.to_le_bytes(), &[0; 64], &u32::MAX.to_le_bytes(),
-            &string("x", 8)].concat();
+        let ids = [
+            &1u32.to_le_bytes()[..],
+            &64u32.to_le_bytes(),
+            &[0; 64],
+            &u32::MAX.to_le_bytes(),
+            &string("x", 8),
+        ]
+        .concat();
         assert_eq!(Features::default().take(12, &ids, ByteOrder::Little), Err("EVENT_DESC"));
     }
 }

@@ -304,9 +304,13 @@ mod tests {
 
     #[test]
     fn counts_beyond_the_record_are_refused() {
-        for field in [SampleType::CALLCHAIN, SampleType::BRANCH_STACK, SampleType::STACK_USER,
-            SampleType::AUX, SampleType::READ]
-        {
+        for field in [
+            SampleType::CALLCHAIN,
+            SampleType::BRANCH_STACK,
+            SampleType::STACK_USER,
+            SampleType::AUX,
+            SampleType::READ,
+        ] {
             let body = [u64::MAX, 0, 0].map(u64::to_le_bytes).concat();
             assert_eq!(Sample::parse(&body, &attr(field), ByteOrder::Little), None, "{field:?}");
         }
@@ -334,8 +338,14 @@ mod tests {
 
     #[test]
     fn a_trailer_is_read_from_the_end() {
-        let fields = sample_type(&[SampleType::IP, SampleType::TID, SampleType::TIME,
-            SampleType::CPU, SampleType::IDENTIFIER, SampleType::PHYS_ADDR]);
+        let fields = sample_type(&[
+            SampleType::IP,
+            SampleType::TID,
+            SampleType::TIME,
+            SampleType::CPU,
+            SampleType::IDENTIFIER,
+            SampleType::PHYS_ADDR,
+        ]);
         let body = [0xffff, 12 | 34 << 32, 5_000, 3, 77].map(u64::to_le_bytes).concat();
         let want = Trailer { pid_tid: Some((12, 34)), time: Some(5_000), cpu: Some(3) };
         assert_eq!(Trailer::parse(&body, fields, ByteOrder::Little), Some(want));

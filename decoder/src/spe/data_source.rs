@@ -36,17 +36,14 @@ pub enum Encoding {
 /// a Neoverse N2.
 pub const fn encoding(midr: Midr) -> Encoding {
     match midr.model() {
-        (0x41, part) => match part {
-            // Neoverse N1, V1, N2, V2, V3.
-            0xd0c | 0xd40 | 0xd49 | 0xd4f | 0xd84
-            // Cortex-X1, X1C, X3, X4, X925.
-            | 0xd44 | 0xd4c | 0xd4e | 0xd82 | 0xd85
-            // Cortex-A78C, A715, A720, A725, A720AE.
-            | 0xd4b | 0xd4d | 0xd81 | 0xd87 | 0xd89 => Encoding::Common,
-            _ => Encoding::Unknown,
-        },
+        // Neoverse N1, V1, N2, V2, V3.
+        (0x41, 0xd0c | 0xd40 | 0xd49 | 0xd4f | 0xd84)
+        // Cortex-X1, X1C, X3, X4, X925.
+        | (0x41, 0xd44 | 0xd4c | 0xd4e | 0xd82 | 0xd85)
+        // Cortex-A78C, A715, A720, A725, A720AE.
+        | (0x41, 0xd4b | 0xd4d | 0xd81 | 0xd87 | 0xd89)
         // NVIDIA Olympus; Azure Cobalt 100.
-        (0x4e, 0x010) | (0x6d, 0xd49) => Encoding::Common,
+        | (0x4e, 0x010) | (0x6d, 0xd49) => Encoding::Common,
         // AmpereOne-A. (AmpereOne, part 0xac3, is in no published list.)
         (0xc0, 0xac4) => Encoding::AmpereOne,
         // HIP12.

@@ -14,9 +14,7 @@ pub use packet::{CutOff, Header, Kind, MAX_PACKET_LEN, Packet, Packets};
 pub use queue::{Piece, Queue, Timed};
 pub use record::{ByteAccount, Decoder, Join, Record};
 
-use crate::{
-    Access, AccessFlags, Direction, Operation, Origin, PhysAddr, VirtAddr,
-};
+use crate::{Access, AccessFlags, Direction, Operation, Origin, PhysAddr, VirtAddr};
 
 /// The canonical form of an instruction address: bits 55:0, and the upper half if the
 /// Non-secure state ran at EL1 or EL2 (bit 63 NS, bits 62:61 EL; DDI 0487, D18.2.1).

@@ -171,9 +171,8 @@ mod tests {
             (0xfa, 0x40),
         ];
         for payload in 0..=u8::MAX {
-            let rows =
-                patterns.iter().filter(|(mask, value)| payload & mask == *value).count()
-                    + usize::from(payload == 0x25);
+            let rows = patterns.iter().filter(|(mask, value)| payload & mask == *value).count()
+                + usize::from(payload == 0x25);
             assert!(rows <= 1, "{payload:#04x}");
             assert_eq!(rows == 0, subclass(payload) == Subclass::Reserved, "{payload:#04x}");
         }

@@ -171,7 +171,13 @@ impl Iterator for Packets<'_> {
 mod tests {
     use super::*;
 
-    const fn packet(kind: Kind, index: u8, header_len: u8, payload_len: u8, payload: u64) -> Packet {
+    const fn packet(
+        kind: Kind,
+        index: u8,
+        header_len: u8,
+        payload_len: u8,
+        payload: u64,
+    ) -> Packet {
         Packet { header: Header { kind, index, header_len, payload_len }, payload }
     }
 

@@ -23,10 +23,14 @@ impl InputOptions {
     }
 
     /// Decodes all inputs into a sink, in their order.
-    pub(super) fn decode<S: Shard>(&self, ordered: bool, sink: &mut S) -> anyhow::Result<Vec<Recording>> {
-        let threads = self.threads.unwrap_or_else(|| {
-            std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
-        });
+    pub(super) fn decode<S: Shard>(
+        &self,
+        ordered: bool,
+        sink: &mut S,
+    ) -> anyhow::Result<Vec<Recording>> {
+        let threads = self
+            .threads
+            .unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
         let options = Options { threads, ordered };
         let mut recordings = Vec::new();
         let mut first_file = 0;
@@ -72,7 +76,12 @@ pub(super) struct Counted {
 
 impl Counted {
     /// The answer, once its account is known to be right.
-    pub(super) fn summary(&self, judge: &JudgeOptions, wanted: Wanted, messages: &Messages) -> anyhow::Result<Summary<'_>> {
+    pub(super) fn summary(
+        &self,
+        judge: &JudgeOptions,
+        wanted: Wanted,
+        messages: &Messages,
+    ) -> anyhow::Result<Summary<'_>> {
         require_times(&self.recordings, judge.min_span.is_some(), "--min-span")
             .with_context(|| self.path.clone())?;
         let summary = Summary::new(self.path.clone(), &self.recordings, &self.counter, wanted);
@@ -83,14 +92,21 @@ impl Counted {
         let ledger = summary.ledger();
         messages.info(&format!(
             "{}: {} records, {} counted in {} blocks",
-            self.path, ledger.records, ledger.counted, self.counter.store().len()
+            self.path,
+            ledger.records,
+            ledger.counted,
+            self.counter.store().len()
         ));
         Ok(summary)
     }
 }
 
 /// Refuses an option that needs times if a recording has none that can be used.
-pub(super) fn require_times(recordings: &[Recording], wanted: bool, option: &str) -> anyhow::Result<()> {
+pub(super) fn require_times(
+    recordings: &[Recording],
+    wanted: bool,
+    option: &str,
+) -> anyhow::Result<()> {
     if !wanted {
         return Ok(());
     }
@@ -124,7 +140,9 @@ fn available_memory() -> u64 {
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let machine = meminfo
         .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok())
+        .find_map(|line| {
+            line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+        })
         .map_or(1 << 30, |kib| kib << 10);
     control_group_limits().fold(machine, u64::min)
 }
@@ -135,8 +153,11 @@ fn control_group_limits() -> impl Iterator<Item = u64> {
     let group = groups.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or("").to_owned();
     let root = PathBuf::from("/sys/fs/cgroup");
     let group = root.join(group);
-    let folders: Vec<_> =
-        group.ancestors().take_while(|folder| folder.starts_with(&root)).map(Path::to_owned).collect();
+    let folders: Vec<_> = group
+        .ancestors()
+        .take_while(|folder| folder.starts_with(&root))
+        .map(Path::to_owned)
+        .collect();
     folders.into_iter().filter_map(|folder| {
         std::fs::read_to_string(folder.join("memory.max")).ok()?.trim().parse().ok()
     })

@@ -55,7 +55,9 @@ pub(super) struct OutputOptions {
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Filters (repeated values are alternatives, different filters must all hold)")]
+#[command(
+    next_help_heading = "Filters (repeated values are alternatives, different filters must all hold)"
+)]
 pub(super) struct FilterOptions {
     /// Keep loads and atomics
     #[arg(long)]

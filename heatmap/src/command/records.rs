@@ -30,7 +30,8 @@ impl Records {
         self.output.check()?;
         let filters = self.filters.filters();
         let times_wanted = !filters.times.is_empty();
-        let writer = self.output.named(RecordWriter::new(self.output.format, self.output.open()?))?;
+        let writer =
+            self.output.named(RecordWriter::new(self.output.format, self.output.open()?))?;
         let mut lister = Lister::new(filters, writer);
         // Whoever stops reading stops the listing; the rest of the input need not be decoded
         // for that, but a listing is short beside its decoding.
@@ -106,7 +107,8 @@ impl Lister {
             }
             self.flags.push_str(name);
         }
-        let event = access.origin.event.and_then(|event| self.event_names.get(usize::from(event.0)));
+        let event =
+            access.origin.event.and_then(|event| self.event_names.get(usize::from(event.0)));
         self.listed += 1;
         writer.write(&RecordRow {
             time_ns: access.origin.time_ns,

@@ -33,7 +33,12 @@ impl Report {
         let summary = counted.summary(&self.judge, wanted, messages)?;
         let out = self.output.open()?;
         let report = summary.report();
-        self.output.named(crate::report::write(self.output.format, &report, out, self.output.style()))?;
+        self.output.named(crate::report::write(
+            self.output.format,
+            &report,
+            out,
+            self.output.style(),
+        ))?;
         Ok(self.input.outcome(summary.ledger(), summary.problem_count()))
     }
 }

@@ -161,7 +161,8 @@ fn csv_line(line: &mut Vec<u8>, decision: &Decision, counts: bool) {
         digits::decimal(line, value);
     }
     let unverified = if decision.unverified { "true" } else { "false" };
-    for name in [decision.verdict.as_str(), decision.backing.name(), unverified, &decision.hot_bitmap]
+    for name in
+        [decision.verdict.as_str(), decision.backing.name(), unverified, &decision.hot_bitmap]
     {
         line.push(b',');
         csv::field(line, name);

@@ -22,8 +22,8 @@ use decoder::Pfn;
 
 use super::decisions::Decision;
 use super::records::RecordRow;
-use crate::verdict::Verdict;
 use super::{Report, TopFolio, csv, decisions, pages as page_list, records};
+use crate::verdict::Verdict;
 
 /// Rows gathered before they are encoded.
 const BATCH_ROWS: usize = 16 << 10;
