@@ -166,7 +166,7 @@ pub fn decode_bytes<S: Shard>(
     let (order, header) = header::parse(data)?;
     let (kind, records, start) = match &header {
         Header::Stream => (InputKind::Stream, &data[STREAM_HEADER_LEN..], STREAM_HEADER_LEN as u64),
-        Header::File(header) => (InputKind::File, header.records(data), header.data.offset),
+        Header::File(header) => (InputKind::File, header.records(data)?, header.data.offset),
     };
     let new_session = || {
         let mut session = Session::new(order);
@@ -260,17 +260,27 @@ fn file_on_pipe(head: &[u8]) -> Option<u64> {
     Cursor::new(&head[8..], order).u64().filter(|size| *size != STREAM_HEADER_LEN as u64)
 }
 
+/// Where a file's header says where its records start.
+const DATA_OFFSET: u64 = 40;
+
 impl FileHeader {
     /// The record stream. A recorder that died left its size 0: then it reaches to the end.
-    fn records<'a>(&self, file: &'a [u8]) -> &'a [u8] {
+    fn records<'a>(&self, file: &'a [u8]) -> Result<&'a [u8], Error> {
+        if self.data.offset > file.len() as u64 {
+            return Err(Error::BadHeader {
+                field: "record section",
+                offset: TraceOffset(DATA_OFFSET),
+                expected: "a place in the file",
+                found: self.data.offset,
+            });
+        }
         let size = if self.data.size == 0 { u64::MAX } else { self.data.size };
-        Section { size, ..self.data }.of(file).0
+        Ok(Section { size, ..self.data }.of(file).0)
     }
 }
 
 /// Reads what stands around the record stream of a file: attributes, ids, feature sections.
 fn tables(header: &FileHeader, file: &[u8], session: &mut Session) {
-    let order = session.order();
     let (records, whole) = header.data.of(file);
     if header.data.size != 0 && !whole {
         session.problems.add(
@@ -283,17 +293,31 @@ fn tables(header: &FileHeader, file: &[u8], session: &mut Session) {
             "the records that there are are read",
         );
     }
+    attributes(header, file, session);
+    if header.data.size > 0 {
+        feature_sections(header, file, session);
+    }
+}
+
+/// Reads the attribute table and the ids that its entries point to.
+fn attributes(header: &FileHeader, file: &[u8], session: &mut Session) {
+    /// An attribute of the least size, and the section of its ids.
+    const LEAST: u64 = MIN_LEN + 16;
+    let order = session.order();
+    let at = header.attrs.offset;
     let (table, whole) = header.attrs.of(file);
-    let stride = usize::try_from(header.attr_size).unwrap_or(usize::MAX);
+    let stride = usize::try_from(header.attr_size).ok();
+    let Some(stride) = stride.filter(|_| header.attr_size >= LEAST) else {
+        let what = format!("attribute size of {}, expected {LEAST} at least", header.attr_size);
+        session.problems.add(what, at, "the events are unknown");
+        return;
+    };
     if !whole || table.is_empty() || table.len() % stride != 0 {
-        session.problems.add(
-            format!(
-                "attribute table of {} bytes, expected a multiple of {stride}",
-                header.attrs.size
-            ),
-            header.attrs.offset,
-            "the events in it that are whole are read",
+        let size = header.attrs.size;
+        let what = format!(
+            "attribute table of {size} bytes, expected a multiple of {stride} that the file has"
         );
+        session.problems.add(what, at, "the events in it that are whole are read");
     }
     for (number, entry) in table.chunks_exact(stride).enumerate() {
         let at = header.attrs.offset + (number * stride) as u64;
@@ -315,9 +339,11 @@ fn tables(header: &FileHeader, file: &[u8], session: &mut Session) {
             ),
         }
     }
-    if header.data.size == 0 {
-        return;
-    }
+}
+
+/// Reads the feature sections that stand behind the records.
+fn feature_sections(header: &FileHeader, file: &[u8], session: &mut Session) {
+    let order = session.order();
     let table = header.data.offset.checked_add(header.data.size);
     let bits = (0..256u64)
         .zip(header.features.iter().flat_map(|word| (0..64).map(move |bit| word >> bit & 1 == 1)));
@@ -391,7 +417,9 @@ impl<'a, S: Sink> Visitor<'a> for Immediate<'_, S> {
         self.session.record(record, position, self.sink);
     }
 
-    fn aux(&mut self, aux: &Auxtrace, position: Position) {
+    fn aux(&mut self, aux: Option<&Auxtrace>, position: Position) {
+        self.target = Target::Skipped;
+        let Some(aux) = aux else { return };
         self.target = match self.session.place(aux, position, self.sink) {
             Placement::Foreign => Target::Foreign,
             Placement::TooMany => Target::Skipped,
@@ -449,7 +477,9 @@ impl<'a, S: Sink> Visitor<'a> for Collect<'_, 'a, S> {
         self.session.record(record, position, self.sink);
     }
 
-    fn aux(&mut self, aux: &Auxtrace, position: Position) {
+    fn aux(&mut self, aux: Option<&Auxtrace>, position: Position) {
+        self.target = Target::Skipped;
+        let Some(aux) = aux else { return };
         self.target = match self.session.place(aux, position, self.sink) {
             Placement::Foreign => Target::Foreign,
             Placement::TooMany => Target::Skipped,
@@ -458,7 +488,10 @@ impl<'a, S: Sink> Visitor<'a> for Collect<'_, 'a, S> {
                     let queue = Queue::new(aux.queue);
                     self.queues.push(Collected { queue, pieces: Vec::new(), len: 0 });
                 }
-                self.queues[index].pieces.push((piece, &[], position));
+                let pieces = &mut self.queues[index].pieces;
+                // A piece without bytes that changes nothing need not be kept.
+                pieces.pop_if(|(piece, bytes, _)| bytes.is_empty() && piece.changes_nothing());
+                pieces.push((piece, &[], position));
                 Target::Queue(index)
             }
         };
@@ -581,6 +614,7 @@ fn recording(mut session: Session, kind: InputKind, files: u32) -> Recording {
     let indexes = || (0..=u16::MAX).take(events.len()).map(EventIndex);
     session.sources.sort_unstable();
     let arm_spe_events = session.arm_spe_events().collect();
+    let synthesized = session.synthesized();
     Recording {
         kind,
         files,
@@ -596,7 +630,7 @@ fn recording(mut session: Session, kind: InputKind, files: u32) -> Recording {
         problem_count: session.problems.count,
         problems: session.problems.list,
         hypervisor: session.hypervisor,
-        synthesized: session.synthesized,
+        synthesized,
         foreign_tracer: session.foreign_tracer,
     }
 }

@@ -23,10 +23,11 @@ macro_rules! ledger {
             }
         }
 
-        /// Ledgers of parts add up to the ledger of the whole.
+        /// Ledgers of parts add up to the ledger of the whole. Sums stop at the greatest value,
+        /// which only losses that a damaged input claims can reach.
         impl AddAssign for Ledger {
             fn add_assign(&mut self, other: Self) {
-                $(self.$name += other.$name;)*
+                $(self.$name = self.$name.saturating_add(other.$name);)*
             }
         }
     };

@@ -23,6 +23,8 @@ const MAX_QUEUES: usize = 1 << 14;
 const MAX_BREAKS: usize = 1 << 10;
 /// Problems that are told in full; the rest are counted.
 const MAX_PROBLEMS: usize = 64;
+/// How often events are looked at anew because one was added or renamed in between.
+const MAX_REFRESHES: u32 = 1 << 11;
 /// perf fills each piece of AUX data up to a multiple of this with zeros.
 const PIECE_ALIGN: u8 = 8;
 
@@ -70,9 +72,13 @@ pub(crate) enum Placement {
 struct QueueState {
     /// Place of the byte after the last one that came.
     end: u64,
+    /// Greatest `end` so far: what lies before it has come before.
+    covered: u64,
     /// Zeros that the last piece ended in, at most 7.
     tail_zeros: u8,
     started: bool,
+    event: Option<EventIndex>,
+    encoding: Encoding,
 }
 
 /// What AUX records said of the data of one CPU or thread.
@@ -96,8 +102,8 @@ pub(crate) struct Session {
     pub(crate) sources: Vec<Source>,
     /// A task that shows that virtual machines ran.
     pub(crate) hypervisor: Option<String>,
-    /// Sample records of an event whose data should be AUX bytes.
-    pub(crate) synthesized: bool,
+    /// There were sample records with addresses.
+    address_samples: bool,
     /// A tracer that wrote AUX data which is not decoded.
     pub(crate) foreign_tracer: Option<String>,
     tracer: Option<Tracer>,
@@ -107,14 +113,15 @@ pub(crate) struct Session {
     flagged: HashMap<(Option<u32>, Option<u32>), Flagged>,
     /// What is known of each event, as of the last change of events, names or features.
     event_facts: Vec<EventFacts>,
+    arm_spe: Option<EventIndex>,
     names_taken: bool,
+    refreshes: u32,
 }
 
 /// What an event's attribute, name and unit come down to.
 #[derive(Clone, Copy, Debug)]
 struct EventFacts {
     source: Source,
-    is_arm_spe: bool,
 }
 
 impl Session {
@@ -129,7 +136,7 @@ impl Session {
             time_base: TimeBase::None,
             sources: Vec::new(),
             hypervisor: None,
-            synthesized: false,
+            address_samples: false,
             foreign_tracer: None,
             tracer: None,
             clock: None,
@@ -137,7 +144,9 @@ impl Session {
             queues: Vec::new(),
             flagged: HashMap::new(),
             event_facts: Vec::new(),
+            arm_spe: None,
             names_taken: false,
+            refreshes: 0,
         }
     }
 
@@ -173,16 +182,15 @@ impl Session {
 
     /// Gives the events the names that the features have for them, and the sink all names.
     fn take_names<S: Sink + ?Sized>(&mut self, sink: &mut S) {
-        if !self.names_taken {
+        let grown = self.event_facts.len() < self.events.list().len();
+        if grown || !self.names_taken && self.refreshes < MAX_REFRESHES {
             self.names_taken = true;
+            self.refreshes += 1;
             self.events.take_names(&self.features);
-            let is_arm_spe = self.events.arm_spe(None, &self.features);
+            self.arm_spe = self.events.arm_spe(None, &self.features);
             let indexes = (0..=u16::MAX).take(self.events.list().len()).map(EventIndex);
             self.event_facts = indexes
-                .map(|index| EventFacts {
-                    source: self.events.source(index, &self.features),
-                    is_arm_spe: is_arm_spe == Some(index),
-                })
+                .map(|index| EventFacts { source: self.events.source(index, &self.features) })
                 .collect();
             sink.event_names(&self.events.names(&self.features));
         }
@@ -232,20 +240,17 @@ impl Session {
             }
             kind::COMM => self.comm(words),
             kind::MMAP | kind::MMAP2 => (|| {
-                let (pid, tid) = (known(words.u32()?), known(words.u32()?));
-                if let (Some(pid), Some(tid)) = (pid, tid) {
-                    self.sideband.thread(Task { pid, tid });
-                }
+                self.thread(task(words.u32()?, words.u32()?));
                 Some(())
             })(),
             kind::FORK => (|| {
                 let (pid, _parent, tid) = (words.u32()?, words.u32()?, words.u32()?);
-                self.sideband.thread(Task { pid, tid });
+                self.thread(task(pid, tid));
                 Some(())
             })(),
             kind::ITRACE_START => (|| {
-                let task = Task { pid: words.u32()?, tid: words.u32()? };
-                self.switch(body, |_| Some(task));
+                let task = task(words.u32()?, words.u32()?);
+                self.switch(body, |_| task);
                 Some(())
             })(),
             // Going out to a task that the record does not name, or coming in.
@@ -257,8 +262,8 @@ impl Session {
             // Going out to the named task, or coming in.
             kind::SWITCH_CPU_WIDE => (|| {
                 let out = record.misc & MISC_SWITCH_OUT != 0;
-                let next = Task { pid: words.u32()?, tid: words.u32()? };
-                self.switch(body, |own| if out { Some(next) } else { own });
+                let next = task(words.u32()?, words.u32()?);
+                self.switch(body, |own| if out { next } else { own });
                 Some(())
             })(),
             _ => Some(()),
@@ -277,15 +282,21 @@ impl Session {
         let (what, id) = (words.u64()?, words.u64()?);
         if what == NAME {
             let name = words.rest().split(|byte| *byte == 0).next().unwrap_or_default();
-            self.events.rename(id, &String::from_utf8_lossy(name));
-            self.names_taken = false;
+            if self.events.rename(id, &String::from_utf8_lossy(name)) {
+                self.names_taken = false;
+            }
         }
         Some(())
     }
 
+    fn thread(&mut self, task: Option<Task>) {
+        if let Some(task) = task {
+            self.sideband.thread(task);
+        }
+    }
+
     fn comm(&mut self, mut words: Cursor<'_>) -> Option<()> {
-        let task = Task { pid: words.u32()?, tid: words.u32()? };
-        self.sideband.thread(task);
+        self.thread(task(words.u32()?, words.u32()?));
         let name = words.rest().split(|byte| *byte == 0).next().unwrap_or_default();
         if self.hypervisor.is_none() && runs_guests(name) {
             self.hypervisor = Some(String::from_utf8_lossy(name).into_owned());
@@ -307,7 +318,7 @@ impl Session {
         let Some(Trailer { pid_tid, time: Some(time), cpu: Some(cpu) }) = self.trailer(body) else {
             return;
         };
-        let own = pid_tid.map(|(pid, tid)| Task { pid, tid });
+        let own = pid_tid.and_then(|(pid, tid)| self::task(pid, tid));
         self.sideband.switch(cpu, time, task(own));
     }
 
@@ -327,7 +338,7 @@ impl Session {
             return Some(());
         }
         // Rings belong to a CPU, or to a thread where the recording has no CPUs.
-        let trailer = self.trailer(body)?;
+        let Some(trailer) = self.trailer(body) else { return Some(()) };
         let tid = trailer.pid_tid.map(|(_, tid)| tid);
         for key in [trailer.cpu.map(|cpu| (Some(cpu), None)), tid.map(|tid| (None, Some(tid)))] {
             let Some(key) = key else { continue };
@@ -365,13 +376,12 @@ impl Session {
                 return Placement::Foreign;
             }
             // Without the record only an event of the unit says what the bytes are.
-            None if self.events.arm_spe(None, &self.features).is_some() => &SpeInfo::default(),
+            None if self.arm_spe.is_some() => &SpeInfo::default(),
             None => {
                 self.foreign_tracer = Some("unknown kind".to_owned());
                 return Placement::Foreign;
             }
         };
-        let (event, encoding) = self.queue_facts(info, aux.queue.cpu);
         let next_index = self.queues.len();
         if next_index == MAX_QUEUES && !self.queue_index.contains_key(&aux.queue) {
             self.problems.add(
@@ -383,7 +393,15 @@ impl Session {
         }
         let index = *self.queue_index.entry(aux.queue).or_insert(next_index);
         if index == next_index {
-            self.queues.push(QueueState { end: 0, tail_zeros: 0, started: false });
+            let (event, encoding) = self.queue_facts(info, aux.queue.cpu);
+            self.queues.push(QueueState {
+                end: 0,
+                covered: 0,
+                tail_zeros: 0,
+                started: false,
+                event,
+                encoding,
+            });
         }
         let flagged = self.flagged.get_mut(&match aux.queue.cpu {
             Some(cpu) => (Some(cpu), None),
@@ -408,9 +426,16 @@ impl Session {
         if !self.sources.contains(&Source::ArmSpe) {
             self.sources.push(Source::ArmSpe);
         }
-        let offset = aux.offset;
-        let piece = Piece { offset, join, repeated, breaks, clock: self.clock, event, encoding };
+        let (offset, clock) = (aux.offset, self.clock);
+        let QueueState { event, encoding, .. } = *queue;
+        let piece = Piece { offset, join, repeated, breaks, clock, event, encoding };
         Placement::Queue(index, piece)
+    }
+
+    /// Whether `perf inject` has put samples in the place of SPE data: it leaves the event, takes
+    /// out the records of AUX data, and adds events of its own.
+    pub(crate) fn synthesized(&self) -> bool {
+        self.tracer.is_none() && self.address_samples && self.arm_spe_events().next().is_some()
     }
 
     /// The Arm SPE events: those of its units' types or names.
@@ -455,6 +480,7 @@ impl Session {
     pub(crate) fn arrived(&mut self, queue: usize, bytes: &[u8]) {
         let queue = &mut self.queues[queue];
         queue.end = queue.end.wrapping_add(bytes.len() as u64);
+        queue.covered = queue.covered.max(queue.end);
         let most = usize::from(PIECE_ALIGN) - 1;
         let zeros = bytes.iter().rev().take(most).take_while(|byte| **byte == 0).count();
         let before = if zeros == bytes.len() { usize::from(queue.tail_zeros) } else { 0 };
@@ -481,8 +507,8 @@ impl Session {
             return;
         };
         self.take_names(sink);
-        let EventFacts { source, is_arm_spe } = self.event_facts[usize::from(index.0)];
-        self.synthesized |= is_arm_spe;
+        let EventFacts { source } = self.event_facts[usize::from(index.0)];
+        self.address_samples = true;
         if !self.sources.contains(&source) {
             self.sources.push(source);
         }
@@ -509,7 +535,7 @@ impl QueueState {
     fn join(&self, offset: u64, overwrites: bool) -> (Join, u64) {
         if !self.started {
             let join = if overwrites {
-                Join::Snapshot
+                Join::Snapshot { repeated_before: 0 }
             } else if offset == 0 {
                 Join::Continued
             } else {
@@ -517,9 +543,9 @@ impl QueueState {
             };
             return (join, 0);
         }
-        let missing = offset.wrapping_sub(self.end);
-        if missing == 0 {
-            return (Join::Continued, 0);
+        let repeated = self.covered.saturating_sub(offset);
+        if offset == self.end {
+            return (Join::Continued, repeated);
         }
         let before = self.end.wrapping_sub(offset);
         if let Ok(before) = u8::try_from(before)
@@ -529,7 +555,7 @@ impl QueueState {
             return (Join::Trimmed(before), 0);
         }
         if overwrites || offset < self.end {
-            return (Join::Snapshot, self.end.saturating_sub(offset));
+            return (Join::Snapshot { repeated_before: self.covered }, repeated);
         }
         (Join::Gap, 0)
     }
@@ -565,6 +591,11 @@ fn access(sample: &Sample, attr: &Attr, origin: Origin) -> Option<Access> {
         page_size: present(sample.data_page_size),
         flags: data_src.map(DataSrc::flags).unwrap_or_default(),
     })
+}
+
+/// A task, unless the kernel says -1: it is gone, or was never one.
+fn task(pid: u32, tid: u32) -> Option<Task> {
+    Some(Task { pid: known(pid)?, tid: known(tid)? })
 }
 
 /// Whether a task's name is one of a program that runs virtual machines.

@@ -11,8 +11,8 @@ use crate::{Position, TraceOffset};
 pub(crate) trait Visitor<'a> {
     /// A record whose last byte stands at `position`.
     fn record(&mut self, record: &Record<'_>, position: Position);
-    /// AUX data comes next.
-    fn aux(&mut self, aux: &Auxtrace, position: Position);
+    /// AUX data comes next; `None` if its record does not say where it belongs.
+    fn aux(&mut self, aux: Option<&Auxtrace>, position: Position);
     /// Bytes of the AUX data that was announced last, the first of which stands at `position`.
     fn aux_bytes(&mut self, bytes: &'a [u8], position: Position);
     /// Something could not be read.
@@ -96,18 +96,21 @@ impl Walk {
         let last_byte = self.position(offset + record.size() as u64 - 1);
         match record.kind {
             kind::COMPRESSED | kind::COMPRESSED2 => self.compressed(record, last_byte, visitor),
-            kind::AUXTRACE => match Auxtrace::parse(record.body, self.order) {
-                Some(aux) => visitor.aux(&aux, last_byte),
-                None => visitor.problem(
-                    "AUXTRACE record too short for it".to_owned(),
-                    TraceOffset(offset),
-                    "its data is not read",
-                ),
-            },
+            kind::AUXTRACE => {
+                let aux = Auxtrace::parse(record.body, self.order);
+                visitor.aux(aux.as_ref(), last_byte);
+                if aux.is_none() {
+                    visitor.problem(
+                        "AUXTRACE record too short for it".to_owned(),
+                        TraceOffset(offset),
+                        "its data is skipped",
+                    );
+                }
+            }
             _ => visitor.record(record, last_byte),
         }
         self.payload = record.payload_len(self.order);
-        self.payload_is_aux = record.kind == kind::AUXTRACE && record.body.len() >= 40;
+        self.payload_is_aux = record.kind == kind::AUXTRACE;
     }
 
     /// Decompresses a record. The records in it have its position.

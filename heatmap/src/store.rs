@@ -15,7 +15,7 @@ const EVICTED_PART: usize = 8;
 /// Blocks by number, within a memory budget that several stores may share.
 ///
 /// When the budget is used up, blocks with less than the median of accesses go, least recently
-/// used first, then others in that order. What they had counted is not lost: see
+/// used first, then those at the median, then the others. What they had counted is not lost: see
 /// [`Store::evicted`].
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -112,13 +112,13 @@ impl Store {
             .iter()
             .filter(|(number, _)| **number != keep)
             .map(|(number, entry)| {
-                let warm = entry.folio.directions.total() >= median;
-                (warm, entry.last_use, *number)
+                (entry.folio.directions.total().cmp(&median), entry.last_use, *number)
             })
             .collect();
         order.sort_unstable();
         let mut freed = 0;
-        let wanted = self.budget.limit / EVICTED_PART;
+        let over = self.budget.used.load(Ordering::Relaxed).saturating_sub(self.budget.limit);
+        let wanted = over + self.budget.limit / EVICTED_PART;
         for (_, _, number) in order {
             if freed >= wanted {
                 break;

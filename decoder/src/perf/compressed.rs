@@ -12,6 +12,10 @@ const WINDOW_LOG_MAX: u32 = 27;
 /// room for one.
 const OUTPUT_LEN: usize = 256 << 10;
 
+/// What one record may grow to. perf compresses at most one ring at a time; what grows far
+/// beyond that was made to.
+const RECORD_OUTPUT_MAX: u64 = 256 << 20;
+
 /// Decompresses the records of one data file or stream.
 pub struct Decompressor {
     decoder: Decoder<'static>,
@@ -32,6 +36,9 @@ pub enum Broken {
     /// A record of a kind that is never compressed.
     #[error("a compressed record that holds another one or AUX data")]
     Nested,
+    /// A record that grows beyond all measure.
+    #[error("a compressed record of over 256 MiB")]
+    TooLarge,
     /// A COMPRESSED2 record whose size fields do not hold together.
     #[error("a compressed record with impossible sizes")]
     Size,
@@ -56,12 +63,17 @@ impl Decompressor {
         each: &mut dyn FnMut(Record<'_>),
     ) -> Result<(), Broken> {
         let mut input = InBuffer::around(data);
+        let mut total = 0;
         loop {
             let mut output = OutBuffer::around_pos(&mut self.output[..], self.filled);
             self.decoder.run(&mut input, &mut output).map_err(|_| Broken::Zstd)?;
             let filled = output.pos();
             let produced = filled - self.filled;
             let full = filled == OUTPUT_LEN;
+            total += produced as u64;
+            if total > RECORD_OUTPUT_MAX {
+                return Err(Broken::TooLarge);
+            }
             let consumed = records(&self.output[..filled], order, each)?;
             self.output.copy_within(consumed..filled, 0);
             self.filled = filled - consumed;

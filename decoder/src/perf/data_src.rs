@@ -37,7 +37,15 @@ impl DataSrc {
     /// Where the data came from. The level number of newer kernels comes first, then the set of
     /// levels of older ones; a level that was missed says nothing.
     pub const fn source(self) -> Option<DataSource> {
+        const HIT: u64 = 2;
+        const MISS: u64 = 4;
+        const NOT_AVAILABLE: u64 = 15;
+        const PEER: u64 = 2;
         const REMOTE_CORE: u64 = 1;
+        if self.bits(5, 14) & (HIT | MISS) == MISS {
+            return None;
+        }
+        let peer = self.bits(38, 2) == PEER;
         let remote = self.bits(37, 1) == 1;
         let remote_cache = if self.bits(43, 3) == REMOTE_CORE {
             DataSource::PeerCore
@@ -48,6 +56,7 @@ impl DataSrc {
             // L1, and the L0 of cores that have one.
             (1 | 7, _) => DataSource::L1,
             // L2 and the buffer of its misses.
+            (2, false) if peer => DataSource::PeerCore,
             (2, false) => DataSource::L2,
             (5, _) => DataSource::Lfb,
             (3, false) => DataSource::L3,
@@ -55,6 +64,7 @@ impl DataSrc {
             (4 | 6, false) => DataSource::Slc,
             (11, false) => DataSource::PeerCore,
             (2 | 3 | 4 | 6 | 11, true) => remote_cache,
+            (NOT_AVAILABLE, true) if peer => remote_cache,
             (8, _) => DataSource::Uncached,
             (9, _) => DataSource::Cxl,
             (10, _) => DataSource::Io,
@@ -162,6 +172,9 @@ mod tests {
             assert_eq!(DataSrc(number << 33).source(), near, "{number}");
             assert_eq!(DataSrc(number << 33 | 1 << 37).source(), far, "{number} remote");
         }
+        assert_eq!(DataSrc(2 << 33 | 2 << 38).source(), Some(D::PeerCore), "snooped from a peer");
+        assert_eq!(DataSrc(15 << 33 | 1 << 37 | 2 << 38).source(), Some(D::RemoteCache));
+        assert_eq!(DataSrc(1 << 33 | (4 | 8) << 5).source(), None, "missed the level it names");
         assert_eq!(DataSrc(3 << 33 | 1 << 37 | 1 << 43).source(), Some(D::PeerCore));
     }
 

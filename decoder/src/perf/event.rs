@@ -9,8 +9,8 @@ use crate::cursor::{ByteOrder, Cursor};
 use crate::{EventIndex, Source};
 
 /// Events that are remembered. A recording has a handful; a damaged one may claim any number.
-const MAX_EVENTS: usize = 1 << 12;
-/// Ids that are remembered: one for each event and CPU or thread.
+const MAX_EVENTS: usize = 1 << 10;
+/// Ids that are read: one for each event and CPU or thread.
 const MAX_IDS: usize = 1 << 22;
 
 /// One event of a recording.
@@ -39,6 +39,9 @@ impl Event {
 pub struct Events {
     events: Vec<Event>,
     by_id: HashMap<u64, EventIndex>,
+    ids_read: usize,
+    /// Some events differ in the fields of their records.
+    differ: bool,
 }
 
 impl Events {
@@ -55,11 +58,15 @@ impl Events {
         else {
             return false;
         };
+        self.differ |= self.events.first().is_some_and(|first| {
+            first.attr.sample_type != attr.sample_type || first.attr.read_format != attr.read_format
+        });
         self.events.push(Event { attr, name: None });
         for id in ids {
-            if self.by_id.len() >= MAX_IDS && !self.by_id.contains_key(&id) {
+            if self.ids_read == MAX_IDS {
                 return false;
             }
+            self.ids_read += 1;
             self.by_id.insert(id, EventIndex(index));
         }
         true
@@ -70,11 +77,13 @@ impl Events {
         self.events.get(usize::from(index.0))
     }
 
-    /// Names the event that has this id.
-    pub fn rename(&mut self, id: u64, name: &str) {
-        if let Some(index) = self.by_id.get(&id) {
-            self.events[usize::from(index.0)].name = Some(name.to_owned());
-        }
+    /// Names the event that has this id. False if it has the name already, or none has the id.
+    pub fn rename(&mut self, id: u64, name: &str) -> bool {
+        let Some(index) = self.by_id.get(&id) else { return false };
+        let event = &mut self.events[usize::from(index.0)];
+        let changed = event.name.as_deref() != Some(name);
+        event.name = Some(name.to_owned());
+        changed
     }
 
     /// Takes the names of EVENT_DESC: by id, or by position where it has none.
@@ -120,13 +129,7 @@ impl Events {
             return Some(EventIndex(0));
         }
         let found = id_at(first.attr.sample_type).and_then(|id| self.by_id.get(&id)).copied();
-        found.or_else(|| {
-            let alike = |event: &Event| {
-                event.attr.sample_type == first.attr.sample_type
-                    && event.attr.read_format == first.attr.read_format
-            };
-            self.events.iter().all(alike).then_some(EventIndex(0))
-        })
+        found.or((!self.differ).then_some(EventIndex(0)))
     }
 
     /// The Arm SPE event with this `attr.type`, or the first one of a unit named `arm_spe*`.
@@ -234,8 +237,10 @@ mod tests {
 
     #[test]
     fn units_by_type_number_and_name() {
-        let mut features =
-            Features { pmus: vec![(8, "cpu".into()), (9, "ibs_op".into())], ..Features::default() };
+        let mut features = Features {
+            pmus: [(8, "cpu".into()), (9, "ibs_op".into())].into(),
+            ..Features::default()
+        };
         let mut events = Events::default();
         let precise = super::super::attr::AttrFlags::from_bits_retain(2 << 15);
         for (type_, flags) in [

@@ -2,8 +2,10 @@
 //!
 //! They come as sections of a file or as records of a stream, with the same content.
 
+use std::collections::BTreeMap;
+
 use nom::bytes::complete::take;
-use nom::combinator::map_opt;
+use nom::combinator::{map_opt, verify};
 use nom::multi::length_count;
 use nom::number::Endianness;
 use nom::number::complete::{u32 as int, u64 as long};
@@ -47,7 +49,7 @@ pub struct Features {
     /// Events with their names.
     pub events: Vec<EventDescription>,
     /// `attr.type` of every performance monitoring unit, with its name.
-    pub pmus: Vec<(u32, String)>,
+    pub pmus: BTreeMap<u32, String>,
 }
 
 impl Features {
@@ -97,9 +99,12 @@ impl Features {
 
     /// Name of the unit with this `attr.type`.
     pub fn pmu(&self, type_: u32) -> Option<&str> {
-        self.pmus.iter().find(|(number, _)| *number == type_).map(|(_, name)| name.as_str())
+        self.pmus.get(&type_).map(String::as_str)
     }
 }
+
+/// Items of one list that are read. Real lists are shorter; a damaged count may say anything.
+const MAX_ITEMS: u32 = 1 << 14;
 
 /// The grammar of the sections, in one byte order.
 #[derive(Clone, Copy)]
@@ -124,14 +129,21 @@ impl Grammar {
         Ok((input, String::from_utf8_lossy(text).into_owned()))
     }
 
+    /// A number of items that a section can hold.
+    fn count(self, input: &[u8]) -> IResult<&[u8], u32> {
+        verify(int(self.0), |count| *count <= MAX_ITEMS).parse(input)
+    }
+
     /// A count, and that many strings.
     fn strings(self, input: &[u8]) -> IResult<&[u8], Vec<String>> {
-        length_count(int(self.0), |input| self.string(input)).parse(input)
+        length_count(|input| self.count(input), |input| self.string(input)).parse(input)
     }
 
     /// A count, and that many pairs of number and name.
-    fn pmus(self, input: &[u8]) -> IResult<&[u8], Vec<(u32, String)>> {
-        length_count(int(self.0), (int(self.0), |input| self.string(input))).parse(input)
+    fn pmus(self, input: &[u8]) -> IResult<&[u8], BTreeMap<u32, String>> {
+        let pairs =
+            length_count(|input| self.count(input), (int(self.0), |input| self.string(input)));
+        pairs.map(|pairs| pairs.into_iter().collect()).parse(input)
     }
 
     /// A count, the size of an attribute, and that many events.
@@ -140,7 +152,7 @@ impl Grammar {
             Endianness::Big => ByteOrder::Big,
             _ => ByteOrder::Little,
         };
-        let (input, count) = int(self.0).parse(input)?;
+        let (input, count) = self.count(input)?;
         let (mut input, attr_size) = int(self.0).parse(input)?;
         let mut events = Vec::new();
         for _ in 0..count {

@@ -9,8 +9,6 @@ use crate::{ByteOrder, Error, TraceOffset};
 pub const STREAM_HEADER_LEN: usize = 16;
 /// Header of a file without its feature bitmap, which very old writers did not have.
 const FILE_HEADER_LEN_MIN: u64 = 72;
-/// Where the attribute size stands in a file's header.
-const ATTR_SIZE_OFFSET: u64 = 16;
 
 #[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -128,14 +126,6 @@ fn parse_in<O: Order>(bytes: &[u8], order: ByteOrder) -> Result<(ByteOrder, Head
         data: Section::from(&raw.data),
         features: features(raw.features.map(U64::get)),
     };
-    if header.attr_size < super::attr::MIN_LEN + 16 {
-        return Err(Error::BadHeader {
-            field: "attribute size",
-            offset: TraceOffset(ATTR_SIZE_OFFSET),
-            expected: "80 at least",
-            found: header.attr_size,
-        });
-    }
     Ok((order, Header::File(header)))
 }
 
@@ -193,7 +183,6 @@ mod tests {
         assert!(message(&[0x7f; 16]).contains("\\x7f"));
         assert!(message(b"PERFFILEabcdefgh").contains("version 1"));
         assert!(message(&file(17, 144)).contains("header size at byte 8 is 17"));
-        assert!(message(&file(104, 1 << 3)).contains("attribute size at byte 16 is 8"));
         assert!(parse(&file(1 << 63, 144)).is_ok(), "only the least size is needed");
         assert!(parse(&file(104, 144)[..71]).is_err());
     }

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 const MAX_THREADS: usize = 1 << 22;
 /// Context switches that are remembered, over all CPUs; about 48 bytes each.
 const MAX_SWITCHES: usize = 1 << 21;
+/// CPUs whose switches are remembered.
+const MAX_CPUS: usize = 1 << 14;
 
 /// A process and one of its threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,13 +39,17 @@ impl SideBand {
 
     /// Learns that a CPU runs `task` from `time` on; `None` is one that no record names.
     pub fn switch(&mut self, cpu: u32, time: u64, task: Option<Task>) {
+        let full = self.switch_count >= MAX_SWITCHES;
+        if (full || self.switches.len() >= MAX_CPUS) && !self.switches.contains_key(&cpu) {
+            return;
+        }
         let switches = self.switches.entry(cpu).or_default();
         if switches.insert(time, task).is_none() {
             self.switch_count += 1;
-        }
-        if self.switch_count > MAX_SWITCHES && switches.len() > 1 {
-            switches.pop_first();
-            self.switch_count -= 1;
+            if full {
+                switches.pop_first();
+                self.switch_count -= 1;
+            }
         }
     }
 

@@ -24,6 +24,13 @@ pub struct Piece {
     pub encoding: Encoding,
 }
 
+impl Piece {
+    /// Whether the piece only goes on where the one before it ended.
+    pub fn changes_nothing(&self) -> bool {
+        self.join == Join::Continued && self.repeated == 0 && self.breaks.is_empty()
+    }
+}
+
 /// Decodes the pieces of one queue, in their order.
 #[derive(Clone, Debug)]
 pub struct Queue {
@@ -36,6 +43,7 @@ pub struct Queue {
     repeated: u64,
     /// Bytes of the piece that belong to a packet that is finished already.
     finished: usize,
+    /// The last thread whose process was asked for in this piece, and the answer.
     process: Option<(u32, Option<u32>)>,
     timed: Timed,
 }
@@ -66,9 +74,13 @@ impl Queue {
 
     /// Starts a piece.
     pub fn begin(&mut self, piece: Piece) {
-        self.finished = self.decoder.join(piece.join);
-        self.repeated = if self.decoder.is_timed() { 0 } else { piece.repeated };
+        // With timestamps, records that came before are known by their time; without, bytes by
+        // their place, and what follows them goes on where the queue had ended.
+        let by_place = piece.repeated > 0 && !self.decoder.is_timed();
+        self.repeated = if by_place { piece.repeated } else { 0 };
+        self.finished = if by_place { 0 } else { self.decoder.join(piece.join) };
         self.next = piece.offset;
+        self.process = None;
         self.piece = Some(piece);
         self.pass_breaks();
     }

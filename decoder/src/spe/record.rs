@@ -205,7 +205,10 @@ pub enum Join {
     /// Bytes are missing in between, or are not known to be there.
     Gap,
     /// A snapshot of a ring, which may repeat what the last one held.
-    Snapshot,
+    Snapshot {
+        /// Place in the queue before which its bytes came before, as far as places tell.
+        repeated_before: u64,
+    },
 }
 
 /// Decodes one queue.
@@ -223,12 +226,14 @@ pub struct Decoder {
     unproven: bool,
     /// The packets of the last record that failed to.
     failed: Option<Fields>,
-    /// Packets that every record so far had, of those that every record should have.
-    missing: Fields,
+    /// Of the packets that every record should have, those that some record had.
+    seen: Fields,
     /// Greatest timestamp given out.
     newest: Option<u64>,
     /// In a snapshot: records up to this timestamp were given out before.
     repeated_until: Option<u64>,
+    /// In a snapshot: bytes before this place of the queue came before.
+    repeated_before: u64,
     /// Padding packets since the last other one. Fewer than the zeros that perf added mean
     /// that the others completed that packet's payload.
     padding_run: u64,
@@ -258,9 +263,10 @@ impl Decoder {
                 self.gap();
                 0
             }
-            Join::Snapshot => {
+            Join::Snapshot { repeated_before } => {
                 self.gap();
                 self.repeated_until = self.newest;
+                self.repeated_before = repeated_before;
                 0
             }
         }
@@ -289,6 +295,7 @@ impl Decoder {
         self.bytes.cut_off += self.record_len;
         self.start_over();
         self.unproven = true;
+        self.failed = None;
     }
 
     /// Bytes may be missing before `position` of the queue: cuts off the unfinished record if
@@ -313,10 +320,21 @@ impl Decoder {
 
     /// What stands here is no record: its bytes are skipped, and the next must prove itself.
     fn damage(&mut self) {
-        self.bytes.skipped += self.record_len;
+        self.dropped(self.record_start, self.record_len);
         self.start_over();
         self.unproven = true;
         self.failed = None;
+    }
+
+    /// Counts bytes from `place` of the queue on that are no record of ours: damage, or what a
+    /// snapshot holds again.
+    fn dropped(&mut self, place: u64, len: u64) {
+        if place < self.repeated_before {
+            self.total -= len;
+            self.bytes.overlap += len;
+        } else {
+            self.bytes.skipped += len;
+        }
     }
 
     /// Counts bytes that belong to no packet.
@@ -344,13 +362,13 @@ impl Decoder {
             match Packet::parse(rest) {
                 Ok(packet) => {
                     let end = at + packet.header.packet_len();
-                    self.packet(packet, position + at as u64, end, sink);
+                    self.packet(packet, position.wrapping_add(at as u64), end, sink);
                     at = end;
                 }
                 Err(CutOff) => {
                     self.carry[..rest.len()].copy_from_slice(rest);
                     self.carry_len = rest.len();
-                    self.unfinished(position + at as u64, rest.len());
+                    self.unfinished(position.wrapping_add(at as u64), rest.len());
                     return;
                 }
             }
@@ -407,8 +425,12 @@ impl Decoder {
     ) {
         let len = packet.header.packet_len();
         if packet.header.kind == Kind::Padding {
-            self.bytes.padding += 1;
             self.padding_run += 1;
+            if position < self.repeated_before {
+                self.dropped(position, 1);
+            } else {
+                self.bytes.padding += 1;
+            }
             return;
         }
         self.padding_run = 0;
@@ -437,13 +459,13 @@ impl Decoder {
         self.start_over();
         if self.unproven && !self.proves_itself(record.has) {
             self.failed = Some(record.has);
-            self.bytes.skipped += len;
+            self.dropped(self.record_start, len);
             return;
         }
         self.failed = None;
         // A reserved packet may be new silicon or damage: take the record, doubt the next.
         self.unproven = record.has.contains(Fields::RESERVED);
-        self.missing |= Fields::ALWAYS.difference(record.has);
+        self.seen |= record.has & Fields::ALWAYS;
         if let Some(timestamp) = record.timestamp() {
             if self.repeated_until.is_some_and(|until| timestamp <= until) {
                 self.total -= len;
@@ -458,8 +480,8 @@ impl Decoder {
 
     /// Whether a record is whole, judged by its packets.
     fn proves_itself(&self, has: Fields) -> bool {
-        has.contains(Fields::ALWAYS.difference(self.missing)) && !has.is_empty()
-            || self.failed == Some(has) && !has.is_empty()
+        let wanted = if self.seen.is_empty() { Fields::ALWAYS } else { self.seen };
+        has.contains(wanted) || self.failed == Some(has) && !has.is_empty()
     }
 }
 
@@ -644,11 +666,30 @@ mod tests {
         };
         let (records, account) = decode(&[
             (Join::Continued, &[&BRANCH[..], &LOAD].concat()),
-            (Join::Snapshot, &[&LOAD[40..], &LOAD, &later].concat()),
+            (
+                Join::Snapshot { repeated_before: 82 + 24 + 64 },
+                &[&LOAD[40..], &LOAD, &later].concat(),
+            ),
         ]);
         assert_eq!(records.len(), 3);
         assert_eq!(records[2].timestamp(), Some(1001));
-        assert_eq!(account.overlap, 57);
+        assert_eq!((account.overlap, account.skipped), (24 + 64, 0));
+    }
+
+    #[test]
+    fn one_odd_record_does_not_make_partial_ones_pass() {
+        let tail = &LOAD[34..];
+        let empty = &LOAD[55..];
+        let (records, account) = decode(&[
+            (Join::Continued, &[empty, &LOAD].concat()),
+            (Join::Gap, &[tail, &LOAD].concat()),
+            // Of two tails with the same packets, apart, neither is a record.
+            (Join::Gap, tail),
+            (Join::Gap, &[tail, &LOAD].concat()),
+        ]);
+        assert_eq!(records.len(), 4);
+        assert!(records[1..].iter().all(|record| record.pc().is_some()));
+        assert!(account.skipped > 0);
     }
 
     #[test]

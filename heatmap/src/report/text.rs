@@ -216,7 +216,7 @@ fn accounts(report: &Report, style: Style) -> Vec<Line> {
     let mut lines = side_by_side(records, bytes, style);
     let beside: Vec<_> = [
         (ledger.not_retired, "records not retired (they count)"),
-        (ledger.tid_unknown, "accesses of an unknown thread"),
+        (ledger.tid_unknown, "of an unknown thread"),
         (ledger.late, "accesses after their epoch had closed"),
         (ledger.foreign_aux_bytes, "AUX bytes of tracers that are not decoded"),
         (ledger.overlap_bytes, "AUX bytes delivered twice, counted once"),
