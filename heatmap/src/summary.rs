@@ -20,7 +20,7 @@ const MIN_SPAN_NS: u64 = 1_000_000_000;
 const MIN_SPAN_PART: u64 = 10;
 
 /// How an answer is wanted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Wanted {
     /// Chunk order.
     pub order: ChunkOrder,

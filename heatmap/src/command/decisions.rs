@@ -35,7 +35,7 @@ impl Decisions {
         self.output.check()?;
         let counted = self.input.count(self.filters.filters())?;
         let wanted = self.judge.wanted(self.order, self.top);
-        let summary = counted.summary(&self.judge, wanted, messages)?;
+        let summary = counted.summary(wanted, messages)?;
         let page_size = summary.page_size();
         if !page_size.is_4k() {
             bail!(

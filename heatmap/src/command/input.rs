@@ -10,7 +10,7 @@ use decoder::{Input, Options, Recording, Shard, TimeBase};
 
 use super::Outcome;
 use super::messages::Messages;
-use super::options::{InputOptions, JudgeOptions};
+use super::options::InputOptions;
 use crate::ingest::Counter;
 use crate::query::Filters;
 use crate::summary::{Summary, Wanted};
@@ -78,11 +78,10 @@ impl Counted {
     /// The answer, once its account is known to be right.
     pub(super) fn summary(
         &self,
-        judge: &JudgeOptions,
         wanted: Wanted,
         messages: &Messages,
     ) -> anyhow::Result<Summary<'_>> {
-        require_times(&self.recordings, judge.min_span.is_some(), "--min-span")
+        require_times(&self.recordings, wanted.min_span_ns.is_some(), "--min-span")
             .with_context(|| self.path.clone())?;
         let summary = Summary::new(self.path.clone(), &self.recordings, &self.counter, wanted);
         summary.ledger().check()?;

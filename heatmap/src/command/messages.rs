@@ -13,6 +13,7 @@ enum LogFormat {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Messages")]
 pub(super) struct MessageOptions {
     /// How messages on standard error are written
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]

@@ -120,7 +120,7 @@ pub(super) struct JudgeOptions {
     /// Time that the accesses of a sparse block must span, for example 500ms [default: 1s or a
     /// tenth of the recording, the lesser]
     #[arg(long, value_name = "DURATION")]
-    pub(super) min_span: Option<Duration>,
+    min_span: Option<Duration>,
     /// Judge as if nothing had been left out by filters of recording or query
     #[arg(long)]
     assume_complete: bool,

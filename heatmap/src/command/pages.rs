@@ -4,8 +4,8 @@ use clap::Args;
 
 use super::Outcome;
 use super::messages::Messages;
-use super::options::{FilterOptions, InputOptions, JudgeOptions, OutputOptions};
-use crate::filter::ChunkOrder;
+use super::options::{FilterOptions, InputOptions, OutputOptions};
+use crate::summary::Wanted;
 
 #[derive(Debug, Args)]
 pub(super) struct Pages {
@@ -15,17 +15,13 @@ pub(super) struct Pages {
     output: OutputOptions,
     #[command(flatten)]
     filters: FilterOptions,
-    // A list of pages judges nothing; accepted so that one set of options serves all commands.
-    #[command(flatten)]
-    judge: JudgeOptions,
 }
 
 impl Pages {
     pub(super) fn run(&self, messages: &Messages) -> anyhow::Result<Outcome> {
         self.output.check()?;
         let counted = self.input.count(self.filters.filters())?;
-        let wanted = self.judge.wanted(ChunkOrder::default(), 0);
-        let summary = counted.summary(&self.judge, wanted, messages)?;
+        let summary = counted.summary(Wanted::default(), messages)?;
         let out = self.output.open()?;
         self.output.named(crate::report::pages::write(self.output.format, summary.pages(), out))?;
         Ok(self.input.outcome(summary.ledger(), summary.problem_count()))

@@ -30,7 +30,7 @@ impl Report {
         self.output.check()?;
         let counted = self.input.count(self.filters.filters())?;
         let wanted = self.judge.wanted(self.order, self.top);
-        let summary = counted.summary(&self.judge, wanted, messages)?;
+        let summary = counted.summary(wanted, messages)?;
         let out = self.output.open()?;
         let report = summary.report();
         self.output.named(crate::report::write(
