@@ -163,7 +163,7 @@ impl DataSource {
 impl fmt::Display for DataSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Self::Unknown(code) = self {
-            return write!(f, "unknown({code:#x})");
+            return write!(f, "unknown({code:#04x})");
         }
         let name = Self::NAMED.iter().find(|(_, source)| source == self).map(|(name, _)| *name);
         f.write_str(name.expect("every variant but Unknown is in the list"))
@@ -187,6 +187,7 @@ impl core::str::FromStr for DataSource {
         }
         text.strip_prefix("unknown(0x")
             .and_then(|rest| rest.strip_suffix(')'))
+            .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
             .and_then(|digits| u16::from_str_radix(digits, 16).ok())
             .map(Self::Unknown)
             .ok_or_else(|| UnknownDataSource(text.to_owned()))
@@ -270,7 +271,8 @@ pub struct Access {
     pub pid: Option<u32>,
     /// Thread.
     pub tid: Option<u32>,
-    /// Cycles from dispatch to completion.
+    /// Cycles, as the unit counts them: SPE from dispatch to completion, PEBS and IBS what the
+    /// kernel reports as the sample's weight.
     pub latency_cycles: Option<u32>,
     /// Where the data came from.
     pub data_source: Option<DataSource>,

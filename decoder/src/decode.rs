@@ -68,6 +68,8 @@ pub struct Recording {
     pub problems: Vec<Problem>,
     /// How many there were.
     pub problem_count: u64,
+    /// There were more threads or context switches than are remembered.
+    pub sideband_full: bool,
     /// The name of a task that runs virtual machines.
     pub hypervisor: Option<String>,
     /// Arm SPE events have sample records: `perf inject` has replaced their AUX data.
@@ -138,7 +140,7 @@ impl Input {
                 let mut mappings = Vec::new();
                 for path in &paths {
                     let io = |source| Error::Io { action: "cannot open a data file", source };
-                    let no_room = || std::io::Error::from(std::io::ErrorKind::OutOfMemory);
+                    let no_room = || std::io::Error::other("there is no room to map all of them");
                     let file = File::open(path).map_err(io)?;
                     mappings.push(Mapping::new(&file)?.ok_or_else(|| io(no_room()))?);
                 }
@@ -542,6 +544,7 @@ fn decode_queues<S: Shard>(
         for queue in queues {
             session.settle(queue.decode(&sideband, sink));
         }
+        session.sideband = sideband;
         return;
     }
     let queues: Vec<_> =
@@ -555,20 +558,23 @@ fn decode_queues<S: Shard>(
         }
         (shard, accounts)
     };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|_| {
-                let shard = sink.split();
-                scope.spawn(|| work(shard))
-            })
-            .collect();
-        for worker in workers {
-            let (shard, accounts) =
-                worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            sink.merge(shard);
-            accounts.into_iter().for_each(|account| session.settle(account));
-        }
+    let done = std::thread::scope(|scope| {
+        // A thread that the system refuses is one less; this one works too.
+        let spawn = |shard| std::thread::Builder::new().spawn_scoped(scope, || work(shard)).ok();
+        let workers: Vec<_> = (1..threads).map_while(|_| spawn(sink.split())).collect();
+        let mut done = vec![work(sink.split())];
+        done.extend(
+            workers.into_iter().map(|worker| {
+                worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            }),
+        );
+        done
     });
+    for (shard, accounts) in done {
+        sink.merge(shard);
+        accounts.into_iter().for_each(|account| session.settle(account));
+    }
+    session.sideband = sideband;
 }
 
 impl Session {
@@ -581,11 +587,12 @@ impl Session {
         self.ledger.cut_off_bytes += bytes.cut_off;
         self.ledger.overlap_bytes += bytes.overlap;
         let base = match timed {
-            Timed { ns: true, .. } => TimeBase::Ns,
-            Timed { ticks: true, .. } => TimeBase::Ticks,
-            _ => TimeBase::None,
+            Timed { ns: true, .. } => Some(TimeBase::Ns),
+            Timed { ticks: true, .. } => Some(TimeBase::Ticks),
+            Timed { records: true, .. } => Some(TimeBase::None),
+            _ => None,
         };
-        self.time_base = self.time_base.max(base);
+        self.aux_time_base = self.aux_time_base.max(base);
     }
 
     /// Counts AUX bytes that no queue takes.
@@ -615,12 +622,14 @@ fn recording(mut session: Session, kind: InputKind, files: u32) -> Recording {
     session.sources.sort_unstable();
     let arm_spe_events = session.arm_spe_events().collect();
     let synthesized = session.synthesized();
+    let time_base = session.time_base();
     Recording {
         kind,
         files,
         ledger: session.ledger,
         sources: session.sources,
-        time_base: session.time_base,
+        time_base,
+        sideband_full: session.sideband.is_full(),
         arm_spe_events,
         event_sources: indexes()
             .map(|index| session.events.source(index, &session.features))

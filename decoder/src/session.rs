@@ -8,8 +8,8 @@ use crate::perf::attr::{Attr, AttrFlags};
 use crate::perf::auxtrace::known;
 use crate::perf::record::{MISC_LOST_SAMPLES_BPF, MISC_SWITCH_OUT, Record, kind};
 use crate::perf::{
-    Aux, AuxFlags, Auxtrace, Clock, DataSrc, Events, Features, QueueKey, Sample, SampleType,
-    SideBand, SpeInfo, Task, Tracer, Trailer,
+    Aux, AuxFlags, Auxtrace, Clock, DataSrc, Events, Features, QueueKey, Sample, SideBand, SpeInfo,
+    Task, Tracer, Trailer,
 };
 use crate::spe::{Encoding, Join, Piece, encoding};
 use crate::{
@@ -97,7 +97,9 @@ pub(crate) struct Session {
     pub(crate) sideband: SideBand,
     pub(crate) ledger: Ledger,
     pub(crate) problems: Problems,
-    pub(crate) time_base: TimeBase,
+    /// Best times of the records in AUX data, and of those that are samples.
+    pub(crate) aux_time_base: Option<TimeBase>,
+    sample_time_base: Option<TimeBase>,
     /// Sources that records came from.
     pub(crate) sources: Vec<Source>,
     /// A task that shows that virtual machines ran.
@@ -110,7 +112,8 @@ pub(crate) struct Session {
     clock: Option<Clock>,
     queue_index: HashMap<QueueKey, usize>,
     queues: Vec<QueueState>,
-    flagged: HashMap<(Option<u32>, Option<u32>), Flagged>,
+    flagged_cpus: HashMap<u32, Flagged>,
+    flagged_threads: HashMap<u32, Flagged>,
     /// What is known of each event, as of the last change of events, names or features.
     event_facts: Vec<EventFacts>,
     arm_spe: Option<EventIndex>,
@@ -133,7 +136,8 @@ impl Session {
             sideband: SideBand::default(),
             ledger: Ledger::default(),
             problems: Problems::default(),
-            time_base: TimeBase::None,
+            aux_time_base: None,
+            sample_time_base: None,
             sources: Vec::new(),
             hypervisor: None,
             address_samples: false,
@@ -142,7 +146,8 @@ impl Session {
             clock: None,
             queue_index: HashMap::new(),
             queues: Vec::new(),
-            flagged: HashMap::new(),
+            flagged_cpus: HashMap::new(),
+            flagged_threads: HashMap::new(),
             event_facts: Vec::new(),
             arm_spe: None,
             names_taken: false,
@@ -340,12 +345,14 @@ impl Session {
         // Rings belong to a CPU, or to a thread where the recording has no CPUs.
         let Some(trailer) = self.trailer(body) else { return Some(()) };
         let tid = trailer.pid_tid.map(|(_, tid)| tid);
-        for key in [trailer.cpu.map(|cpu| (Some(cpu), None)), tid.map(|tid| (None, Some(tid)))] {
-            let Some(key) = key else { continue };
-            if self.flagged.len() >= MAX_QUEUES && !self.flagged.contains_key(&key) {
+        for (by_number, number) in
+            [(&mut self.flagged_cpus, trailer.cpu), (&mut self.flagged_threads, tid)]
+        {
+            let Some(number) = number else { continue };
+            if by_number.len() >= MAX_QUEUES && !by_number.contains_key(&number) {
                 continue;
             }
-            let flagged = self.flagged.entry(key).or_default();
+            let flagged = by_number.entry(number).or_default();
             flagged.overwrites |= overwrites;
             if broken {
                 if flagged.breaks.len() == MAX_BREAKS {
@@ -403,10 +410,11 @@ impl Session {
                 encoding,
             });
         }
-        let flagged = self.flagged.get_mut(&match aux.queue.cpu {
-            Some(cpu) => (Some(cpu), None),
-            None => (None, aux.queue.tid),
-        });
+        let flagged = match (aux.queue.cpu, aux.queue.tid) {
+            (Some(cpu), _) => self.flagged_cpus.get_mut(&cpu),
+            (None, Some(tid)) => self.flagged_threads.get_mut(&tid),
+            (None, None) => None,
+        };
         let (overwrites, breaks) = match flagged {
             None => (false, Vec::new()),
             Some(flagged) => {
@@ -426,10 +434,18 @@ impl Session {
         if !self.sources.contains(&Source::ArmSpe) {
             self.sources.push(Source::ArmSpe);
         }
-        let (offset, clock) = (aux.offset, self.clock);
+        // With a clock of the user's choice, nanoseconds from ticks are of another one.
+        let clock = self.clock.filter(|_| !self.events.use_other_clock());
+        let offset = aux.offset;
         let QueueState { event, encoding, .. } = *queue;
         let piece = Piece { offset, join, repeated, breaks, clock, event, encoding };
         Placement::Queue(index, piece)
+    }
+
+    /// Which times the records had. Where samples and AUX data differ, the lesser counts.
+    pub(crate) fn time_base(&self) -> TimeBase {
+        let bases = [self.aux_time_base, self.sample_time_base];
+        bases.into_iter().flatten().min().unwrap_or_default()
     }
 
     /// Whether `perf inject` has put samples in the place of SPE data: it leaves the event, takes
@@ -520,10 +536,9 @@ impl Session {
             not_retired: false,
             position,
         };
-        if sample.time.is_some() {
-            self.time_base = TimeBase::Ns;
-        }
-        match access(&sample, &attr, origin) {
+        let base = if sample.time.is_some() { TimeBase::Ns } else { TimeBase::None };
+        self.sample_time_base = self.sample_time_base.max(Some(base));
+        match access(&sample, origin) {
             Some(access) => sink.access(&access),
             None => sink.other(&origin),
         }
@@ -562,7 +577,7 @@ impl QueueState {
 }
 
 /// The access that a sample tells of. The kernel writes 0 where it has no address.
-fn access(sample: &Sample, attr: &Attr, origin: Origin) -> Option<Access> {
+fn access(sample: &Sample, origin: Origin) -> Option<Access> {
     const NONE: u32 = u32::MAX;
     let present = |address: Option<u64>| address.filter(|address| *address != 0);
     let (paddr, vaddr) = (present(sample.phys_addr), present(sample.addr));
@@ -573,7 +588,6 @@ fn access(sample: &Sample, attr: &Attr, origin: Origin) -> Option<Access> {
     if origin.source == Source::IbsOp && !told && paddr.is_none() && vaddr.is_none() {
         return None;
     }
-    let weighed = attr.sample_type.intersects(SampleType::WEIGHT | SampleType::WEIGHT_STRUCT);
     let (pid, tid) = sample.pid_tid.unwrap_or((NONE, NONE));
     Some(Access {
         origin,
@@ -583,10 +597,7 @@ fn access(sample: &Sample, attr: &Attr, origin: Origin) -> Option<Access> {
         ip: sample.ip.map(VirtAddr::new),
         pid: known(pid),
         tid: known(tid),
-        latency_cycles: sample
-            .weight
-            .filter(|_| weighed)
-            .map(|weight| u32::try_from(weight).unwrap_or(u32::MAX)),
+        latency_cycles: sample.weight.map(|weight| u32::try_from(weight).unwrap_or(u32::MAX)),
         data_source: data_src.and_then(DataSrc::source),
         page_size: present(sample.data_page_size),
         flags: data_src.map(DataSrc::flags).unwrap_or_default(),

@@ -89,6 +89,12 @@ impl Facts {
                 "AUX data of a tracer that is not decoded ({tracer}) was passed over."
             ));
         }
+        if recording.sideband_full {
+            self.note(
+                "More threads or context switches than are remembered: some accesses have \
+                       no thread.",
+            );
+        }
         if recording.time_base == TimeBase::Ticks {
             self.note(
                 "The recording does not say how its timestamps relate to time: no \

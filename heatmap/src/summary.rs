@@ -98,9 +98,10 @@ impl<'a> Summary<'a> {
         self.recordings.iter().map(|recording| recording.problem_count).sum()
     }
 
-    /// Unit of the recordings' times: the best that any of them has.
+    /// Unit of the recordings' times: the least that any of them with records has.
     pub fn time_base(&self) -> decoder::TimeBase {
-        self.recordings.iter().map(|recording| recording.time_base).max().unwrap_or_default()
+        let with_records = self.recordings.iter().filter(|recording| !recording.sources.is_empty());
+        with_records.map(|recording| recording.time_base).min().unwrap_or_default()
     }
 
     /// Why nothing was counted.

@@ -11,8 +11,13 @@ pub(crate) fn data_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut numbered = Vec::new();
     let mut has_data = false;
     for entry in std::fs::read_dir(folder).map_err(io)? {
-        let name = entry.map_err(io)?.file_name();
+        let entry = entry.map_err(io)?;
+        let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
+        // Whatever is no file, links followed, holds no records: a FIFO would wait for ever.
+        if !std::fs::metadata(entry.path()).is_ok_and(|metadata| metadata.is_file()) {
+            continue;
+        }
         has_data |= name == "data";
         let number =
             name.strip_prefix("data.").filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
@@ -40,6 +45,7 @@ mod tests {
         for name in ["data.10", "data.9", "data", "data.x", "data.", "kcore_dir", "data.0"] {
             std::fs::write(folder.join(name), "").unwrap();
         }
+        std::fs::create_dir(folder.join("data.3")).unwrap();
         let files = data_files(&folder);
         std::fs::remove_dir_all(&folder).unwrap();
         assert!(matches!(empty, Err(Error::NoDataInFolder)));

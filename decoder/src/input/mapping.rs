@@ -74,8 +74,12 @@ impl Mapping {
         let io = |source| Error::Io { action: "cannot read", source };
         let after = self.file.metadata().map_err(io)?.len();
         let faulted = self.slot.is_some_and(|slot| slot.faulted.load(Ordering::Acquire));
-        if faulted || after < self.len {
+        if after < self.len {
             return Err(Error::Shrank { before: self.len, after });
+        }
+        if faulted {
+            // A page that its disk or its memory could not give.
+            return Err(io(std::io::Error::other("input/output error in mapped memory")));
         }
         Ok(())
     }
@@ -102,7 +106,7 @@ impl Slot {
         Some(slot)
     }
 
-    /// Whether the address lies in the watched range, of whole pages.
+    /// Whether the address lies in the watched range.
     fn holds(&self, address: usize) -> bool {
         let len = self.len.load(Ordering::Acquire);
         let start = self.start.load(Ordering::Acquire);
@@ -110,7 +114,8 @@ impl Slot {
     }
 }
 
-/// What SIGBUS did before; restored for faults that are not ours.
+/// The handler is installed once, with the first mapping, and stays. It replaces the one of
+/// Rust's runtime, which only words the message of a stack overflow.
 static INSTALL: Once = Once::new();
 static PAGE_SIZE: AtomicUsize = AtomicUsize::new(4096);
 

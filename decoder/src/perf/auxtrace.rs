@@ -55,7 +55,8 @@ impl Tracer {
         let kind = at.u32()?;
         let _reserved = at.u32()?;
         Some(match kind {
-            TYPE_ARM_SPE => Self::ArmSpe(SpeInfo::parse(at.rest(), order)?),
+            // What a later version adds may not be understood; that it is SPE is.
+            TYPE_ARM_SPE => Self::ArmSpe(SpeInfo::parse(at.rest(), order).unwrap_or_default()),
             TYPE_INTEL_PT => Self::IntelPt,
             other => Self::Other(other),
         })
@@ -223,7 +224,8 @@ mod tests {
 
         assert_eq!(parse(&[1, 0]), Some(Tracer::IntelPt));
         assert_eq!(parse(&[3, 0]), Some(Tracer::Other(3)));
-        assert_eq!(parse(&[4, 2, u64::MAX, 11, 1]), None, "a header longer than the record");
+        let unknown = Some(Tracer::ArmSpe(SpeInfo::default()));
+        assert_eq!(parse(&[4, 2, u64::MAX, 11, 1]), unknown, "a header longer than the record");
     }
 
     #[test]

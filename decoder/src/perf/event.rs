@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::attr::{Attr, SampleType, TYPE_BREAKPOINT, TYPE_SOFTWARE, TYPE_TRACEPOINT};
+use super::attr::{Attr, AttrFlags, SampleType, TYPE_BREAKPOINT, TYPE_SOFTWARE, TYPE_TRACEPOINT};
 use super::feature::Features;
 use super::sample::id_in_sample;
 use crate::cursor::{ByteOrder, Cursor};
@@ -42,6 +42,7 @@ pub struct Events {
     ids_read: usize,
     /// Some events differ in the fields of their records.
     differ: bool,
+    other_clock: bool,
 }
 
 impl Events {
@@ -61,6 +62,7 @@ impl Events {
         self.differ |= self.events.first().is_some_and(|first| {
             first.attr.sample_type != attr.sample_type || first.attr.read_format != attr.read_format
         });
+        self.other_clock |= attr.flags.contains(AttrFlags::USE_CLOCKID);
         self.events.push(Event { attr, name: None });
         for id in ids {
             if self.ids_read == MAX_IDS {
@@ -89,12 +91,22 @@ impl Events {
     /// Takes the names of EVENT_DESC: by id, or by position where it has none.
     pub fn take_names(&mut self, features: &Features) {
         for (position, described) in features.events.iter().enumerate() {
-            let by_id = described.ids.iter().find_map(|id| self.by_id.get(id)).copied();
-            let index = by_id.map_or(position, |index| usize::from(index.0));
+            let by_id = described.ids.iter().find_map(|id| self.by_id.get(id));
+            let index = match by_id {
+                Some(index) => usize::from(index.0),
+                None if described.ids.is_empty() => position,
+                None => continue,
+            };
             if let Some(event) = self.events.get_mut(index) {
                 event.name = Some(described.name.clone());
             }
         }
+    }
+
+    /// Whether the recorder was told to use another clock than the kernel's own (`perf record
+    /// -k`), to which ticks of the tracer cannot be converted.
+    pub fn use_other_clock(&self) -> bool {
+        self.other_clock
     }
 
     /// The event of a sample record.
@@ -151,7 +163,10 @@ impl Events {
     /// Which unit an event's sample records come from.
     pub fn source(&self, index: EventIndex, features: &Features) -> Source {
         let Some(event) = self.get(index) else { return Source::Sample };
-        let amd = features.cpuid.as_deref().is_some_and(|cpuid| cpuid.starts_with("AuthenticAMD"));
+        let vendor = features.cpuid.as_deref().and_then(|cpuid| cpuid.split(',').next());
+        let has_ibs = matches!(vendor, Some("AuthenticAMD" | "HygonGenuine"));
+        let x86 =
+            features.arch.as_deref().is_none_or(|arch| arch == "x86_64" || arch.ends_with("86"));
         match event.attr.type_ {
             TYPE_SOFTWARE | TYPE_TRACEPOINT | TYPE_BREAKPOINT => return Source::Sample,
             _ => {}
@@ -166,8 +181,9 @@ impl Events {
                 Source::Sample
             }
             _ if event.attr.flags.precise_ip() == 0 => Source::Sample,
-            _ if amd => Source::IbsOp,
-            _ => Source::Pebs,
+            _ if has_ibs => Source::IbsOp,
+            _ if x86 => Source::Pebs,
+            _ => Source::Sample,
         }
     }
 
@@ -242,7 +258,7 @@ mod tests {
             ..Features::default()
         };
         let mut events = Events::default();
-        let precise = super::super::attr::AttrFlags::from_bits_retain(2 << 15);
+        let precise = AttrFlags::from_bits_retain(2 << 15);
         for (type_, flags) in [
             (1, precise),
             (4, precise),
@@ -259,5 +275,8 @@ mod tests {
         assert_eq!(sources(&features), want);
         features.cpuid = Some("AuthenticAMD,25,17,1".into());
         assert_eq!(sources(&features)[1..4], [Source::IbsOp; 3]);
+        features.cpuid = None;
+        features.arch = Some("ppc64le".into());
+        assert_eq!(sources(&features)[1], Source::Sample);
     }
 }

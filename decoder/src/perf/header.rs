@@ -124,7 +124,7 @@ fn parse_in<O: Order>(bytes: &[u8], order: ByteOrder) -> Result<(ByteOrder, Head
         attr_size: raw.attr_size.get(),
         attrs: Section::from(&raw.attrs),
         data: Section::from(&raw.data),
-        features: features(raw.features.map(U64::get)),
+        features: features(raw.features.map(U64::get), order),
     };
     Ok((order, Header::File(header)))
 }
@@ -134,9 +134,10 @@ const HOSTNAME: u64 = 1 << 3;
 
 /// The bitmap is written as `unsigned long`s: four words by 64-bit writers, eight half words by
 /// 32-bit ones. They are told apart as perf does it, by a bit that is always set.
-fn features(words: [u64; 4]) -> [u64; 4] {
+fn features(words: [u64; 4], order: ByteOrder) -> [u64; 4] {
     let halves = words.map(|word| word.rotate_left(32));
-    if words[0] & HOSTNAME == 0 && halves[0] & HOSTNAME != 0 { halves } else { words }
+    let big = order == ByteOrder::Big;
+    if big && words[0] & HOSTNAME == 0 && halves[0] & HOSTNAME != 0 { halves } else { words }
 }
 
 #[cfg(test)]
@@ -171,8 +172,8 @@ mod tests {
 
     #[test]
     fn a_32_bit_big_endian_writer_swaps_the_halves_of_the_bitmap() {
-        assert_eq!(features([HOSTNAME << 32, 0, 0, 0])[0], HOSTNAME);
-        assert_eq!(features([HOSTNAME, 0, 0, 0])[0], HOSTNAME);
+        assert_eq!(features([HOSTNAME << 32, 0, 0, 0], ByteOrder::Big)[0], HOSTNAME);
+        assert_eq!(features([HOSTNAME, 0, 0, 0], ByteOrder::Big)[0], HOSTNAME);
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub struct SideBand {
     /// For each CPU, from which time on which task ran.
     switches: HashMap<u32, BTreeMap<u64, Option<Task>>>,
     switch_count: usize,
+    full: bool,
 }
 
 impl SideBand {
@@ -34,6 +35,8 @@ impl SideBand {
     pub fn thread(&mut self, task: Task) {
         if self.process_of.len() < MAX_THREADS || self.process_of.contains_key(&task.tid) {
             self.process_of.insert(task.tid, task.pid);
+        } else {
+            self.full = true;
         }
     }
 
@@ -41,6 +44,7 @@ impl SideBand {
     pub fn switch(&mut self, cpu: u32, time: u64, task: Option<Task>) {
         let full = self.switch_count >= MAX_SWITCHES;
         if (full || self.switches.len() >= MAX_CPUS) && !self.switches.contains_key(&cpu) {
+            self.full = true;
             return;
         }
         let switches = self.switches.entry(cpu).or_default();
@@ -49,8 +53,14 @@ impl SideBand {
             if full {
                 switches.pop_first();
                 self.switch_count -= 1;
+                self.full = true;
             }
         }
+    }
+
+    /// Whether anything was not remembered.
+    pub fn is_full(&self) -> bool {
+        self.full
     }
 
     /// The process of a thread. Thread 0 is every CPU's idle task.

@@ -122,17 +122,16 @@ impl Packet {
     #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Self, CutOff> {
         let header = Header::parse(bytes).ok_or(CutOff)?;
-        let payload = bytes
-            .get(usize::from(header.header_len)..header.packet_len())
-            .ok_or(CutOff)
-            .map(little_endian)?;
-        Ok(Self { header, payload })
+        let rest = bytes.get(usize::from(header.header_len)..).ok_or(CutOff)?;
+        let payload = match header.payload_len {
+            0 => Some(0),
+            1 => rest.first().map(|byte| u64::from(*byte)),
+            2 => rest.first_chunk().map(|bytes| u64::from(u16::from_le_bytes(*bytes))),
+            4 => rest.first_chunk().map(|bytes| u64::from(u32::from_le_bytes(*bytes))),
+            _ => rest.first_chunk().map(|bytes| u64::from_le_bytes(*bytes)),
+        };
+        payload.map(|payload| Self { header, payload }).ok_or(CutOff)
     }
-}
-
-/// The value of up to eight bytes.
-fn little_endian(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
 
 /// The bytes end in the middle of a packet.

@@ -51,6 +51,8 @@ pub struct Queue {
 /// Which times a queue's records had.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timed {
+    /// There were records.
+    pub records: bool,
     /// Some had a timestamp.
     pub ticks: bool,
     /// Some had one that could be converted.
@@ -144,6 +146,7 @@ impl Queue {
                 (Some(clock), Some(ticks)) => Some(clock.nanoseconds(ticks)),
                 _ => None,
             };
+            timed.records = true;
             timed.ticks |= ticks.is_some();
             timed.ns |= time_ns.is_some();
             let origin = Origin {

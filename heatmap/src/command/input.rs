@@ -109,7 +109,7 @@ pub(super) fn require_times(
     if !wanted {
         return Ok(());
     }
-    for recording in recordings {
+    for recording in recordings.iter().filter(|recording| !recording.sources.is_empty()) {
         match recording.time_base {
             TimeBase::Ns => {}
             TimeBase::Ticks => bail!(

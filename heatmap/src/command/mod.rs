@@ -81,7 +81,8 @@ pub fn main() -> ExitCode {
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             messages.error(&error);
-            ExitCode::FAILURE
+            let usage = error.is::<output::Usage>();
+            if usage { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

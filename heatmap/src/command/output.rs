@@ -4,10 +4,15 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
 use super::options::{Color, OutputOptions};
 use crate::report::{Format, Style};
+
+/// A command line that cannot be meant.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Usage(&'static str);
 
 /// An open output, named in its errors.
 pub(super) enum Output {
@@ -36,7 +41,7 @@ impl OutputOptions {
     pub(super) fn check(&self) -> anyhow::Result<()> {
         self.format.available()?;
         if self.format == Format::Parquet && self.output.is_none() {
-            bail!("--format parquet writes a file: add -o FILE");
+            return Err(Usage("--format parquet writes a file: add -o FILE").into());
         }
         Ok(())
     }
