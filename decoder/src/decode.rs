@@ -610,7 +610,7 @@ impl Session {
 fn recording(mut session: Session, kind: InputKind, files: u32) -> Recording {
     session.ledger.lost = session.ledger.lost_records.max(session.ledger.lost_samples);
     session.events.take_names(&session.features);
-    let names = session.events.names(&session.features);
+    let names = session.event_names();
     let events: Vec<_> = session
         .events
         .list()

@@ -197,8 +197,14 @@ impl Session {
             self.event_facts = indexes
                 .map(|index| EventFacts { source: self.events.source(index, &self.features) })
                 .collect();
-            sink.event_names(&self.events.names(&self.features));
+            sink.event_names(&self.event_names());
         }
+    }
+
+    /// A name for every event, by index.
+    pub(crate) fn event_names(&self) -> Vec<String> {
+        let spe: Vec<_> = self.arm_spe_events().collect();
+        self.events.names(&self.features, &spe)
     }
 
     /// Takes one record. What belongs to it behind its size comes apart.
@@ -230,6 +236,7 @@ impl Session {
             }
             kind::AUXTRACE_INFO => {
                 self.tracer = Tracer::parse(body, self.order).or(self.tracer.take());
+                self.names_taken = false;
                 self.tracer.as_ref().map(|_| ())
             }
             kind::AUX => self.aux(body),

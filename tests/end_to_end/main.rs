@@ -1,1 +1,31 @@
-//! End-to-end tests of the programs.
+//! End-to-end tests: the program `folioscope` on files, folders and streams, against what is known of them without it.
+//!
+//! | module | question |
+//! | --- | --- |
+//! | `pages` | are the counts those of the recorded workloads and of the made traces? |
+//! | `forms` | do file, folder and stream, one thread and many say the same? |
+//! | `truth` | does each record have the values that perf has for it? |
+//! | `second_opinion` | does another reader see the same samples? |
+//! | `generated` | does it find what a generator knows it wrote, whole and damaged? |
+//! | `report`, `decisions`, `filters` | do outputs and options keep the contract? |
+//! | `aux_data`, `side_records` | joins, gaps and snapshots of AUX data; losses and records beside the samples |
+//! | `bad_input` | what happens with input that is none, damaged, cut or hostile? |
+//!
+//! `program` starts the program, `container` takes recordings apart, `made` writes small ones.
+#![forbid(unsafe_code)]
+
+mod container;
+mod made;
+mod program;
+
+mod aux_data;
+mod bad_input;
+mod decisions;
+mod filters;
+mod forms;
+mod generated;
+mod pages;
+mod report;
+mod second_opinion;
+mod side_records;
+mod truth;

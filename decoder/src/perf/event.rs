@@ -187,12 +187,15 @@ impl Events {
         }
     }
 
-    /// A name for every event, by [`EventIndex`].
-    pub fn names(&self, features: &Features) -> Vec<String> {
-        let name = |event: &Event| {
-            event.name.clone().unwrap_or_else(|| Self::fallback_name(&event.attr, features))
-        };
-        self.events.iter().map(name).collect()
+    /// A name for every event, by [`EventIndex`]. `spe` are known to be of an Arm SPE unit.
+    pub fn names(&self, features: &Features, spe: &[EventIndex]) -> Vec<String> {
+        let name =
+            |(index, event): (u16, &Event)| match (&event.name, features.pmu(event.attr.type_)) {
+                (Some(name), _) => name.clone(),
+                (None, None) if spe.contains(&EventIndex(index)) => "arm_spe".to_owned(),
+                (None, _) => Self::fallback_name(&event.attr, features),
+            };
+        (0..=u16::MAX).zip(&self.events).map(name).collect()
     }
 
     /// A name for an event that the recording does not name.

@@ -1,0 +1,270 @@
+//! Every filter against a naive one over the listed records.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::program::{check_ledger, counts, folioscope, input, number, of_ledger, report};
+
+/// A rule over a record.
+type Rule<'a> = Box<dyn Fn(&Value) -> bool + 'a>;
+
+fn records(path: &Path, filters: &[&str]) -> Vec<Value> {
+    folioscope(["records", "--format", "json"]).args(filters).arg(path).json_lines()
+}
+
+fn of(record: &Value, field: &str) -> Option<u64> {
+    record[field].as_u64()
+}
+
+fn pfn(record: &Value) -> Option<u64> {
+    record["paddr"].as_str().map(|paddr| number(paddr) >> 12)
+}
+
+fn is(record: &Value, field: &str, values: &[&str]) -> bool {
+    record[field].as_str().is_some_and(|value| values.contains(&value))
+}
+
+fn op(record: &Value) -> &str {
+    record["op"].as_str().expect("an operation").split('/').next().expect("a first part")
+}
+
+/// Panics unless these options keep just what the rule keeps, in `records`, `pages`, `report` and its ledger.
+fn check(path: &Path, filters: &[&str], keep: &dyn Fn(&Value) -> bool) -> usize {
+    let all = records(path, &[]);
+    let want: Vec<Value> = all.iter().filter(|record| keep(record)).cloned().collect();
+    let got = records(path, filters);
+    assert!(got == want, "{filters:?}: {} records, wanted {}", got.len(), want.len());
+    let mut pages = BTreeMap::<u64, u64>::new();
+    want.iter().filter_map(pfn).for_each(|pfn| *pages.entry(pfn).or_default() += 1);
+    let counted = folioscope(["pages", "-q"]).args(filters).arg(path).text();
+    assert_eq!(counts(&counted), pages, "{filters:?}");
+    let (whole, kept) = (report(path, &[]), report(path, filters));
+    check_ledger(&kept);
+    let with_address = all.iter().filter_map(pfn).count() as u64;
+    let counted = pages.values().sum::<u64>();
+    assert_eq!(of_ledger(&kept, "counted"), counted, "{filters:?}");
+    assert_eq!(of_ledger(&kept, "filtered"), with_address - counted, "{filters:?}");
+    for field in ["records", "not_memory", "no_physical_address"] {
+        assert_eq!(of_ledger(&kept, field), of_ledger(&whole, field), "{filters:?}: {field}");
+    }
+    want.len()
+}
+
+#[test]
+fn each_filter_of_spe_records() {
+    let path = input("spe-stream-zstd83");
+    let all = records(&path, &[]);
+    let tids: Vec<u64> = {
+        let mut tids: Vec<u64> = all.iter().filter_map(|record| of(record, "tid")).collect();
+        tids.sort_unstable();
+        tids.dedup();
+        tids
+    };
+    let pfns: Vec<u64> = all.iter().filter_map(pfn).collect();
+    let (low, high) = (pfns[3].min(pfns[400]), pfns[3].max(pfns[400]));
+    let two_tids = format!("{},{}-{}", tids[0], tids[1], tids[1]);
+    let hex_range = format!("{low:#x}-{high:#x}");
+    let decimal = format!("{low}-{low}");
+    let block = low & !511;
+    let whole_block = format!("{block:#x}-{:#x}", block + 511);
+    let tid = tids[0].to_string();
+    let cases: Vec<(Vec<&str>, Rule<'_>)> = vec![
+        (vec!["--loads"], Box::new(|r| ["load", "atomic"].contains(&op(r)))),
+        (vec!["--stores"], Box::new(|r| ["store", "atomic"].contains(&op(r)))),
+        (vec!["--loads", "--stores"], Box::new(|r| op(r) != "access")),
+        (vec!["--min-latency", "0"], Box::new(|r| of(r, "latency").is_some())),
+        (vec!["--min-latency", "100"], Box::new(|r| of(r, "latency") >= Some(100))),
+        (vec!["--min-latency", "70000"], Box::new(|_| false)),
+        (vec!["--cpu", "0"], Box::new(|r| of(r, "cpu") == Some(0))),
+        (
+            vec!["--cpu", "1,4-7"],
+            Box::new(|r| of(r, "cpu").is_some_and(|c| c == 1 || (4..8).contains(&c))),
+        ),
+        (
+            vec!["--cpu", "0", "--cpu", "1"],
+            Box::new(|r| of(r, "cpu") <= Some(1) && of(r, "cpu").is_some()),
+        ),
+        (vec!["--cpu", "99"], Box::new(|_| false)),
+        (vec!["--tid", &tid], Box::new(|r| of(r, "tid") == Some(tids[0]))),
+        (
+            vec!["--tid", &two_tids],
+            Box::new(|r| of(r, "tid").is_some_and(|t| tids[..2].contains(&t))),
+        ),
+        (vec!["--source", "l1"], Box::new(|r| is(r, "source", &["l1"]))),
+        (
+            vec!["--source", "l2", "--source", "dram"],
+            Box::new(|r| is(r, "source", &["l2", "dram"])),
+        ),
+        (vec!["--source", "unknown(0x77)"], Box::new(|_| false)),
+        (vec!["--event", "arm_spe_0"], Box::new(|_| true)),
+        (vec!["--event", "cycles"], Box::new(|_| false)),
+        (
+            vec!["--pfn", &hex_range],
+            Box::new(|r| pfn(r).is_some_and(|p| (low..=high).contains(&p))),
+        ),
+        (vec!["--pfn", &decimal], Box::new(|r| pfn(r) == Some(low))),
+        (
+            vec!["--pfn", &decimal, "--pfn", &whole_block],
+            Box::new(|r| pfn(r).is_some_and(|p| p & !511 == block)),
+        ),
+        (
+            vec!["--loads", "--cpu", "0", "--min-latency", "50", "--source", "l1"],
+            Box::new(|r| {
+                ["load", "atomic"].contains(&op(r))
+                    && of(r, "cpu") == Some(0)
+                    && of(r, "latency") >= Some(50)
+                    && is(r, "source", &["l1"])
+            }),
+        ),
+    ];
+    let mut some = 0;
+    for (filters, keep) in &cases {
+        let kept = check(&path, filters, keep);
+        some += usize::from(0 < kept && kept < all.len());
+    }
+    assert!(some >= 14, "most of these filters keep a part: {some}");
+}
+
+#[test]
+fn each_filter_of_samples() {
+    let path = input("file-sys");
+    let all = records(&path, &[]);
+    let pid = of(&all[all.len() / 2], "pid").expect("samples have pids");
+    let pid_text = pid.to_string();
+    let tid = of(&all[all.len() / 2], "tid").expect("samples have tids");
+    let range = format!("{tid}-{}", tid + 1);
+    let cases: Vec<(Vec<&str>, Rule<'_>)> = vec![
+        (vec!["--pid", &pid_text], Box::new(|r| of(r, "pid") == Some(pid))),
+        (
+            vec!["--tid", &range],
+            Box::new(|r| of(r, "tid") == Some(tid) || of(r, "tid") == Some(tid + 1)),
+        ),
+        (vec!["--event", "minor-faults"], Box::new(|r| is(r, "event", &["minor-faults"]))),
+        // Faults do not say what they did, where the data was, or how long it took.
+        (vec!["--loads"], Box::new(|_| false)),
+        (vec!["--loads", "--stores"], Box::new(|_| false)),
+        (vec!["--min-latency", "0"], Box::new(|_| false)),
+        (vec!["--source", "l1"], Box::new(|_| false)),
+        (
+            vec!["--pid", &pid_text, "--tid", "1"],
+            Box::new(|r| of(r, "pid") == Some(pid) && of(r, "tid") == Some(1)),
+        ),
+    ];
+    for (filters, keep) in &cases {
+        check(&path, filters, keep);
+    }
+}
+
+#[test]
+fn events_by_name() {
+    let path = input("file-multi");
+    let names = ["minor-faults", "page-faults", "exceptions:page_fault_user"];
+    let mut sum = 0;
+    for name in names {
+        let kept = check(&path, &["--event", name], &|r| is(r, "event", &[name]));
+        assert!(kept > 0, "{name}");
+        sum += kept;
+    }
+    assert_eq!(sum, records(&path, &[]).len());
+    check(&path, &["--event", names[0], "--event", names[2]], &|r| {
+        is(r, "event", &[names[0], names[2]])
+    });
+}
+
+#[test]
+fn times() {
+    let path = input("spe-file");
+    let all = records(&path, &[]);
+    let mut times: Vec<u64> = all.iter().filter_map(|record| of(record, "time_ns")).collect();
+    times.sort_unstable();
+    let (low, high) = (times[times.len() / 4], times[times.len() / 2]);
+    let seconds = |ns: u64| format!("{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000);
+    let within = |from: u64, to: u64| {
+        move |record: &Value| of(record, "time_ns").is_some_and(|time| from <= time && time < to)
+    };
+    let both = format!("{},{}", seconds(low), seconds(high));
+    let kept = check(&path, &["--time", &both], &within(low, high));
+    assert!(kept > 100);
+    check(&path, &["--time", &format!("{},", seconds(high))], &within(high, u64::MAX));
+    check(&path, &["--time", &format!(",{}", seconds(low))], &within(0, low));
+    check(&path, &["--time", ","], &within(0, u64::MAX));
+    // Alternatives.
+    let first = format!(",{}", seconds(low));
+    let last = format!("{},", seconds(high));
+    check(&path, &["--time", &first, "--time", &last], &|record| {
+        within(0, low)(record) || within(high, u64::MAX)(record)
+    });
+}
+
+#[test]
+fn times_are_refused_without_a_clock() {
+    let ticks = crate::program::testdata().join("real/spe/quipper_decoder_test.wrapped.data");
+    for command in ["report", "pages", "decisions", "records"] {
+        let run = folioscope([command, "--time", "0,1"]).arg(input("spe-file-timeless")).run();
+        run.failed(&["spe-file-timeless", "--time", "ts_enable"]);
+        let run = folioscope([command, "--time", "0,1"]).arg(&ticks).run();
+        run.failed(&["quipper_decoder_test", "--time", "TIME_CONV"]);
+    }
+    let run = folioscope(["report", "--min-span", "1s"]).arg(input("spe-file-timeless")).run();
+    run.failed(&["--min-span", "ts_enable"]);
+}
+
+#[test]
+fn a_query_that_leaves_out_accesses_judges_nothing() {
+    for filters in [
+        &["--loads"][..],
+        &["--stores"],
+        &["--min-latency", "1"],
+        &["--cpu", "0-99"],
+        &["--tid", "0-9999999"],
+        &["--time", "0,"],
+        &["--source", "l1"],
+    ] {
+        let report = report(&input("spe-file"), filters);
+        assert_eq!(report["verdicts"]["filtered"], report["folios"], "{filters:?}");
+        assert!(report["notes"].to_string().contains(filters[0]), "{filters:?} is named");
+        let with =
+            crate::program::report(&input("spe-file"), &[filters, &["--assume-complete"]].concat());
+        assert_eq!(with["verdicts"]["filtered"], 0, "{filters:?}");
+    }
+    // A range of frames leaves whole blocks whole.
+    let hottest = report(&input("spe-file"), &["--assume-complete"])["top"][0].clone();
+    let pfn = number(hottest["folio_pfn"].as_str().expect("a string"));
+    let whole = format!("{pfn:#x}-{:#x}", pfn + 511);
+    assert_eq!(report(&input("spe-file"), &["--pfn", &whole])["verdicts"]["filtered"], 0);
+    let cut = format!("{pfn:#x}-{:#x}", pfn + 510);
+    assert_eq!(report(&input("spe-file"), &["--pfn", &cut])["verdicts"]["filtered"], 1);
+}
+
+#[test]
+fn values_that_are_none_are_wrong_usage() {
+    for bad in [
+        &["--cpu", "x"][..],
+        &["--cpu", "7-4"],
+        &["--pid", "1,"],
+        &["--source", "l9"],
+        &["--time", "5"],
+        &["--time", "2,1"],
+        &["--pfn", "2-1"],
+        &["--pfn", "0x"],
+        &["--min-latency", "-1"],
+        &["--order", "10"],
+        &["--hot-threshold", "101"],
+        &["--format", "xml"],
+        &["--threads", "0"],
+        &["--max-memory", "1MB"],
+        &["--page-size", "5KiB"],
+        &["--min-span", "5"],
+        &["--color", "maybe"],
+        &["--nonsense"],
+    ] {
+        let run = folioscope(["report"]).args(bad).arg(input("pipe-one")).run();
+        assert_eq!(run.code(), 2, "{bad:?}");
+        assert_eq!(run.text(), "", "{bad:?}");
+        assert!(run.stderr.contains(bad[0]), "{bad:?}: {}", run.stderr);
+    }
+    assert_eq!(folioscope(["nonsense"]).run().code(), 2);
+    assert_eq!(folioscope::<&str>([]).run().code(), 2);
+}

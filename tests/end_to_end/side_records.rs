@@ -1,0 +1,327 @@
+//! Losses, and records beside the samples: unknown, damaged, of several events.
+
+use serde_json::Value;
+use tracegen::bytes::Endian;
+use tracegen::perf::attr::sample_type as st;
+use tracegen::perf::sample::data_src;
+use tracegen::perf::{Record, Sample};
+
+use crate::container::{Parts, record, walk};
+use crate::made::{FIRST_ID, Made, load, sample_event};
+use crate::program::{check_ledger, folioscope, of_ledger, scratch, write};
+
+/// The report on bytes, and what `--strict` exits with.
+fn report(recording: &[u8]) -> (Value, i32) {
+    let folder = scratch();
+    let path = write(folder.path(), "perf.data", recording);
+    let report = folioscope(["report", "--format", "json"]).arg(&path).json();
+    check_ledger(&report);
+    let strict = folioscope(["report", "--strict"]).arg(&path).run().code();
+    (report, strict)
+}
+
+fn lost(report: &Value) -> [u64; 3] {
+    ["lost_records", "lost_samples", "lost"].map(|field| of_ledger(report, field))
+}
+
+#[test]
+fn losses_are_told_once() {
+    let cases: [(&[Record<'_>], [u64; 3], i32); 6] = [
+        (&[], [0, 0, 0], 0),
+        (&[Record::Lost { id: 100, lost: 5 }, Record::Lost { id: 100, lost: 2 }], [7, 0, 7], 3),
+        (&[Record::LostSamples { lost: 3, bpf: false }], [0, 3, 3], 3),
+        // Left out on purpose, by a filter.
+        (&[Record::LostSamples { lost: 3, bpf: true }], [0, 0, 0], 0),
+        // Two records tell the same losses.
+        (
+            &[Record::Lost { id: 100, lost: 5 }, Record::LostSamples { lost: 5, bpf: false }],
+            [5, 5, 5],
+            3,
+        ),
+        (
+            &[Record::Lost { id: 100, lost: u64::MAX }, Record::Lost { id: 100, lost: 9 }],
+            [u64::MAX, 0, u64::MAX],
+            3,
+        ),
+    ];
+    for (records, want, status) in cases {
+        let mut made = Made::spe();
+        for lost in records {
+            made.record(*lost, 0, 50);
+        }
+        made.piece(0, 0, &load(7, 1000)).round();
+        let (report, strict) = report(&made.finish());
+        assert_eq!(lost(&report), want, "{records:?}");
+        assert_eq!((report["accesses"].clone(), strict), (1.into(), status), "{records:?}");
+    }
+}
+
+#[test]
+fn the_recording_that_lost_samples() {
+    let path = crate::program::input("file-lost");
+    let report = crate::program::report(&path, &[]);
+    assert_eq!(lost(&report), [1758; 3]);
+    assert_eq!(folioscope(["report", "--strict"]).arg(&path).run().code(), 3);
+    let text = folioscope(["report"]).arg(&path).text();
+    assert!(text.contains("1758") || text.contains("1,758"), "{text}");
+}
+
+#[test]
+fn records_that_nobody_knows_are_passed_over() {
+    for endian in [Endian::Little, Endian::Big] {
+        let mut unknown = Vec::new();
+        for kind in [0, 20, 63, 84, 100, 1000, u32::MAX] {
+            record(&mut unknown, endian, kind, &[&[0xab; 24]]);
+            record(&mut unknown, endian, kind, &[]);
+        }
+        let events = vec![crate::made::spe_event()];
+        let mut made = Made::of(endian, false, events, "6.12.0");
+        made.info().clock().raw(&unknown).piece(0, 0, &load(7, 1000)).raw(&unknown);
+        let (report, strict) = report(&made.finish());
+        assert_eq!((report["accesses"].clone(), strict), (1.into(), 0), "{endian:?}");
+        assert_eq!(report["unreadable"], serde_json::json!([]));
+    }
+}
+
+#[test]
+fn records_that_are_not_aligned() {
+    // perf does not pad every record to 8 (names of old perfs, HEADER_TRACING_DATA of 12 bytes).
+    for odd in 1..8 {
+        let mut unaligned = Vec::new();
+        record(&mut unaligned, Endian::Little, 90, &[&vec![0xff; odd]]);
+        let mut made = Made::spe();
+        made.raw(&unaligned).piece(0, 0, &load(7, 1000)).raw(&unaligned).piece(
+            0,
+            48,
+            &load(8, 2000),
+        );
+        let (report, strict) = report(&made.finish());
+        assert_eq!((report["accesses"].clone(), strict), (2.into(), 0), "{odd}");
+    }
+}
+
+#[test]
+fn what_stands_behind_the_last_record() {
+    let mut made = Made::spe();
+    made.piece(0, 0, &load(7, 1000)).round();
+    let file = made.finish();
+    let stream = Parts::of(&file).stream();
+    let text = b"[ perf record: Woken up 1 times to write data ]\n[ perf record: Captured and wrote 0.01 MB - ]\n";
+    // Behind a file's sections: nothing looks there.
+    let (whole, strict) = report(&[&file[..], text].concat());
+    assert_eq!((whole["accesses"].clone(), strict), (1.into(), 0));
+    // Behind a stream's records: damage, what came before it counts.
+    for garbage in [&text[..], &[0; 64], &[0xff; 64], &[9, 0, 0, 0, 0, 0, 200], &[1]] {
+        let (report, strict) = report(&[&stream[..], garbage].concat());
+        assert_eq!((report["accesses"].clone(), strict), (1.into(), 3), "{garbage:?}");
+        assert_ne!(report["unreadable"], serde_json::json!([]), "{garbage:?}");
+    }
+}
+
+#[test]
+fn a_record_of_size_zero_ends_the_records_and_is_told() {
+    let mut made = Made::spe();
+    made.piece(0, 0, &load(7, 1000)).round();
+    for size in 0..8_u8 {
+        let mut damaged = Parts::of(&made_twice()).stream();
+        let parts = Parts::of(&made_twice());
+        let start = damaged.len() - parts.records.len();
+        let rounds: Vec<_> = walk(Endian::Little, &parts.records)
+            .into_iter()
+            .filter(|(_, kind)| *kind == 68)
+            .collect();
+        damaged[start + rounds[0].0 + 6] = size;
+        let (report, strict) = report(&damaged);
+        assert_eq!((report["accesses"].clone(), strict), (1.into(), 3), "size {size}");
+    }
+}
+
+/// Two pieces with a FINISHED_ROUND after each.
+fn made_twice() -> Vec<u8> {
+    let mut made = Made::spe();
+    made.piece(0, 0, &load(7, 1000)).round().piece(0, 48, &load(8, 2000)).round();
+    made.finish()
+}
+
+fn sample(id: u64, pfn: u64, data_src: u64) -> Sample {
+    Sample {
+        id,
+        stream_id: id,
+        ip: 0x40_1000,
+        pid: 5,
+        tid: 6,
+        time: 1000 + pfn,
+        addr: 0x7f00_0000_0000 | pfn << 12,
+        phys_addr: pfn << 12,
+        cpu: 3,
+        data_src,
+        ..Sample::default()
+    }
+}
+
+#[test]
+fn several_events_are_told_apart_by_identifier_and_by_id() {
+    let common = st::IP | st::TID | st::TIME | st::ADDR | st::CPU | st::DATA_SRC | st::PHYS_ADDR;
+    // With IDENTIFIER layouts may differ; with ID at its old place they may not.
+    for (types, what) in [
+        (
+            [common | st::IDENTIFIER, common | st::IDENTIFIER | st::PERIOD | st::WEIGHT],
+            "IDENTIFIER",
+        ),
+        ([common | st::ID, common | st::ID], "ID"),
+    ] {
+        let events = vec![sample_event("first", 0, types[0]), sample_event("second", 1, types[1])];
+        let mut made = Made::samples(events);
+        for (event, pfn) in [(0, 1), (1, 2), (1, 3), (0, 4), (1, 5)] {
+            let id = FIRST_ID * (event as u64 + 1);
+            made.sample(&sample(id, pfn, data_src::OP_LOAD), types[event]);
+        }
+        let folder = scratch();
+        let path = write(folder.path(), "perf.data", &made.finish());
+        let records = folioscope(["records", "--format", "json"]).arg(&path).json_lines();
+        let seen: Vec<_> = records
+            .iter()
+            .map(|record| {
+                (record["event"].as_str().expect("a name"), record["paddr"].as_str().expect("one"))
+            })
+            .collect();
+        let want = [
+            ("first", "0x1000"),
+            ("second", "0x2000"),
+            ("second", "0x3000"),
+            ("first", "0x4000"),
+            ("second", "0x5000"),
+        ];
+        assert_eq!(seen, want, "{what}");
+        let only = folioscope(["pages", "--event", "second"]).arg(&path).text();
+        assert_eq!(only, "0x2 1\n0x3 1\n0x5 1\n", "{what}");
+    }
+}
+
+#[test]
+fn a_sample_of_no_known_event_is_not_counted_silently() {
+    let common = st::IDENTIFIER | st::IP | st::ADDR | st::PHYS_ADDR;
+    let events =
+        vec![sample_event("first", 0, common), sample_event("second", 1, common | st::CPU)];
+    let mut made = Made::samples(events);
+    made.sample(&sample(FIRST_ID, 1, 0), common).sample(&sample(77, 2, 0), common);
+    let (report, strict) = report(&made.finish());
+    assert_eq!((report["accesses"].clone(), strict), (1.into(), 3));
+}
+
+#[test]
+fn group_members_count_once_each() {
+    // READ of a group stands before DATA_SRC and PHYS_ADDR: a layout that is wrong moves both.
+    const GROUP_ID_LOST: u64 = 1 << 3 | 1 << 2 | 1 << 4;
+    let common = st::IDENTIFIER
+        | st::IP
+        | st::TID
+        | st::TIME
+        | st::ADDR
+        | st::READ
+        | st::DATA_SRC
+        | st::PHYS_ADDR;
+    let mut events = vec![sample_event("leader", 0, common), sample_event("member", 1, common)];
+    events.iter_mut().for_each(|event| event.attr.read_format = GROUP_ID_LOST);
+    let mut made = Made::samples(events);
+    for (id, pfn) in [(FIRST_ID, 1), (2 * FIRST_ID, 2), (FIRST_ID, 3)] {
+        let read = vec![2, 10, FIRST_ID, 0, 20, 2 * FIRST_ID, 0];
+        let sample = Sample { read, ..sample(id, pfn, data_src::OP_STORE) };
+        made.sample(&sample, common);
+    }
+    let (report, _) = report(&made.finish());
+    assert_eq!(report["accesses"], 3);
+    assert_eq!(report["pages"], 3);
+    assert_eq!(report["top"][0]["stores"], 3);
+}
+
+#[test]
+fn samples_with_everything_around_their_addresses() {
+    let everything = st::IDENTIFIER
+        | st::IP
+        | st::TID
+        | st::TIME
+        | st::ADDR
+        | st::ID
+        | st::STREAM_ID
+        | st::CPU
+        | st::PERIOD
+        | st::CALLCHAIN
+        | st::RAW
+        | st::REGS_USER
+        | st::STACK_USER
+        | st::DATA_SRC
+        | st::TRANSACTION
+        | st::REGS_INTR
+        | st::PHYS_ADDR
+        | st::CGROUP
+        | st::DATA_PAGE_SIZE
+        | st::CODE_PAGE_SIZE;
+    for weight in [st::WEIGHT, st::WEIGHT_STRUCT] {
+        for endian in [Endian::Little, Endian::Big] {
+            let sample_type = everything | weight;
+            let mut event = sample_event("wide", 0, sample_type);
+            event.attr.sample_regs_user = 0b1011;
+            event.attr.sample_regs_intr = 0b1;
+            event.attr.sample_stack_user = 16;
+            let mut made = Made::of(endian, false, vec![event], "6.12.0");
+            let wide = Sample {
+                period: 3,
+                callchain: vec![0x1, 0x2, 0x3],
+                raw: vec![1, 2, 3, 4, 5],
+                regs_user: vec![1, 2, 3],
+                regs_intr: vec![9],
+                stack_user: vec![7; 16],
+                weight: 1 << 48 | 2 << 32 | 77,
+                transaction: 1,
+                cgroup: 55,
+                data_page_size: 4096,
+                code_page_size: 4096,
+                ..sample(FIRST_ID, 0x1234, data_src::OP_STORE | data_src::LEVEL_RAM)
+            };
+            made.sample(&wide, sample_type);
+            let bare =
+                Sample { regs_user: vec![], regs_intr: vec![], stack_user: vec![], ..wide.clone() };
+            made.sample(&bare, sample_type);
+            let folder = scratch();
+            let path = write(folder.path(), "perf.data", &made.finish());
+            let records = folioscope(["records", "--format", "json"]).arg(&path).json_lines();
+            assert_eq!(records.len(), 2, "{endian:?}");
+            for record in records {
+                assert_eq!(record["paddr"], "0x1234000", "{endian:?}");
+                assert_eq!(record["vaddr"], "0x7f0001234000");
+                assert_eq!(record["op"], "store");
+                assert_eq!(record["source"], "dram");
+                assert_eq!([&record["pid"], &record["tid"], &record["cpu"]], [5, 6, 3]);
+                assert_eq!(record["time_ns"], 1000 + 0x1234);
+                if weight == st::WEIGHT_STRUCT {
+                    assert_eq!(record["latency"], 77, "the first part of the three");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn processors_and_samples_in_one_recording() {
+    let sample_type =
+        st::IDENTIFIER | st::IP | st::TID | st::TIME | st::ADDR | st::CPU | st::PHYS_ADDR;
+    let mut faults = sample_event("minor-faults", 6, sample_type);
+    faults.ids = vec![700];
+    let mut made =
+        Made::of(Endian::Little, false, vec![crate::made::spe_event(), faults], "6.12.0");
+    made.info().clock().sample(&sample(700, 0x600, 0), sample_type).piece(0, 0, &load(0x601, 1000));
+    let folder = scratch();
+    let path = write(folder.path(), "perf.data", &made.finish());
+    let report = folioscope(["report", "--format", "json"]).arg(&path).json();
+    check_ledger(&report);
+    assert_eq!(report["input"]["sources"], serde_json::json!(["arm_spe", "sample"]));
+    assert_eq!(report["accesses"], 2);
+    let split = report["records_by_source"].as_object().expect("it splits the ledger");
+    assert_eq!(split.len(), 2);
+    assert_eq!((&split["arm_spe"]["counted"], &split["sample"]["counted"]), (&1.into(), &1.into()));
+    assert_eq!(split["arm_spe"]["aux_bytes"], 48);
+    assert_eq!(split["sample"]["aux_bytes"], 0);
+    let only = folioscope(["pages", "--event", "arm_spe_0"]).arg(&path).text();
+    assert_eq!(only, "0x601 1\n");
+}
