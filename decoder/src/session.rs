@@ -72,8 +72,8 @@ pub(crate) enum Placement {
 struct QueueState {
     /// Place of the byte after the last one that came.
     end: u64,
-    /// Greatest `end` so far: what lies before it has come before.
-    covered: u64,
+    /// Places that have come without a gap between them: what lies in them has come before.
+    covered: core::ops::Range<u64>,
     /// Zeros that the last piece ended in, at most 7.
     tail_zeros: u8,
     started: bool,
@@ -410,7 +410,7 @@ impl Session {
             let (event, encoding) = self.queue_facts(info, aux.queue.cpu);
             self.queues.push(QueueState {
                 end: 0,
-                covered: 0,
+                covered: 0..0,
                 tail_zeros: 0,
                 started: false,
                 event,
@@ -437,6 +437,9 @@ impl Session {
         let (join, repeated) = queue.join(aux.offset, overwrites);
         queue.started = true;
         queue.end = aux.offset;
+        if aux.offset < queue.covered.start || aux.offset > queue.covered.end {
+            queue.covered = aux.offset..aux.offset;
+        }
         queue.tail_zeros = 0;
         if !self.sources.contains(&Source::ArmSpe) {
             self.sources.push(Source::ArmSpe);
@@ -503,7 +506,7 @@ impl Session {
     pub(crate) fn arrived(&mut self, queue: usize, bytes: &[u8]) {
         let queue = &mut self.queues[queue];
         queue.end = queue.end.wrapping_add(bytes.len() as u64);
-        queue.covered = queue.covered.max(queue.end);
+        queue.covered.end = queue.covered.end.max(queue.end);
         let most = usize::from(PIECE_ALIGN) - 1;
         let zeros = bytes.iter().rev().take(most).take_while(|byte| **byte == 0).count();
         let before = if zeros == bytes.len() { usize::from(queue.tail_zeros) } else { 0 };
@@ -565,7 +568,7 @@ impl QueueState {
             };
             return (join, 0);
         }
-        let repeated = self.covered.saturating_sub(offset);
+        let repeated = if self.covered.contains(&offset) { self.covered.end - offset } else { 0 };
         if offset == self.end {
             return (Join::Continued, repeated);
         }
@@ -576,8 +579,8 @@ impl QueueState {
         {
             return (Join::Trimmed(before), 0);
         }
-        if overwrites || offset < self.end {
-            return (Join::Snapshot { repeated_before: self.covered }, repeated);
+        if overwrites || offset < self.end || repeated > 0 {
+            return (Join::Snapshot { repeated_before: offset + repeated }, repeated);
         }
         (Join::Gap, 0)
     }

@@ -228,7 +228,8 @@ pub struct Decoder {
     failed: Option<Fields>,
     /// Of the packets that every record should have, those that some record had.
     seen: Fields,
-    /// Greatest timestamp given out.
+    /// The last timestamp given out. Not the greatest: one that is damaged must not make all
+    /// that follows look old.
     newest: Option<u64>,
     /// In a snapshot: records up to this timestamp were given out before.
     repeated_until: Option<u64>,
@@ -472,7 +473,7 @@ impl Decoder {
                 self.bytes.overlap += len;
                 return;
             }
-            self.newest = self.newest.max(Some(timestamp));
+            self.newest = Some(timestamp);
         }
         self.bytes.record += len;
         sink(&record, end);

@@ -1,0 +1,22 @@
+//! What must hold for every input, as functions of any bytes: the fuzz targets and a test that
+//! replays their corpus call the same ones. They panic where a law is broken.
+
+mod choices;
+mod container;
+mod differential;
+mod probe;
+mod samples;
+mod spe;
+
+pub use choices::Choices;
+pub use container::container;
+pub use differential::differential;
+pub use samples::samples;
+pub use spe::spe;
+
+/// A law of any bytes.
+pub type Law = fn(&[u8]);
+
+/// All laws by the names of their fuzz targets.
+pub const ALL: [(&str, Law); 4] =
+    [("container", container), ("differential", differential), ("samples", samples), ("spe", spe)];
