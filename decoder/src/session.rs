@@ -76,6 +76,8 @@ struct QueueState {
     covered: core::ops::Range<u64>,
     /// Zeros that the last piece ended in, at most 7.
     tail_zeros: u8,
+    /// Bytes behind the end that AUX records announced, at most 7: perf's filling.
+    filling: u8,
     started: bool,
     event: Option<EventIndex>,
     encoding: Encoding,
@@ -83,7 +85,9 @@ struct QueueState {
 
 /// What AUX records said of the data of one CPU or thread.
 #[derive(Debug, Default)]
-struct Flagged {
+struct Announced {
+    /// Place of the byte after the last one that was announced.
+    end: u64,
     breaks: VecDeque<u64>,
     overwrites: bool,
 }
@@ -112,8 +116,8 @@ pub(crate) struct Session {
     clock: Option<Clock>,
     queue_index: HashMap<QueueKey, usize>,
     queues: Vec<QueueState>,
-    flagged_cpus: HashMap<u32, Flagged>,
-    flagged_threads: HashMap<u32, Flagged>,
+    announced_cpus: HashMap<u32, Announced>,
+    announced_threads: HashMap<u32, Announced>,
     /// What is known of each event, as of the last change of events, names or features.
     event_facts: Vec<EventFacts>,
     arm_spe: Option<EventIndex>,
@@ -146,8 +150,8 @@ impl Session {
             clock: None,
             queue_index: HashMap::new(),
             queues: Vec::new(),
-            flagged_cpus: HashMap::new(),
-            flagged_threads: HashMap::new(),
+            announced_cpus: HashMap::new(),
+            announced_threads: HashMap::new(),
             event_facts: Vec::new(),
             arm_spe: None,
             names_taken: false,
@@ -345,27 +349,24 @@ impl Session {
             *count += u64::from(aux.flags.contains(flag));
         }
         let broken = aux.flags.intersects(AuxFlags::TRUNCATED | AuxFlags::PARTIAL);
-        let overwrites = aux.flags.contains(AuxFlags::OVERWRITE);
-        if !broken && !overwrites {
-            return Some(());
-        }
         // Rings belong to a CPU, or to a thread where the recording has no CPUs.
         let Some(trailer) = self.trailer(body) else { return Some(()) };
         let tid = trailer.pid_tid.map(|(_, tid)| tid);
         for (by_number, number) in
-            [(&mut self.flagged_cpus, trailer.cpu), (&mut self.flagged_threads, tid)]
+            [(&mut self.announced_cpus, trailer.cpu), (&mut self.announced_threads, tid)]
         {
             let Some(number) = number else { continue };
             if by_number.len() >= MAX_QUEUES && !by_number.contains_key(&number) {
                 continue;
             }
-            let flagged = by_number.entry(number).or_default();
-            flagged.overwrites |= overwrites;
+            let announced = by_number.entry(number).or_default();
+            announced.end = aux.end;
+            announced.overwrites |= aux.flags.contains(AuxFlags::OVERWRITE);
             if broken {
-                if flagged.breaks.len() == MAX_BREAKS {
-                    flagged.breaks.pop_front();
+                if announced.breaks.len() == MAX_BREAKS {
+                    announced.breaks.pop_front();
                 }
-                flagged.breaks.push_back(aux.end);
+                announced.breaks.push_back(aux.end);
             }
         }
         Some(())
@@ -412,30 +413,34 @@ impl Session {
                 end: 0,
                 covered: 0..0,
                 tail_zeros: 0,
+                filling: 0,
                 started: false,
                 event,
                 encoding,
             });
         }
-        let flagged = match (aux.queue.cpu, aux.queue.tid) {
-            (Some(cpu), _) => self.flagged_cpus.get_mut(&cpu),
-            (None, Some(tid)) => self.flagged_threads.get_mut(&tid),
+        let announced = match (aux.queue.cpu, aux.queue.tid) {
+            (Some(cpu), _) => self.announced_cpus.get_mut(&cpu),
+            (None, Some(tid)) => self.announced_threads.get_mut(&tid),
             (None, None) => None,
         };
-        let (overwrites, breaks) = match flagged {
-            None => (false, Vec::new()),
-            Some(flagged) => {
-                let end = aux.offset.wrapping_add(aux.size);
+        let end = aux.offset.wrapping_add(aux.size);
+        let (overwrites, breaks, filling) = match announced {
+            None => (false, Vec::new(), 0),
+            Some(announced) => {
                 let mut passed: Vec<_> =
-                    flagged.breaks.iter().copied().filter(|place| *place <= end).collect();
-                flagged.breaks.retain(|place| *place > end);
+                    announced.breaks.iter().copied().filter(|place| *place <= end).collect();
+                announced.breaks.retain(|place| *place > end);
                 passed.sort_unstable();
-                (flagged.overwrites, passed)
+                let filling = u8::try_from(end.wrapping_sub(announced.end)).unwrap_or(0);
+                let is_filling = filling < PIECE_ALIGN && u64::from(filling) < aux.size;
+                (announced.overwrites, passed, if is_filling { filling } else { 0 })
             }
         };
         let queue = &mut self.queues[index];
         let (join, repeated) = queue.join(aux.offset, overwrites);
         queue.started = true;
+        queue.filling = filling;
         queue.end = aux.offset;
         if aux.offset < queue.covered.start || aux.offset > queue.covered.end {
             queue.covered = aux.offset..aux.offset;
@@ -448,7 +453,8 @@ impl Session {
         let clock = self.clock.filter(|_| !self.events.use_other_clock());
         let offset = aux.offset;
         let QueueState { event, encoding, .. } = *queue;
-        let piece = Piece { offset, join, repeated, breaks, clock, event, encoding };
+        let data_len = aux.size - u64::from(filling);
+        let piece = Piece { offset, data_len, join, repeated, breaks, clock, event, encoding };
         Placement::Queue(index, piece)
     }
 

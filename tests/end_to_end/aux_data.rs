@@ -204,6 +204,23 @@ fn a_later_piece_at_an_earlier_offset_is_not_counted_twice() {
 }
 
 #[test]
+fn padding_that_came_twice_is_overlap() {
+    // The context packet (0x64 and four bytes, behind the physical address) becomes padding.
+    let mut data = loads(1..=6);
+    for record in data.chunks_mut(48) {
+        assert_eq!(record[34], 0x64);
+        record[34..39].fill(0);
+    }
+    let mut made = Made::spe();
+    made.aux(0, 0, 192, OVERWRITE).piece(0, 0, &data[..192]);
+    made.aux(0, 96, 192, OVERWRITE).piece(0, 96, &data[96..]);
+    let (pages, report) = read(&made.finish());
+    assert_eq!(pages, frames(1..=6));
+    assert_eq!(ledger(&report, BYTES), [0, 0, 96]);
+    assert_eq!(ledger(&report, ["aux_bytes", "padding_bytes"]), [6 * 48, 6 * 5]);
+}
+
+#[test]
 fn a_piece_that_claims_more_than_there_is() {
     let data = loads(1..=2);
     for claimed in [u64::MAX, 1 << 63, 1 << 62, 1 << 40, 97] {

@@ -108,12 +108,14 @@ fn every_cut_of_a_small_file() {
     let folder = scratch();
     let file = small_file();
     let stream = Parts::of(&file).stream();
-    for (what, whole) in [("file", &file), ("stream", &stream)] {
+    let records =
+        usize::try_from(number(Endian::Little, &file[40..48])).expect("a place in memory");
+    for (what, whole, first) in [("file", &file, records), ("stream", &stream, 16)] {
         let mut read = 0;
         for cut in thinned("cuts", 0..whole.len(), 23) {
             let path = write(folder.path(), "cut.data", &whole[..cut]);
             let run = ends_well(COMMANDS[cut % 4], &path);
-            assert!(run.code() == 0 || cut < 104, "{what} cut at {cut}: {}", run.stderr);
+            assert!(run.code() == 0 || cut <= first, "{what} cut at {cut}: {}", run.stderr);
             if cut % 3 == 0 {
                 read += usize::from(adds_up(&path) == 0);
             }

@@ -173,11 +173,7 @@ pub fn access(payload: u8, pfn: u64, vaddr: u64, ticks: u64) -> Vec<u8> {
             index: address::DATA_PHYSICAL,
             payload: address::physical(pfn << 12, false, 0),
         },
-        Packet::Padding,
-        Packet::Padding,
-        Packet::Padding,
-        Packet::Padding,
-        Packet::Padding,
+        Packet::Context { index: 0, value: 4242 },
         Packet::Timestamp(ticks),
     ] {
         packet.write(&mut out);

@@ -127,7 +127,7 @@ fn check_shape(report: &Value) {
         assert!(1 <= hot && hot <= chunks);
         assert_eq!(count(&folio["hot_percent"]), hot * 100 / chunks);
         let touched = count(&folio["touched_pages"]);
-        assert!(1 <= touched && touched <= 512 && touched <= accesses);
+        assert!((1..=512).contains(&touched) && touched <= accesses);
         assert!(count(&folio["peak"]) <= accesses);
         assert!(names.contains(&folio["verdict"].as_str().expect("a verdict")));
         let backings = ["thp", "hugetlb", "smaller", "unknown"];
@@ -450,6 +450,7 @@ fn parquet_is_a_file_that_names_its_schema_and_columns() {
             columns.iter().for_each(|column| assert!(has(column), "{command}: {column}"));
         }
         let run = folioscope([command, "--format", "parquet"]).arg(input("spe-file")).run();
-        run.failed(&["-o FILE"]);
+        assert_eq!((run.code(), run.text()), (2, String::new()), "{command}: wrong usage");
+        assert!(run.stderr.contains("-o FILE"), "{command}: {}", run.stderr);
     }
 }

@@ -204,7 +204,8 @@ fn each_sample_of_the_recordings_has_perf_s_values() {
             assert_eq!(got, want, "{name}");
         }
         assert_eq!(got.len(), want.len(), "{name}");
-        assert!(records.iter().all(|record| record["flags"].is_string()), "{name}");
+        assert!(records.iter().all(|record| record["flags"].is_null()), "{name}: faults have none");
+        assert!(records.iter().all(|record| record.get("flags").is_some()), "{name}");
     }
 }
 
@@ -367,7 +368,8 @@ fn published_traces_in_a_container() {
     // Records and memory operations counted by hand in the dumps: a record ends at its TS or END packet.
     let cases = [
         ("TestSpeDecoder", false),
-        ("TestSpeDumpRawData2", true),
+        // Unknown packets are passed over by the length that their headers tell.
+        ("TestSpeDumpRawData2", false),
         ("altra_n1_issue123", true),
         ("fvp_kimphillips_2018", true),
         ("huawei_yangjihong_2021", false),

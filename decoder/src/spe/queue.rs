@@ -10,6 +10,8 @@ use crate::{EventIndex, Origin, Position, Sink, Source, TraceOffset};
 pub struct Piece {
     /// Place of the first byte in the queue's running count.
     pub offset: u64,
+    /// Bytes of data in it; zeros behind them are perf's filling.
+    pub data_len: u64,
     /// How it follows the piece before.
     pub join: Join,
     /// First bytes that the piece before had too, by their place in the running count.
@@ -100,47 +102,60 @@ impl Queue {
     /// Decodes the next bytes of the piece, which stand at `at` in the input.
     pub fn bytes<S: Sink + ?Sized>(
         &mut self,
-        mut bytes: &[u8],
+        bytes: &[u8],
         mut at: Position,
         sideband: &SideBand,
         sink: &mut S,
     ) {
-        let mut advance = |queue: &mut Self, bytes: &mut &[u8], len: usize| {
-            *bytes = &bytes[len..];
-            at.offset.0 += len as u64;
-            queue.next = queue.next.wrapping_add(len as u64);
-            at
-        };
-        let repeated = bytes.len().min(usize::try_from(self.repeated).unwrap_or(usize::MAX));
+        let mut rest = bytes;
+        let repeated = self.take(&mut rest, &mut at, self.repeated);
         self.repeated -= repeated as u64;
         self.decoder.overlap(repeated as u64);
-        let finished = (bytes.len() - repeated).min(self.finished);
+        let finished = self.take(&mut rest, &mut at, self.finished as u64);
         self.finished -= finished;
-        self.decoder.skip(finished);
-        let mut at = advance(self, &mut bytes, repeated + finished);
+        self.decoder.fill(finished);
 
-        while !bytes.is_empty() {
-            let next_break = self.piece.as_ref().and_then(|piece| piece.breaks.first());
-            let len = match next_break.and_then(|place| place.checked_sub(self.next)) {
-                Some(distance) => bytes.len().min(usize::try_from(distance).unwrap_or(usize::MAX)),
-                None => bytes.len(),
-            };
-            self.decode(&bytes[..len], at, sideband, sink);
-            at = advance(self, &mut bytes, len);
+        while let Some(piece) = self.piece.as_mut().filter(|_| !rest.is_empty()) {
+            let end = piece.offset.wrapping_add(piece.data_len);
+            let data_left = end.wrapping_sub(self.next);
+            if data_left == 0 {
+                let zeros = rest.iter().take_while(|byte| **byte == 0).count();
+                if zeros < rest.len() {
+                    // What looked like filling is not: it is data after all.
+                    piece.data_len = u64::MAX;
+                }
+                self.decoder.fill(zeros);
+                self.take(&mut rest, &mut at, zeros as u64);
+                continue;
+            }
+            let next_break = piece.breaks.first().and_then(|place| place.checked_sub(self.next));
+            let (data, from, place) = (rest, at, self.next);
+            let len = self.take(&mut rest, &mut at, next_break.unwrap_or(u64::MAX).min(data_left));
+            self.decode(&data[..len], place, from, sideband, sink);
             self.pass_breaks();
         }
+    }
+
+    /// Moves on by at most `len` bytes, and returns by how many.
+    fn take(&mut self, rest: &mut &[u8], at: &mut Position, len: u64) -> usize {
+        let len = rest.len().min(usize::try_from(len).unwrap_or(usize::MAX));
+        *rest = &rest[len..];
+        at.offset.0 += len as u64;
+        self.next = self.next.wrapping_add(len as u64);
+        len
     }
 
     fn decode<S: Sink + ?Sized>(
         &mut self,
         bytes: &[u8],
+        place: u64,
         at: Position,
         sideband: &SideBand,
         sink: &mut S,
     ) {
-        let Self { key, decoder, piece, next, process, timed, .. } = self;
+        let Self { key, decoder, piece, process, timed, .. } = self;
         let Some(piece) = piece else { return };
-        decoder.feed(bytes, *next, &mut |record, end| {
+        decoder.feed(bytes, place, &mut |record, end| {
             let ticks = record.timestamp();
             let time_ns = match (piece.clock, ticks) {
                 (Some(clock), Some(ticks)) => Some(clock.nanoseconds(ticks)),

@@ -338,10 +338,10 @@ impl Decoder {
         }
     }
 
-    /// Counts bytes that belong to no packet.
-    pub fn skip(&mut self, len: usize) {
+    /// Counts zeros that perf filled a piece up with, or the bytes in whose place it did.
+    pub fn fill(&mut self, len: usize) {
         self.total += len as u64;
-        self.bytes.skipped += len as u64;
+        self.bytes.padding += len as u64;
     }
 
     /// Counts bytes that were given before.
@@ -516,7 +516,7 @@ mod tests {
         let (mut records, mut position) = (Vec::new(), 0);
         for (join, bytes) in pieces {
             let skip = decoder.join(*join);
-            decoder.skip(skip);
+            decoder.fill(skip);
             decoder.feed(&bytes[skip..], position, &mut |record, _| records.push(*record));
             position += bytes.len() as u64;
         }
