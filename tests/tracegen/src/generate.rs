@@ -378,6 +378,12 @@ impl<'c, 'r> Generator<'c, 'r> {
             let (mut sampled, record) = self.next_record(cpu, Layout::N1);
             let sample = self.sample(cpu, &sampled, &record, event.sample_period);
             sampled.source = None;
+            // DATA_SRC has no word for an atomic: the sample says only that memory was touched,
+            // by its addresses, or nothing at all.
+            if !matches!(sampled.op, Op::Load | Op::Store | Op::NotMemory) {
+                let addressed = sampled.vaddr.is_some() || sampled.paddr.is_some();
+                sampled.op = if addressed { Op::Access } else { Op::NotMemory };
+            }
             let ring = &mut self.cpus[cpu].ring;
             let before = ring.len();
             sample.write(ring, endian, event.sample_type);
