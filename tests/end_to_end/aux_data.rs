@@ -36,6 +36,13 @@ fn read(recording: &[u8]) -> (BTreeMap<u64, u64>, Value) {
     (pages, report)
 }
 
+/// The listed records.
+fn listed(recording: &[u8]) -> Vec<Value> {
+    let folder = scratch();
+    let path = write(folder.path(), "perf.data", recording);
+    folioscope(["records", "--format", "json"]).arg(&path).json_lines()
+}
+
 fn frames(frames: impl IntoIterator<Item = u64>) -> BTreeMap<u64, u64> {
     frames.into_iter().map(|pfn| (pfn, 1)).collect()
 }
@@ -160,8 +167,15 @@ fn pieces_that_perf_padded_to_eight_bytes() {
         let mut rest_padded = rest.to_vec();
         rest_padded.resize(rest.len().next_multiple_of(8), 0);
         made.aux(0, first as u64, rest.len() as u64, 0).piece(0, first as u64, &rest_padded);
-        let (pages, report) = read(&made.finish());
+        let recording = made.finish();
+        let (pages, report) = read(&recording);
         assert_eq!(pages, frames(1..=4), "{short} bytes short");
+        for record in listed(&recording) {
+            let pfn = crate::program::number(record["paddr"].as_str().expect("all have one")) >> 12;
+            // The clock of these recordings makes 40 ns and 5000 of a tick.
+            assert_eq!(record["time_ns"], 40 * 1000 * pfn + 5000, "{short} bytes short");
+            assert_eq!((&record["ip"], &record["tid"]), (&"0x401000".into(), &4242.into()));
+        }
         assert_eq!(ledger(&report, BYTES), [0, 0, 0], "{short} bytes short");
     }
 }

@@ -73,7 +73,7 @@ fn decode(pieces: &[(Join, &[u8])]) -> Decoded {
     let (mut position, mut fed) = (0, 0);
     for (join, bytes) in pieces {
         let skipped = decoder.join(*join).min(bytes.len());
-        decoder.skip(skipped);
+        decoder.fill(skipped);
         let (start, mut last) = (position + skipped as u64, 0);
         decoder.feed(&bytes[skipped..], start, &mut |record, end| {
             assert!(last < end && end <= bytes.len() - skipped, "records end one behind another");
@@ -119,12 +119,16 @@ fn queue(data: &[u8], choices: &mut Choices<'_>) {
         .into_iter()
         .map(|bytes| {
             let mut breaks = Vec::new();
-            for _ in 0..choices.below(4) {
-                breaks.push(place.saturating_add(choices.below(bytes.len() + 1) as u64));
+            // As of AUX records: none in a piece whose places start again at 0.
+            if place.checked_add(bytes.len() as u64).is_some() {
+                let count = choices.below(4);
+                breaks.resize_with(count, || place + choices.below(bytes.len() + 1) as u64);
             }
             breaks.sort_unstable();
             let piece = Piece {
                 offset: place,
+                // perf's filling is less than eight bytes.
+                data_len: (bytes.len() as u64).saturating_sub(u64::from(choices.byte() % 8)),
                 join: join(choices, place),
                 repeated: choices.below(3) as u64 * 5,
                 breaks,
