@@ -578,6 +578,11 @@ impl QueueState {
         if offset == self.end {
             return (Join::Continued, repeated);
         }
+        // Filling was counted as such: the queue goes on where the announced data ended.
+        let is_filling = self.filling > 0 && self.filling <= self.tail_zeros;
+        if is_filling && offset == self.end.wrapping_sub(u64::from(self.filling)) {
+            return (Join::Continued, 0);
+        }
         let before = self.end.wrapping_sub(offset);
         if let Ok(before) = u8::try_from(before)
             && before < PIECE_ALIGN
