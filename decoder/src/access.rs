@@ -291,6 +291,12 @@ pub trait Sink {
     fn access(&mut self, access: &Access);
     /// A record of any other operation.
     fn other(&mut self, origin: &Origin);
+    /// The input has ended. What comes next has a clock of its own.
+    fn recording_ended(&mut self) {}
+    /// Whether nothing more is wanted: a stream is then not read on.
+    fn has_enough(&self) -> bool {
+        false
+    }
 }
 
 /// A sink whose work several threads can share.

@@ -198,6 +198,7 @@ pub fn decode_bytes<S: Shard>(
         let queues = core::mem::take(&mut collect.queues);
         decode_queues(queues, &mut session, options.threads, sink);
     }
+    sink.recording_ended();
     let files = u32::try_from(files.len()).unwrap_or(u32::MAX);
     Ok(recording(session, kind, files))
 }
@@ -242,13 +243,14 @@ pub fn decode_stream<S: Sink>(
         let (window, offset) = stream.window();
         let taken = walk.advance(window, offset, &mut visitor);
         stream.consume(taken);
-        if !stream.fill()? {
+        if visitor.sink.has_enough() || !stream.fill()? {
             break;
         }
     }
     let (left, offset) = stream.window();
     walk.finish(left.len(), offset + left.len() as u64, &mut visitor);
     visitor.finish();
+    sink.recording_ended();
     Ok(recording(session, InputKind::Stream, 1))
 }
 

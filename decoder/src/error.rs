@@ -27,7 +27,7 @@ pub struct Position {
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused to open or read.
-    #[error("{action}: {source}")]
+    #[error("{action}")]
     Io {
         /// What was being done.
         action: &'static str,

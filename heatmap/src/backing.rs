@@ -5,7 +5,36 @@
 
 use decoder::{PAGE_SHIFT, PhysAddr, VirtAddr};
 
-use crate::report::Backing;
+/// What is known about the mapping behind a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Backing {
+    /// A transparent huge page.
+    Thp,
+    /// A page of hugetlbfs.
+    Hugetlb,
+    /// Certainly not, or not only, one PMD mapping.
+    Smaller,
+    /// No evidence.
+    Unknown,
+}
+
+impl Backing {
+    /// The name in every format.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Thp => "thp",
+            Self::Hugetlb => "hugetlb",
+            Self::Smaller => "smaller",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl serde::Serialize for Backing {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
 
 /// Order of a PMD mapping with 4 KiB base pages: 512 of them.
 const PMD_ORDER: u8 = 9;

@@ -1,20 +1,24 @@
 //! What a recording says about itself: how it was sampled, what it left out, and what follows
 //! for its reader.
 
+use crate::query::Filters;
 use decoder::perf::{Attr, AttrFlags, Event};
 use decoder::{Ledger, Recording, Source, TimeBase};
 
 /// The command that records what this program wants, on an Arm machine.
 pub const RECORD_SPE: &str =
     "perf record -e arm_spe_0/pa_enable=1,ts_enable=1,jitter=1/ -a -- sleep 10";
-/// The same on x86.
-pub const RECORD_X86: &str = "perf mem record --phys-data -a -- sleep 10";
+/// The same with Intel's PEBS: all loads and stores, without a floor of latency.
+pub const RECORD_INTEL: &str = "perf record -e \
+    mem_inst_retired.all_loads:P,mem_inst_retired.all_stores:P -d --phys-data -a -- sleep 10";
+/// The same with AMD's IBS.
+pub const RECORD_AMD: &str = "perf record -e ibs_op// -d --phys-data -a -- sleep 10";
 
 /// The facts of all inputs of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// Why hot pages may be missing, each with where that comes from.
-    pub left_out: Vec<String>,
+    left_out: Vec<(String, Vec<String>)>,
     /// Everything else that a reader should know, one sentence each.
     pub notes: Vec<String>,
 }
@@ -50,7 +54,9 @@ impl Facts {
         };
         if recording.sources.contains(&Source::ArmSpe) {
             for event in spe() {
-                self.left_out(spe_left_out(&event.attr), "Arm SPE");
+                for reason in spe_left_out(&event.attr) {
+                    self.leave_out(&reason, "Arm SPE");
+                }
                 self.note(spe_sampling(&event.attr));
                 if event.attr.config & spe_config::JITTER == 0 {
                     self.note(
@@ -70,12 +76,15 @@ impl Facts {
         let complete_pebs = pebs_is_complete(recording);
         for (event, source) in recording.events.iter().zip(&recording.event_sources) {
             if event.has_addresses()
+                && !is_dummy(event)
                 && recording.sources.contains(source)
                 && !spe().any(|spe| spe == event)
             {
                 let name = event.name.as_deref().unwrap_or("an event");
-                self.left_out(sample_left_out(event, *source, complete_pebs), name);
-                self.note(sample_sampling(event, name));
+                for reason in sample_left_out(event, *source, complete_pebs) {
+                    self.leave_out(&reason, name);
+                }
+                self.notes.extend(sample_sampling(event, name));
             }
         }
         if recording.synthesized {
@@ -123,14 +132,35 @@ impl Facts {
         }
     }
 
-    fn left_out(&mut self, reasons: Vec<String>, origin: &str) {
-        for reason in reasons {
-            let reason = format!("{reason} ({origin})");
-            if !self.left_out.contains(&reason) {
-                self.left_out.push(reason);
-            }
+    /// Adds a reason why hot pages may be missing.
+    pub fn leave_out(&mut self, reason: &str, origin: &str) {
+        let known = self.left_out.iter_mut().find(|(known, _)| known == reason);
+        match known {
+            Some((_, origins)) if origins.iter().any(|known| known == origin) => {}
+            Some((_, origins)) => origins.push(origin.to_owned()),
+            None => self.left_out.push((reason.to_owned(), vec![origin.to_owned()])),
         }
     }
+
+    /// Whether hot pages may be missing.
+    pub fn leaves_out(&self) -> bool {
+        !self.left_out.is_empty()
+    }
+
+    /// Why, in one sentence without its full stop.
+    pub fn left_out(&self) -> String {
+        let reasons = self.left_out.iter();
+        let reasons: Vec<_> =
+            reasons.map(|(reason, origins)| format!("{reason} ({})", origins.join(", "))).collect();
+        reasons.join("; ")
+    }
+}
+
+/// Whether an event only carries other records.
+fn is_dummy(event: &Event) -> bool {
+    const SOFTWARE: u32 = 1;
+    const DUMMY: u64 = 9;
+    event.attr.type_ == SOFTWARE && event.attr.config == DUMMY
 }
 
 /// What the configuration of an SPE event leaves out of its loads and stores.
@@ -234,33 +264,49 @@ fn sample_left_out(event: &Event, source: Source, complete_pebs: bool) -> Vec<St
 }
 
 /// How an event with sample records sampled.
-fn sample_sampling(event: &Event, name: &str) -> String {
+fn sample_sampling(event: &Event, name: &str) -> Option<String> {
     let number = event.attr.sample_period;
-    if event.attr.flags.contains(AttrFlags::FREQ) {
+    if number == 0 {
+        return None;
+    }
+    Some(if event.attr.flags.contains(AttrFlags::FREQ) {
         format!(
-            "{name}: sampled {number} times a second at most; counts are samples, not weighted by period."
+            "{name}: sampled {number} times a second at most; counts are samples, not weighted by \
+             period."
         )
     } else if number == 1 {
         format!("{name}: every event was recorded.")
     } else {
         format!("{name}: one sample every {number} events; counts are samples.")
-    }
+    })
 }
 
 /// Why nothing was counted, and what to do about it.
-pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger) -> String {
+pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filters) -> String {
     let any = |test: fn(&Recording) -> bool| recordings.iter().any(test);
     let arm = any(|recording| !recording.arm_spe_events.is_empty())
         || any(|recording| {
             recording.features.arch.as_deref().is_some_and(|arch| arch == "aarch64")
         });
-    let record = if arm { RECORD_SPE } else { RECORD_X86 };
-    let either = format!("`{RECORD_SPE}` on Arm, `{RECORD_X86}` on x86");
+    let either = format!("`{RECORD_SPE}` on Arm, `{RECORD_INTEL}` on Intel, `{RECORD_AMD}` on AMD");
+    let record = if arm { format!("`{RECORD_SPE}`") } else { either.clone() };
     let records = ledger.records;
     if ledger.over_budget > 0 {
         return "the memory budget held none of the accesses: raise --max-memory".to_owned();
     }
     if ledger.filtered > 0 {
+        let names: Vec<_> = recordings
+            .iter()
+            .flat_map(|recording| &recording.events)
+            .filter_map(|event| event.name.as_deref())
+            .collect();
+        if !filters.events.is_empty() && !names.iter().any(|name| filters.wants_event(name)) {
+            return format!(
+                "no event is called \"{}\": the events are {}",
+                filters.events.join("\" or \""),
+                names.join(", ")
+            );
+        }
         return format!(
             "{} of {records} records have a physical address, and the filters left out all of \
              them: loosen the filters",
@@ -286,18 +332,18 @@ pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger) -> String {
     }
     if ledger.not_memory > 0 {
         return format!(
-            "{records} records, none of a memory operation: record loads and stores with `{record}`"
+            "{records} records, none of a memory operation: record loads and stores with {record}"
         );
     }
     if ledger.skipped_bytes + ledger.cut_off_bytes > 0 {
         return format!(
-            "{} bytes of AUX data, and no whole record in them: the recording is damaged; record again with `{record}`",
+            "{} bytes of AUX data, and no whole record in them: the recording is damaged; record again with {record}",
             ledger.aux_bytes
         );
     }
     if ledger.aux_bytes > 0 {
         return format!(
-            "{} bytes of AUX data, all of them padding: nothing was sampled; record for longer with `{record}`",
+            "{} bytes of AUX data, all of them padding: nothing was sampled; record for longer with {record}",
             ledger.aux_bytes
         );
     }

@@ -1,6 +1,6 @@
 //! Everything that is kept of one block.
 
-use decoder::{Access, Direction, Position};
+use decoder::{Access, Direction, Position, Source};
 
 use crate::backing::Mapping;
 use crate::counters::Counters;
@@ -84,6 +84,8 @@ pub struct Folio {
     pub mapping: Mapping,
     /// Who accessed it last.
     pub last_seen: LastSeen,
+    /// The accesses by source, in the order of [`Source::ALL`].
+    pub by_source: [u32; Source::ALL.len()],
 }
 
 impl Folio {
@@ -104,6 +106,8 @@ impl Folio {
             self.mapping.access(vaddr, paddr);
         }
         self.last_seen.merge(&LastSeen::of(access));
+        let source = &mut self.by_source[access.origin.source as usize];
+        *source = source.saturating_add(1);
     }
 
     /// Adds what another thread counted for the same block.
@@ -116,6 +120,9 @@ impl Folio {
         self.times.merge(&other.times);
         self.mapping.merge(&other.mapping);
         self.last_seen.merge(&other.last_seen);
+        for (count, other) in self.by_source.iter_mut().zip(other.by_source) {
+            *count = count.saturating_add(other);
+        }
     }
 }
 
@@ -131,10 +138,11 @@ impl LastSeen {
         }
     }
 
-    /// Keeps the later of the two that say something.
+    /// Keeps the later of the two that say most.
     #[inline]
     fn merge(&mut self, other: &Self) {
-        if other.vaddr.is_some() && (self.vaddr.is_none() || other.position >= self.position) {
+        let weight = |seen: &Self| (seen.vaddr.is_some(), seen.pid.is_some(), seen.position);
+        if weight(other) >= weight(self) {
             *self = *other;
         }
     }

@@ -33,6 +33,7 @@ pub struct Counter {
     ledgers: [Ledger; Source::ALL.len()],
     coverage: BTreeMap<u32, Coverage>,
     times: Times,
+    spans: Vec<u64>,
     latencies: Histogram<u64>,
 }
 
@@ -52,6 +53,7 @@ impl Counter {
             ledgers: [Ledger::default(); Source::ALL.len()],
             coverage: BTreeMap::new(),
             times: Times::default(),
+            spans: Vec::new(),
             latencies,
         }
     }
@@ -71,9 +73,10 @@ impl Counter {
         &self.coverage
     }
 
-    /// Times of all records.
-    pub fn times(&self) -> &Times {
-        &self.times
+    /// Lengths in ns of the recordings that ended, from the first to the last record with a
+    /// time. Each has a clock of its own.
+    pub fn spans(&self) -> &[u64] {
+        &self.spans
     }
 
     /// Latencies in cycles of the counted accesses that have one.
@@ -81,13 +84,11 @@ impl Counter {
         &self.latencies
     }
 
-    /// The records' part of the ledger, by source. What was evicted counts as over budget, of
-    /// the sources in their order.
+    /// The records' part of the ledger, by source. What was evicted counts as over budget.
     pub fn ledgers(&self) -> impl Iterator<Item = (Source, Ledger)> {
-        let mut evicted = self.store.evicted();
+        let evicted = self.store.evicted();
         Source::ALL.into_iter().zip(self.ledgers).map(move |(source, mut ledger)| {
-            let over = evicted.min(ledger.counted);
-            evicted -= over;
+            let over = evicted[source as usize];
             ledger.counted -= over;
             ledger.over_budget += over;
             (source, ledger)
@@ -132,7 +133,8 @@ impl Sink for Counter {
             return;
         }
         ledger.counted += 1;
-        if let Some(latency) = access.latency_cycles {
+        // Events without a latency have the weight 0.
+        if let Some(latency) = access.latency_cycles.filter(|latency| *latency > 0) {
             self.latencies.saturating_record(u64::from(latency));
         }
         self.store.access(paddr, access);
@@ -141,6 +143,10 @@ impl Sink for Counter {
     fn other(&mut self, origin: &Origin) {
         self.record(origin);
         self.ledgers[origin.source as usize].not_memory += 1;
+    }
+
+    fn recording_ended(&mut self) {
+        self.spans.extend(core::mem::take(&mut self.times).span());
     }
 }
 

@@ -5,7 +5,8 @@
 //!             query     folio, counters      backing, facts               text json csv parquet
 //! ```
 //!
-//! Nothing here knows which hardware an access came from, and no number leaves without the
+//! Only `facts.rs` knows which hardware made a recording, to say what that means for its reader;
+//! counting does not. No number leaves without the
 //! account of what was lost: [`decoder::Ledger`].
 #![forbid(unsafe_code)]
 
@@ -24,10 +25,10 @@ mod store;
 mod summary;
 mod verdict;
 
-pub use backing::Mapping;
+pub use backing::{Backing, Mapping};
 pub use counters::Counters;
 pub use distribution::{TenPercentBuckets, touched_percent};
-pub use facts::{Facts, RECORD_SPE, RECORD_X86};
+pub use facts::{Facts, RECORD_AMD, RECORD_INTEL, RECORD_SPE};
 pub use filter::{
     ChunkOrder, HotBitmap, HotFraction, HotThreshold, InvalidOrder, InvalidThreshold, hot_fraction,
 };

@@ -32,10 +32,13 @@ impl PageSize {
         }
     }
 
-    /// Kernels with larger pages say so at the end of their release: `6.8.0-31-generic-64k`.
+    /// Kernels with larger pages say so in their release: `6.8.0-31-generic-64k`.
     fn of_release(release: &str) -> Option<Self> {
-        let endings = [("64k", 16), ("16k", 14)];
-        let (_, shift) = endings.into_iter().find(|(ending, _)| release.ends_with(ending))?;
+        let sizes = [("64k", 16), ("16k", 14)];
+        let mut words = release.split(|letter: char| !letter.is_ascii_alphanumeric());
+        let shift = words.find_map(|word| {
+            sizes.iter().find(|(name, _)| *name == word).map(|(_, shift)| *shift)
+        })?;
         Some(Self { shift })
     }
 
@@ -89,6 +92,7 @@ mod tests {
         let shift = |release| PageSize::of_release(release).map(|size| size.shift);
         assert_eq!(shift("5.14.0-427.el9.aarch64+64k"), Some(16));
         assert_eq!(shift("6.8.0-31-generic-64k"), Some(16));
+        assert_eq!(shift("6.8.0+64k-debug"), Some(16));
         assert_eq!(shift("6.8.0-31-generic"), None);
     }
 }

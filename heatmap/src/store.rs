@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use decoder::{Access, FolioPfn, PhysAddr};
+use decoder::{Access, FolioPfn, PhysAddr, Source};
 use hashbrown::HashMap;
 
 use crate::folio::Folio;
@@ -24,7 +24,7 @@ pub struct Store {
     /// Grows with every access: orders blocks by their last use.
     clock: u64,
     used: usize,
-    evicted: u64,
+    evicted: [u64; Source::ALL.len()],
 }
 
 #[derive(Clone, Debug, Default)]
@@ -53,7 +53,7 @@ impl Store {
     }
 
     fn with(budget: Budget) -> Self {
-        Self { folios: HashMap::new(), budget, clock: 0, used: 0, evicted: 0 }
+        Self { folios: HashMap::new(), budget, clock: 0, used: 0, evicted: [0; Source::ALL.len()] }
     }
 
     /// An empty store that shares this one's budget.
@@ -90,7 +90,9 @@ impl Store {
 
     /// Adds another store of the same budget.
     pub fn merge(&mut self, mut other: Self) {
-        self.evicted += other.evicted;
+        for (sum, other) in self.evicted.iter_mut().zip(other.evicted) {
+            *sum += other;
+        }
         for (number, entry) in core::mem::take(&mut other.folios) {
             let freed = ENTRY_BYTES + entry.folio.counters.heap_bytes();
             other.used -= freed;
@@ -125,15 +127,18 @@ impl Store {
             }
             if let Some(entry) = self.folios.remove(&number) {
                 freed += ENTRY_BYTES + entry.folio.counters.heap_bytes();
-                self.evicted += entry.folio.directions.total();
+                for (sum, count) in self.evicted.iter_mut().zip(entry.folio.by_source) {
+                    *sum += u64::from(count);
+                }
             }
         }
         self.used -= freed;
         self.budget.used.fetch_sub(freed, Ordering::Relaxed);
     }
 
-    /// Accesses that were counted in blocks that had to go.
-    pub fn evicted(&self) -> u64 {
+    /// Accesses that were counted in blocks that had to go, by source in the order of
+    /// [`Source::ALL`].
+    pub fn evicted(&self) -> [u64; Source::ALL.len()] {
         self.evicted
     }
 
@@ -171,7 +176,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use decoder::{AccessFlags, Direction, Operation, Origin, Position, Source};
+    use decoder::{AccessFlags, Direction, Operation, Origin, Position};
 
     fn access(paddr: u64) -> Access {
         Access {
@@ -235,7 +240,7 @@ mod tests {
         }
         store.validate();
         let kept: u64 = store.folios().map(|(_, folio)| folio.directions.total()).sum();
-        assert_eq!(kept + store.evicted(), 1000 + 9_999);
+        assert_eq!(kept + store.evicted()[Source::Sample as usize], 1000 + 9_999);
         assert!(store.folios().any(|(pfn, _)| pfn.get() == 0), "the hot block stays");
         assert!(store.folios().any(|(pfn, _)| pfn.number() == 9_999), "so does the latest");
     }
@@ -248,6 +253,6 @@ mod tests {
         }
         store.validate();
         assert_eq!(store.len(), 1);
-        assert_eq!(store.evicted(), 198);
+        assert_eq!(store.evicted().iter().sum::<u64>(), 198);
     }
 }

@@ -2,6 +2,7 @@
 
 use decoder::{FolioPfn, Ledger, Pfn, Recording};
 
+use crate::backing::Backing;
 use crate::distribution::{TenPercentBuckets, touched_percent};
 use crate::facts::{Facts, nothing_counted};
 use crate::filter::{ChunkOrder, HotFraction, HotThreshold, hot_fraction};
@@ -9,8 +10,8 @@ use crate::folio::{Folio, Times};
 use crate::ingest::Counter;
 use crate::page_size::PageSize;
 use crate::report::{
-    Backing, CpuCoverage, Decision, InputInfo, InputKind, LatencySummary, Report, TimeBase,
-    TopFolio, VerdictCounts,
+    CpuCoverage, Decision, InputInfo, InputKind, LatencySummary, Report, TimeBase, TopFolio,
+    VerdictCounts,
 };
 use crate::verdict::{Judge, Span, Verdict};
 
@@ -67,7 +68,7 @@ impl<'a> Summary<'a> {
         let mut facts = Facts::default();
         recordings.iter().for_each(|recording| facts.add(recording));
         for name in counter.filters().names() {
-            facts.left_out.push(format!("the query keeps only some accesses ({name})"));
+            facts.leave_out("the query keeps only some accesses", name);
         }
         let mut ledger = Ledger::default();
         recordings.iter().for_each(|recording| ledger += recording.ledger);
@@ -106,7 +107,8 @@ impl<'a> Summary<'a> {
 
     /// Why nothing was counted.
     pub fn reason(&self) -> Option<String> {
-        (self.ledger.counted == 0).then(|| nothing_counted(self.recordings, &self.ledger))
+        (self.ledger.counted == 0)
+            .then(|| nothing_counted(self.recordings, &self.ledger, self.counter.filters()))
     }
 
     /// The counted pages in ascending order.
@@ -132,7 +134,7 @@ impl<'a> Summary<'a> {
         let hot = hot_fraction(&counts, self.wanted.order)?;
         let accesses = counts.iter().map(|count| u64::from(*count)).sum();
         let filtered = !self.wanted.assume_complete
-            && (!self.facts.left_out.is_empty() || self.counter.filters().cuts(pfn));
+            && (self.facts.leaves_out() || self.counter.filters().cuts(pfn));
         let verdict = self
             .page_size()
             .is_4k()
@@ -142,10 +144,10 @@ impl<'a> Summary<'a> {
 
     /// Whether a block's accesses span enough time.
     fn span(&self, times: &Times) -> Span {
-        let (Some(span), Some(whole)) = (times.span(), self.counter.times().span()) else {
+        let (Some(span), Some(shortest)) = (times.span(), self.counter.spans().iter().min()) else {
             return Span::NotAsked;
         };
-        let least = self.wanted.min_span_ns.unwrap_or(MIN_SPAN_NS.min(whole / MIN_SPAN_PART));
+        let least = self.wanted.min_span_ns.unwrap_or(MIN_SPAN_NS.min(shortest / MIN_SPAN_PART));
         if span >= least { Span::Long } else { Span::Short }
     }
 
@@ -179,8 +181,8 @@ impl<'a> Summary<'a> {
         })
     }
 
-    /// The report.
-    pub fn report(&self) -> Report {
+    /// The report; with the counters of the blocks that are listed if it is to be drawn.
+    pub fn report(&self, drawn: bool) -> Report {
         let hottest = self.hottest();
         let mut touched = TenPercentBuckets::default();
         let mut hot = TenPercentBuckets::default();
@@ -203,7 +205,7 @@ impl<'a> Summary<'a> {
                 } += 1;
             }
             if self.wanted.top.is_none_or(|limit| top.len() < limit) {
-                top.push(judged.listed(touched_pages, counts));
+                top.push(judged.listed(touched_pages, drawn.then_some(counts)));
             }
         }
         let row = |buckets: &TenPercentBuckets| {
@@ -250,14 +252,14 @@ impl<'a> Summary<'a> {
                 decoder::TimeBase::Ticks => TimeBase::Ticks,
                 decoder::TimeBase::None => TimeBase::None,
             },
-            duration_ns: self.counter.times().span(),
+            duration_ns: self.counter.spans().iter().copied().reduce(u64::saturating_add),
         }
     }
 
     fn notes(&self) -> Vec<String> {
         let mut notes = self.facts.notes.clone();
-        if !self.facts.left_out.is_empty() {
-            let reasons = self.facts.left_out.join("; ");
+        if self.facts.leaves_out() {
+            let reasons = self.facts.left_out();
             notes.push(if self.wanted.assume_complete {
                 format!("Taken as complete on request, although {reasons}.")
             } else {
@@ -284,6 +286,10 @@ impl<'a> Summary<'a> {
                  never missed, so no block is ever split.",
                 100 / order.chunks()
             ));
+        }
+        if !self.counter.filters().pfns.is_empty() {
+            notes
+                .push("Blocks that a range of page frames (--pfn) cuts are not judged.".to_owned());
         }
         if self.ledger.over_budget > 0 {
             notes.push(
@@ -324,6 +330,9 @@ impl<'a> Summary<'a> {
             ledger.skipped_bytes = self.ledger.skipped_bytes;
             ledger.cut_off_bytes = self.ledger.cut_off_bytes;
             ledger.overlap_bytes = self.ledger.overlap_bytes;
+            ledger.aux_truncated = self.ledger.aux_truncated;
+            ledger.aux_collision = self.ledger.aux_collision;
+            ledger.aux_partial = self.ledger.aux_partial;
         }
         ledgers.into_iter().map(|(source, ledger)| (source.as_str().to_owned(), ledger)).collect()
     }
@@ -352,7 +361,11 @@ impl<'a> Summary<'a> {
 }
 
 impl Judged<'_> {
-    fn listed(&self, touched_pages: u32, counts: [u32; decoder::PAGES_PER_FOLIO]) -> TopFolio {
+    fn listed(
+        &self,
+        touched_pages: u32,
+        counts: Option<[u32; decoder::PAGES_PER_FOLIO]>,
+    ) -> TopFolio {
         let Self { pfn, folio, hot, verdict } = self;
         TopFolio {
             folio_pfn: *pfn,
@@ -371,7 +384,7 @@ impl Judged<'_> {
             backing: folio.mapping.backing(),
             first_ns: folio.times.first(),
             last_ns: folio.times.last(),
-            counts: Box::new(counts),
+            counts: counts.map(Box::new),
         }
     }
 }

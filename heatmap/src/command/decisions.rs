@@ -32,7 +32,7 @@ pub(super) struct Decisions {
 
 impl Decisions {
     pub(super) fn run(&self, messages: &Messages) -> anyhow::Result<Outcome> {
-        self.output.check()?;
+        self.output.check(&self.input.inputs)?;
         let counted = self.input.count(self.filters.filters())?;
         let wanted = self.judge.wanted(self.order, self.top);
         let summary = counted.summary(wanted, messages)?;
@@ -44,6 +44,7 @@ impl Decisions {
                 page_size.pmd_block_bytes() >> 20
             );
         }
+        self.input.warn_of_losses(summary.ledger(), summary.problem_count(), messages);
         let out = self.output.open()?;
         self.output.named((|| {
             let mut writer = DecisionWriter::new(self.output.format, out, self.counts)?;

@@ -60,6 +60,28 @@ impl InputOptions {
         Ok(given.unwrap_or_else(|| usize::try_from(available_memory() / 2).unwrap_or(usize::MAX)))
     }
 
+    /// Says what is missing from a list, which has no room for it.
+    pub(super) fn warn_of_losses(
+        &self,
+        ledger: &decoder::Ledger,
+        problems: u64,
+        messages: &Messages,
+    ) {
+        let mut losses: Vec<_> =
+            ledger.losses().map(|(name, value)| format!("{name} {value}")).collect();
+        if problems > 0 {
+            losses.push(format!("{problems} places that could not be read"));
+        }
+        // Where nothing was counted, the reason says so already.
+        if !losses.is_empty() && ledger.counted > 0 {
+            let losses = losses.join(", ");
+            messages.warn(&format!(
+                "{}: something was lost: {losses}; see `folioscope report`",
+                self.path()
+            ));
+        }
+    }
+
     /// The outcome of a run with this account, by `--strict`.
     pub(super) fn outcome(&self, ledger: &decoder::Ledger, problems: u64) -> Outcome {
         let lossy = ledger.losses().next().is_some() || problems > 0;
@@ -131,7 +153,16 @@ fn open(path: &Path) -> anyhow::Result<Input> {
         let input = std::io::stdin().as_fd().try_clone_to_owned()?;
         return Ok(Input::from_file(File::from(input))?);
     }
-    Ok(Input::open(path)?)
+    Input::open(path).map_err(|error| match error {
+        decoder::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            anyhow::anyhow!(
+                "cannot open: there is no such file or folder, expected what `perf record` wrote: \
+                 name it, or record with `{}`",
+                crate::RECORD_SPE
+            )
+        }
+        error => error.into(),
+    })
 }
 
 /// Memory that this process may use: the machine's, or less where a control group says so.

@@ -2,6 +2,8 @@
 
 use clap::{ArgAction, Args, ValueEnum};
 
+use super::options::Color;
+
 /// How messages are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
@@ -18,6 +20,9 @@ pub(super) struct MessageOptions {
     /// How messages on standard error are written
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
+    /// Colours in text
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(super) color: Color,
     /// Say more on standard error
     #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
@@ -26,9 +31,10 @@ pub(super) struct MessageOptions {
     quiet: bool,
 }
 
-/// Where a command says what does not belong to its result.
+/// How the program looks, and where a command says what does not belong to its result.
 #[derive(Debug)]
 pub(super) struct Messages {
+    pub(super) color: Color,
     json: bool,
     verbose: bool,
     quiet: bool,
@@ -36,8 +42,9 @@ pub(super) struct Messages {
 
 impl Messages {
     pub(super) fn new(options: &MessageOptions) -> Self {
-        let MessageOptions { log_format, verbose, quiet } = options;
-        Self { json: *log_format == LogFormat::Json, verbose: *verbose > 0, quiet: *quiet }
+        let MessageOptions { log_format, color, verbose, quiet } = options;
+        let json = *log_format == LogFormat::Json;
+        Self { color: *color, json, verbose: *verbose > 0, quiet: *quiet }
     }
 
     /// Why the program failed.

@@ -49,9 +49,6 @@ pub(super) struct OutputOptions {
     /// Write to a file instead of standard output; needed for parquet
     #[arg(short, long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
-    /// Colours in text
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
-    pub(super) color: Color,
 }
 
 #[derive(Debug, Args)]
@@ -77,7 +74,8 @@ pub(super) struct FilterOptions {
     /// Keep these CPUs
     #[arg(long, value_name = "LIST")]
     cpu: Vec<NumberList>,
-    /// Keep accesses whose data came from there: l1, l2, dram, ...
+    /// Keep accesses whose data came from there: l1 lfb l2 l3 peer-core cluster peer-cluster slc
+    /// remote-cache dram remote-dram cxl pmem io uncached, or unknown(0xNN)
     #[arg(long, value_name = "NAME")]
     source: Vec<DataSource>,
     /// Keep only this event's samples or AUX data

@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
@@ -38,10 +39,20 @@ impl Write for Output {
 
 impl OutputOptions {
     /// Tests what can be tested before anything is read.
-    pub(super) fn check(&self) -> anyhow::Result<()> {
+    pub(super) fn check(&self, inputs: &[PathBuf]) -> anyhow::Result<()> {
         self.format.available()?;
         if self.format == Format::Parquet && self.output.is_none() {
             return Err(Usage("--format parquet writes a file: add -o FILE").into());
+        }
+        let file = |path: &Path| std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file);
+        let output = self.output.as_deref().and_then(file);
+        let is_output = |input: &std::fs::Metadata| {
+            output
+                .as_ref()
+                .is_some_and(|output| (output.dev(), output.ino()) == (input.dev(), input.ino()))
+        };
+        if inputs.iter().filter_map(|input| file(input)).any(|input| is_output(&input)) {
+            return Err(Usage("-o names an input, which would be lost: name another file").into());
         }
         Ok(())
     }
@@ -65,10 +76,10 @@ impl OutputOptions {
     }
 
     /// How text looks there.
-    pub(super) fn style(&self) -> Style {
+    pub(super) fn style(&self, color: Color) -> Style {
         let terminal = self.output.is_none() && io::stdout().is_terminal();
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let color = match self.color {
+        let color = match color {
             Color::Auto => terminal && !no_color,
             Color::Always => true,
             Color::Never => false,

@@ -19,9 +19,10 @@ pub(super) struct Pages {
 
 impl Pages {
     pub(super) fn run(&self, messages: &Messages) -> anyhow::Result<Outcome> {
-        self.output.check()?;
+        self.output.check(&self.input.inputs)?;
         let counted = self.input.count(self.filters.filters())?;
         let summary = counted.summary(Wanted::default(), messages)?;
+        self.input.warn_of_losses(summary.ledger(), summary.problem_count(), messages);
         let out = self.output.open()?;
         self.output.named(crate::report::pages::write(self.output.format, summary.pages(), out))?;
         Ok(self.input.outcome(summary.ledger(), summary.problem_count()))

@@ -27,71 +27,102 @@ pub(super) struct Records {
 
 impl Records {
     pub(super) fn run(&self, messages: &Messages) -> anyhow::Result<Outcome> {
-        self.output.check()?;
+        self.output.check(&self.input.inputs)?;
         let filters = self.filters.filters();
         let times_wanted = !filters.times.is_empty();
-        let writer =
-            self.output.named(RecordWriter::new(self.output.format, self.output.open()?))?;
-        let mut lister = Lister::new(filters, writer);
-        // Whoever stops reading stops the listing; the rest of the input need not be decoded
-        // for that, but a listing is short beside its decoding.
+        let mut lister = Lister::new(filters, &self.output);
         let recordings = self.input.decode(true, &mut lister)?;
-        let (mut ledger, listed) = self.output.named(lister.finish())?;
-        recordings.iter().for_each(|recording| ledger += recording.ledger);
-        ledger.check()?;
         require_times(&recordings, times_wanted, "--time")
             .with_context(|| self.input.inputs[0].display().to_string())?;
-        if listed == 0 {
-            messages.warn(&self.reason(&recordings, &ledger));
-        }
+        let (left_out, listed) = (lister.left_out, lister.listed);
+        let filters = lister.filters.clone();
+        let mut ledger = lister.finish()?;
+        recordings.iter().for_each(|recording| ledger += recording.ledger);
+        ledger.check()?;
         let problems = recordings.iter().map(|recording| recording.problem_count).sum();
+        if listed == 0 {
+            let path = self.input.inputs[0].display();
+            let reason = nothing_listed(&recordings, &ledger, &filters, left_out);
+            messages.warn(&format!("{path}: {reason}"));
+        } else {
+            self.input.warn_of_losses(&ledger, problems, messages);
+        }
         Ok(self.input.outcome(&ledger, problems))
-    }
-
-    fn reason(&self, recordings: &[Recording], ledger: &Ledger) -> String {
-        format!("{}: {}", self.input.inputs[0].display(), nothing_counted(recordings, ledger))
     }
 }
 
-/// Writes each access as it comes.
-struct Lister {
+/// Why no record is listed.
+fn nothing_listed(
+    recordings: &[Recording],
+    ledger: &Ledger,
+    filters: &Filters,
+    left_out: u64,
+) -> String {
+    if left_out > 0 {
+        let filtered = Ledger { filtered: left_out, no_physical_address: 0, ..*ledger };
+        return nothing_counted(recordings, &filtered, filters);
+    }
+    nothing_counted(recordings, ledger, filters)
+}
+
+/// Writes each access as it comes. The output is opened for the first one: an input that cannot
+/// be read costs no earlier result.
+struct Lister<'a> {
     filters: Filters,
+    output: &'a OutputOptions,
     event_names: Vec<String>,
     event_wanted: Vec<bool>,
     writer: Option<RecordWriter<Output>>,
-    error: Option<std::io::Error>,
+    error: Option<anyhow::Error>,
     ledger: Ledger,
     listed: u64,
+    left_out: u64,
     op: String,
     source: String,
     flags: String,
 }
 
-impl Lister {
-    fn new(filters: Filters, writer: RecordWriter<Output>) -> Self {
+impl<'a> Lister<'a> {
+    fn new(filters: Filters, output: &'a OutputOptions) -> Self {
         Self {
             filters,
+            output,
             event_names: Vec::new(),
             event_wanted: Vec::new(),
-            writer: Some(writer),
+            writer: None,
             error: None,
             ledger: Ledger::default(),
             listed: 0,
+            left_out: 0,
             op: String::new(),
             source: String::new(),
             flags: String::new(),
         }
     }
 
-    fn finish(self) -> std::io::Result<(Ledger, u64)> {
-        if let Some(error) = self.error {
-            return Err(error);
-        }
-        self.writer.map_or(Ok(()), RecordWriter::finish)?;
-        Ok((self.ledger, self.listed))
+    fn open(&self) -> anyhow::Result<RecordWriter<Output>> {
+        self.output.named(RecordWriter::new(self.output.format, self.output.open()?))
     }
 
-    fn list(&mut self, access: &Access) -> std::io::Result<()> {
+    fn finish(mut self) -> anyhow::Result<Ledger> {
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
+        let writer = match self.writer.take() {
+            Some(writer) => writer,
+            None => self.open()?,
+        };
+        self.output.named(writer.finish())?;
+        Ok(self.ledger)
+    }
+
+    fn list(&mut self, access: &Access) -> anyhow::Result<()> {
+        if self.error.is_some() {
+            return Ok(());
+        }
+        if self.writer.is_none() {
+            self.writer = Some(self.open()?);
+        }
         let Some(writer) = &mut self.writer else { return Ok(()) };
         self.op.clear();
         self.source.clear();
@@ -110,7 +141,7 @@ impl Lister {
         let event =
             access.origin.event.and_then(|event| self.event_names.get(usize::from(event.0)));
         self.listed += 1;
-        writer.write(&RecordRow {
+        let row = RecordRow {
             time_ns: access.origin.time_ns,
             cpu: access.origin.cpu,
             pid: access.pid,
@@ -123,11 +154,12 @@ impl Lister {
             latency: access.latency_cycles,
             source: access.data_source.map(|_| self.source.as_str()),
             flags: &self.flags,
-        })
+        };
+        self.output.named(writer.write(&row))
     }
 }
 
-impl Sink for Lister {
+impl Sink for Lister<'_> {
     fn event_names(&mut self, names: &[String]) {
         self.event_names = names.to_vec();
         self.event_wanted = names.iter().map(|name| self.filters.wants_event(name)).collect();
@@ -142,9 +174,9 @@ impl Sink for Lister {
             (Some(_), false) => self.ledger.filtered += 1,
             (Some(_), true) => self.ledger.counted += 1,
         }
+        self.left_out += u64::from(!kept);
         if kept && let Err(error) = self.list(access) {
             self.error = Some(error);
-            self.writer = None;
         }
     }
 
@@ -152,10 +184,14 @@ impl Sink for Lister {
         self.ledger.records += 1;
         self.ledger.not_memory += 1;
     }
+
+    fn has_enough(&self) -> bool {
+        self.error.is_some()
+    }
 }
 
 /// Records are listed in their order, by one thread.
-impl Shard for Lister {
+impl Shard for Lister<'_> {
     fn split(&self) -> Self {
         unreachable!("an ordered decoding does not split its sink")
     }

@@ -6,6 +6,7 @@ use super::Outcome;
 use super::messages::Messages;
 use super::options::{FilterOptions, InputOptions, JudgeOptions, OutputOptions};
 use crate::filter::ChunkOrder;
+use crate::report::Format;
 
 #[derive(Debug, Args)]
 pub(super) struct Report {
@@ -27,17 +28,17 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn run(&self, messages: &Messages) -> anyhow::Result<Outcome> {
-        self.output.check()?;
+        self.output.check(&self.input.inputs)?;
         let counted = self.input.count(self.filters.filters())?;
         let wanted = self.judge.wanted(self.order, self.top);
         let summary = counted.summary(wanted, messages)?;
         let out = self.output.open()?;
-        let report = summary.report();
+        let report = summary.report(self.output.format == Format::Text);
         self.output.named(crate::report::write(
             self.output.format,
             &report,
             out,
-            self.output.style(),
+            self.output.style(messages.color),
         ))?;
         Ok(self.input.outcome(summary.ledger(), summary.problem_count()))
     }

@@ -6,7 +6,8 @@ use decoder::FolioPfn;
 use serde::{Serialize, Serializer};
 
 use super::lines::Lines;
-use super::{Backing, Format, csv, digits};
+use super::{Format, csv, digits};
+use crate::backing::Backing;
 use crate::verdict::Verdict;
 
 /// Name of the schema, in the metadata of the Parquet file.

@@ -33,7 +33,7 @@ fn block(pfn: u64, counts: [u32; PAGES_PER_FOLIO], verdict: Verdict, backing: Ba
         backing,
         first_ns: None,
         last_ns: None,
-        counts: Box::new(counts),
+        counts: Some(Box::new(counts)),
     }
 }
 

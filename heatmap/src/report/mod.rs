@@ -39,6 +39,7 @@ pub use format::{Format, UnknownFormat};
 pub use records::{RecordRow, RecordWriter};
 pub use text::Style;
 
+use crate::backing::Backing;
 use crate::verdict::Verdict;
 
 /// Name of the report's schema, in its JSON and in the metadata of its Parquet file.
@@ -86,7 +87,8 @@ pub struct Report {
     /// What each CPU delivered, by CPU number; CPUs known to have delivered nothing may
     /// stand in it with 0 records.
     pub coverage: Vec<CpuCoverage>,
-    /// Latencies of the counted accesses that carry one.
+    /// Latencies of the accesses that were counted and carry one, also of those whose block had
+    /// to go. Rounded up to one part in a thousand.
     pub latency: Option<LatencySummary>,
     /// The hottest blocks: by accesses, highest first, then by PFN.
     pub top: Vec<TopFolio>,
@@ -138,11 +140,11 @@ macro_rules! names {
 names! {
     /// What an input path turned out to be.
     InputKind {
-        /// A `perf.data` file, or a saved stream.
+        /// A `perf.data` file.
         File = "file",
         /// A `perf.data` folder.
         Folder = "folder",
-        /// Standard input or a FIFO.
+        /// What `perf record -o -` writes, from a pipe or saved.
         Stream = "stream",
     }
 }
@@ -156,20 +158,6 @@ names! {
         Ticks = "ticks",
         /// No times at all.
         None = "none",
-    }
-}
-
-names! {
-    /// What is known about the mapping behind a block.
-    Backing {
-        /// A transparent huge page.
-        Thp = "thp",
-        /// A page of hugetlbfs.
-        Hugetlb = "hugetlb",
-        /// Certainly not, or not only, one PMD mapping.
-        Smaller = "smaller",
-        /// No evidence.
-        Unknown = "unknown",
     }
 }
 
@@ -254,9 +242,9 @@ pub struct TopFolio {
     pub first_ns: Option<u64>,
     /// Latest access, in ns of the trace clock.
     pub last_ns: Option<u64>,
-    /// Accesses to each page, for the heat line; not in JSON, CSV and Parquet.
+    /// Accesses to each page, for the heat line; only text needs them.
     #[serde(skip)]
-    pub counts: Box<[u32; PAGES_PER_FOLIO]>,
+    pub counts: Option<Box<[u32; PAGES_PER_FOLIO]>>,
 }
 
 /// Writes the report in any format. `style` is for text only.

@@ -572,11 +572,9 @@ impl TopColumns {
             );
             hanging(Line::new(self.style).push(&rank).push("  "), None, &text)
         };
-        let heat = if self.style.color {
-            heat_line::coloured(&folio.counts)
-        } else {
-            heat_line::plain(&folio.counts)
-        };
+        let Some(counts) = &folio.counts else { return lines };
+        let heat =
+            if self.style.color { heat_line::coloured(counts) } else { heat_line::plain(counts) };
         let indent = self.widths[0] + 1;
         let line = Line::new(self.style).to(indent).push("|").raw(&heat, heat_line::CELLS);
         lines.push(line.push("|"));
