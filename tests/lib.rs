@@ -1,2 +1,5 @@
-//! End-to-end tests of the programs: see `end_to_end/`.
+//! Tests of the whole: what must hold for every input, see [`laws`], and the tests of the
+//! programs in `end_to_end/`.
 #![forbid(unsafe_code)]
+
+pub mod laws;

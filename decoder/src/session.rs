@@ -438,6 +438,7 @@ impl Session {
             }
         };
         let queue = &mut self.queues[index];
+        queue.give_back_filling();
         let (join, repeated) = queue.join(aux.offset, overwrites);
         queue.started = true;
         queue.filling = filling;
@@ -562,6 +563,21 @@ impl Session {
 }
 
 impl QueueState {
+    /// Takes perf's filling at the end of the last piece back: it was counted as such, and the
+    /// queue goes on where the announced data ended.
+    fn give_back_filling(&mut self) {
+        let filling = core::mem::take(&mut self.filling);
+        if filling > self.tail_zeros {
+            return;
+        }
+        let end = self.end.wrapping_sub(u64::from(filling));
+        if self.covered.end == self.end {
+            self.covered.end = end;
+        }
+        self.end = end;
+        self.tail_zeros -= filling;
+    }
+
     /// How a piece at `offset` follows, and how many of its bytes came before.
     fn join(&self, offset: u64, overwrites: bool) -> (Join, u64) {
         if !self.started {
@@ -577,11 +593,6 @@ impl QueueState {
         let repeated = if self.covered.contains(&offset) { self.covered.end - offset } else { 0 };
         if offset == self.end {
             return (Join::Continued, repeated);
-        }
-        // Filling was counted as such: the queue goes on where the announced data ended.
-        let is_filling = self.filling > 0 && self.filling <= self.tail_zeros;
-        if is_filling && offset == self.end.wrapping_sub(u64::from(self.filling)) {
-            return (Join::Continued, 0);
         }
         let before = self.end.wrapping_sub(offset);
         if let Ok(before) = u8::try_from(before)

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod container;
+mod corpus;
 mod made;
 mod program;
 

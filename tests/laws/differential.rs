@@ -7,9 +7,9 @@ use std::num::NonZeroUsize;
 use decoder::spe::{ByteAccount, Decoder, Record};
 use decoder::{Ledger, Options, decode_bytes, decode_stream};
 use tracegen::bytes::Endian;
-use tracegen::perf::attr::{Attr, Event, sample_type};
+use tracegen::perf::attr::{Attr, Event, flag, sample_type};
 use tracegen::perf::feature::Features;
-use tracegen::perf::{Auxtrace, AuxtraceInfo, Settings, Writer};
+use tracegen::perf::{self, Auxtrace, AuxtraceInfo, Settings, Writer};
 use tracegen::spe::{Packet, Width};
 
 use super::Choices;
@@ -240,9 +240,9 @@ fn counter(choices: &mut Choices<'_>, index: u8) -> Packet {
     }
 }
 
-/// What a run over several queues must come to.
-fn expected(streams: &[Vec<u8>]) -> (Ledger, Vec<(u64, u32)>) {
-    let mut ledger = Ledger::default();
+/// What a run over several queues must come to, with `filling` bytes that perf added.
+fn expected(streams: &[Vec<u8>], filling: u64) -> (Ledger, Vec<(u64, u32)>) {
+    let mut ledger = Ledger { aux_bytes: filling, padding_bytes: filling, ..Ledger::default() };
     let mut pages = BTreeMap::new();
     for bytes in streams {
         let (records, account) = naive(bytes);
@@ -272,9 +272,9 @@ fn expected(streams: &[Vec<u8>]) -> (Ledger, Vec<(u64, u32)>) {
 /// The queues in one recording, their pieces one after another in turn.
 fn recording(streams: &[Vec<u8>], choices: &mut Choices<'_>) {
     let form = choices.byte();
-    let (stream, big) = (form & 1 == 1, form & 2 == 2);
-    let bytes = container(streams, stream, big, choices);
-    let want = expected(streams);
+    let form = Form { stream: form & 1 == 1, big: form & 2 == 2, filled: form & 4 == 4 };
+    let (bytes, filling) = container(streams, &form, choices);
+    let want = expected(streams, filling);
     let mut runs = Vec::new();
     for (threads, ordered) in [(1, false), (3, false), (1, true)] {
         let mut probe = Probe::new(ENOUGH);
@@ -283,7 +283,7 @@ fn recording(streams: &[Vec<u8>], choices: &mut Choices<'_>) {
         let recording = decode_bytes(&[&bytes], 0, &options, &mut probe);
         runs.push((recording.expect("a recording"), probe));
     }
-    if stream {
+    if form.stream {
         let mut probe = Probe::new(ENOUGH);
         let recording = decode_stream(&bytes[..], 0, &mut probe);
         runs.push((recording.expect("a stream"), probe));
@@ -301,16 +301,26 @@ fn recording(streams: &[Vec<u8>], choices: &mut Choices<'_>) {
     check(recording, &probe, bytes.len(), wanted(3, 49, true));
 }
 
-fn container(streams: &[Vec<u8>], stream: bool, big: bool, choices: &mut Choices<'_>) -> Vec<u8> {
-    let endian = if big { Endian::Big } else { Endian::Little };
+/// How the container is written.
+struct Form {
+    stream: bool,
+    big: bool,
+    /// As perf does it: AUX records announce each piece, and zeros fill it up to eight bytes.
+    filled: bool,
+}
+
+/// A recording of these queues, and how many bytes of filling it has.
+fn container(streams: &[Vec<u8>], form: &Form, choices: &mut Choices<'_>) -> (Vec<u8>, u64) {
+    let endian = if form.big { Endian::Big } else { Endian::Little };
     let attr = Attr {
         kind: PMU,
         size: 128,
         sample_type: sample_type::IP | sample_type::TID | sample_type::CPU,
+        flags: flag::SAMPLE_ID_ALL,
         ..Attr::default()
     };
     let events = vec![Event { attr, ids: vec![7], name: "arm_spe_0//".to_owned() }];
-    let settings = Settings { endian, stream, compression: None, events };
+    let settings = Settings { endian, stream: form.stream, compression: None, events };
     let features = Features::new(endian);
     let in_memory = "memory takes all";
     let mut writer = Writer::new(Vec::new(), settings, &features, 0).expect(in_memory);
@@ -319,16 +329,28 @@ fn container(streams: &[Vec<u8>], stream: bool, big: bool, choices: &mut Choices
     writer.tool(&info).expect(in_memory);
     let mut queues: Vec<_> =
         streams.iter().map(|bytes| (0, choices.cuts(bytes, 4).into_iter())).collect();
-    let mut left = true;
+    let (mut left, mut filling) = (true, 0);
     while left {
         left = false;
         for (cpu, (offset, pieces)) in (0..).zip(&mut queues) {
             let Some(piece) = pieces.next() else { continue };
             left = true;
             let size = piece.len() as u64;
+            let mut piece = piece.to_vec();
+            if form.filled {
+                let announced = perf::Record::Aux { offset: *offset, size, flags: 0 };
+                let trailer = perf::Trailer { cpu, ..perf::Trailer::default() };
+                let mut record = Vec::new();
+                announced.write(&mut record, endian, attr.sample_type, &trailer);
+                writer.tool(&record).expect(in_memory);
+                piece.resize(piece.len().next_multiple_of(8), 0);
+            }
+            let filled = piece.len() as u64;
+            filling += filled - size;
+            let tid = u32::MAX;
             let record =
-                Auxtrace { size, offset: *offset, reference: 0, idx: cpu, tid: u32::MAX, cpu };
-            writer.auxtrace(&record, piece).expect(in_memory);
+                Auxtrace { size: filled, offset: *offset, reference: 0, idx: cpu, tid, cpu };
+            writer.auxtrace(&record, &piece).expect(in_memory);
             *offset += size;
         }
     }
@@ -337,5 +359,5 @@ fn container(streams: &[Vec<u8>], stream: bool, big: bool, choices: &mut Choices
     if let Some(header) = done.header {
         bytes[..header.len()].copy_from_slice(&header);
     }
-    bytes
+    (bytes, filling)
 }

@@ -131,11 +131,11 @@ pub(super) fn check(recording: Recording, probe: &Probe, len: usize, wanted: Wan
     let store = probe.counter.store();
     store.validate();
     let counted: u64 = store.folios().map(|(_, folio)| folio.directions.total()).sum();
-    assert_eq!((ledger.counted, ledger.over_budget), (counted, store.evicted()));
+    assert_eq!((ledger.counted, ledger.over_budget), (counted, store.evicted().iter().sum()));
 
     let recordings = [recording];
     let summary = Summary::new("input".to_owned(), &recordings, &probe.counter, wanted);
-    let report = summary.report();
+    let report = summary.report(true);
     assert_eq!(report.pages, summary.pages().count() as u64);
     assert!(summary.decisions(true).count() as u64 <= report.folios);
     for format in [Format::Text, Format::Json, Format::Csv] {

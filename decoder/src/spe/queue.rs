@@ -114,10 +114,11 @@ impl Queue {
         let finished = self.take(&mut rest, &mut at, self.finished as u64);
         self.finished -= finished;
         self.decoder.fill(finished);
+        self.pass_breaks();
 
         while let Some(piece) = self.piece.as_mut().filter(|_| !rest.is_empty()) {
-            let end = piece.offset.wrapping_add(piece.data_len);
-            let data_left = end.wrapping_sub(self.next);
+            let taken = self.next.wrapping_sub(piece.offset);
+            let data_left = piece.data_len.saturating_sub(taken);
             if data_left == 0 {
                 let zeros = rest.iter().take_while(|byte| **byte == 0).count();
                 if zeros < rest.len() {
@@ -126,6 +127,7 @@ impl Queue {
                 }
                 self.decoder.fill(zeros);
                 self.take(&mut rest, &mut at, zeros as u64);
+                self.pass_breaks();
                 continue;
             }
             let next_break = piece.breaks.first().and_then(|place| place.checked_sub(self.next));
