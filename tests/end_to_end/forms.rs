@@ -69,6 +69,8 @@ fn a_fifo_is_a_stream() {
     let made = std::process::Command::new("mkfifo").arg(&fifo).status().expect("mkfifo starts");
     assert!(made.success());
     let stream = bytes(input("spe-stream"));
+    // A program that is missing must be noticed here: a FIFO waits for its reader.
+    crate::program::command_words();
     let got = std::thread::scope(|scope| {
         scope.spawn(|| {
             let _ = std::fs::write(&fifo, &stream);
