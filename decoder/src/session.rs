@@ -218,79 +218,68 @@ impl Session {
         position: Position,
         sink: &mut S,
     ) {
-        let at = position.offset.0;
+        if record.kind == kind::SAMPLE {
+            self.sample(record.body, position, sink);
+        } else if self.other_record(record, position.offset.0).is_none() {
+            self.problems.add(
+                format!("record of kind {} too short for it", record.kind),
+                position.offset.0,
+                "it is ignored",
+            );
+        }
+    }
+
+    /// Takes a record that is no sample. `None` if it is too short for its kind.
+    fn other_record(&mut self, record: &Record<'_>, at: u64) -> Option<()> {
         let body = record.body;
         let mut words = Cursor::new(body, self.order);
-        let whole = match record.kind {
-            kind::SAMPLE => return self.sample(body, position, sink),
-            kind::HEADER_ATTR => match Attr::parse(body, self.order) {
-                Some((attr, size)) => {
-                    self.attribute(attr, &body[size..], at);
-                    Some(())
-                }
-                None => None,
-            },
+        match record.kind {
+            kind::HEADER_ATTR => {
+                let (attr, size) = Attr::parse(body, self.order)?;
+                self.attribute(attr, &body[size..], at);
+            }
             kind::HEADER_FEATURE => {
-                words.u64().map(|number| self.feature(number, words.rest(), at))
+                let number = words.u64()?;
+                self.feature(number, words.rest(), at);
             }
-            kind::EVENT_UPDATE => self.event_update(words),
-            kind::TIME_CONV => {
-                self.clock = Clock::parse(body, self.order).or(self.clock);
-                Some(())
-            }
+            kind::EVENT_UPDATE => self.event_update(words)?,
+            kind::TIME_CONV => self.clock = Clock::parse(body, self.order).or(self.clock),
             kind::AUXTRACE_INFO => {
-                self.tracer = Tracer::parse(body, self.order).or(self.tracer.take());
+                self.tracer = Some(Tracer::parse(body, self.order)?);
                 self.names_taken = false;
-                self.tracer.as_ref().map(|_| ())
             }
-            kind::AUX => self.aux(body),
-            kind::LOST => (|| {
-                words.u64()?;
-                self.ledger.lost_records = self.ledger.lost_records.saturating_add(words.u64()?);
-                Some(())
-            })(),
+            kind::AUX => self.aux(body)?,
+            kind::LOST => {
+                let (_id, lost) = (words.u64()?, words.u64()?);
+                self.ledger.lost_records = self.ledger.lost_records.saturating_add(lost);
+            }
             kind::LOST_SAMPLES if record.misc & MISC_LOST_SAMPLES_BPF == 0 => {
-                words.u64().map(|lost| {
-                    self.ledger.lost_samples = self.ledger.lost_samples.saturating_add(lost);
-                })
+                self.ledger.lost_samples = self.ledger.lost_samples.saturating_add(words.u64()?);
             }
-            kind::COMM => self.comm(words),
-            kind::MMAP | kind::MMAP2 => (|| {
-                self.thread(task(words.u32()?, words.u32()?));
-                Some(())
-            })(),
-            kind::FORK => (|| {
+            kind::COMM => self.comm(words)?,
+            kind::MMAP | kind::MMAP2 => self.thread(task(words.u32()?, words.u32()?)),
+            kind::FORK => {
                 let (pid, _parent, tid) = (words.u32()?, words.u32()?, words.u32()?);
                 self.thread(task(pid, tid));
-                Some(())
-            })(),
-            kind::ITRACE_START => (|| {
+            }
+            kind::ITRACE_START => {
                 let task = task(words.u32()?, words.u32()?);
                 self.switch(body, |_| task);
-                Some(())
-            })(),
+            }
             // Going out to a task that the record does not name, or coming in.
             kind::SWITCH => {
                 let out = record.misc & MISC_SWITCH_OUT != 0;
                 self.switch(body, |own| own.filter(|_| !out));
-                Some(())
             }
             // Going out to the named task, or coming in.
-            kind::SWITCH_CPU_WIDE => (|| {
+            kind::SWITCH_CPU_WIDE => {
                 let out = record.misc & MISC_SWITCH_OUT != 0;
                 let next = task(words.u32()?, words.u32()?);
                 self.switch(body, |own| if out { next } else { own });
-                Some(())
-            })(),
-            _ => Some(()),
-        };
-        if whole.is_none() {
-            self.problems.add(
-                format!("record of kind {} too short for it", record.kind),
-                at,
-                "it is ignored",
-            );
+            }
+            _ => {}
         }
+        Some(())
     }
 
     fn event_update(&mut self, mut words: Cursor<'_>) -> Option<()> {

@@ -7,10 +7,10 @@ use crate::cursor::{ByteOrder, Cursor};
 /// Numbers of the records that are read. Those from 64 on are written by perf itself.
 pub mod kind {
     #![allow(missing_docs)]
+    pub const MMAP: u32 = 1;
     pub const LOST: u32 = 2;
     pub const COMM: u32 = 3;
     pub const FORK: u32 = 7;
-    pub const MMAP: u32 = 1;
     pub const SAMPLE: u32 = 9;
     pub const MMAP2: u32 = 10;
     pub const AUX: u32 = 11;
@@ -40,7 +40,7 @@ pub const HEADER_LEN: usize = 8;
 /// One record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// Its kind, a number of [`kind`] or one that is passed over.
+    /// Its kind: `PERF_RECORD_*`, or a number from 64 on that perf itself writes.
     pub kind: u32,
     /// Bits that depend on the kind.
     pub misc: u16,
