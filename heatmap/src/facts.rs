@@ -322,13 +322,13 @@ pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filt
         let spe = any(|recording| recording.sources.contains(&Source::ArmSpe));
         let with = match (spe, asked) {
             (true, true) => format!(
-                "although pa_enable=1 asked for them: the kernel or a hypervisor withheld them; \
+                ", although pa_enable=1 asked for them: the kernel or a hypervisor withheld them; \
                  record on the host as root with `{RECORD_SPE}`"
             ),
-            (true, false) => format!("record with pa_enable=1 as root: `{RECORD_SPE}`"),
-            _ => "record with --phys-data as root".to_owned(),
+            (true, false) => format!(": record with pa_enable=1 as root: `{RECORD_SPE}`"),
+            _ => ": record with --phys-data as root".to_owned(),
         };
-        return format!("{records} records, none with a physical address: {with}");
+        return format!("{records} records, none with a physical address{with}");
     }
     if ledger.not_memory > 0 {
         return format!(
