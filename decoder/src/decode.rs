@@ -16,7 +16,7 @@ use crate::input::{Mapping, Stream, data_files};
 use crate::perf::attr::{Attr, MIN_LEN};
 use crate::perf::header::{self, FileHeader, Header, STREAM_HEADER_LEN, Section};
 use crate::perf::record::Record;
-use crate::perf::{Auxtrace, Event, Features, SideBand};
+use crate::perf::{Auxtrace, Event, Features, QueueKey, SideBand};
 use crate::session::{Placement, Session};
 use crate::spe::{ByteAccount, Piece, Queue, Timed};
 use crate::walk::{Visitor, Walk};
@@ -422,18 +422,15 @@ impl<'a, S: Sink> Visitor<'a> for Immediate<'_, S> {
     }
 
     fn aux(&mut self, aux: Option<&Auxtrace>, position: Position) {
-        self.target = Target::Skipped;
-        let Some(aux) = aux else { return };
-        self.target = match self.session.place(aux, position, self.sink) {
-            Placement::Foreign => Target::Foreign,
-            Placement::TooMany => Target::Skipped,
-            Placement::Queue(index, piece) => {
+        self.target = match self.session.target(aux, position, self.sink) {
+            Ok((index, key, piece)) => {
                 if index == self.queues.len() {
-                    self.queues.push(Queue::new(aux.queue));
+                    self.queues.push(Queue::new(key));
                 }
                 self.queues[index].begin(piece);
                 Target::Queue(index)
             }
+            Err(elsewhere) => elsewhere,
         };
     }
 
@@ -482,14 +479,10 @@ impl<'a, S: Sink> Visitor<'a> for Collect<'_, 'a, S> {
     }
 
     fn aux(&mut self, aux: Option<&Auxtrace>, position: Position) {
-        self.target = Target::Skipped;
-        let Some(aux) = aux else { return };
-        self.target = match self.session.place(aux, position, self.sink) {
-            Placement::Foreign => Target::Foreign,
-            Placement::TooMany => Target::Skipped,
-            Placement::Queue(index, piece) => {
+        self.target = match self.session.target(aux, position, self.sink) {
+            Ok((index, key, piece)) => {
                 if index == self.queues.len() {
-                    let queue = Queue::new(aux.queue);
+                    let queue = Queue::new(key);
                     self.queues.push(Collected { queue, pieces: Vec::new(), len: 0 });
                 }
                 let pieces = &mut self.queues[index].pieces;
@@ -498,6 +491,7 @@ impl<'a, S: Sink> Visitor<'a> for Collect<'_, 'a, S> {
                 pieces.push((piece, &[], position));
                 Target::Queue(index)
             }
+            Err(elsewhere) => elsewhere,
         };
     }
 
@@ -580,6 +574,21 @@ fn decode_queues<S: Shard>(
 }
 
 impl Session {
+    /// The queue that AUX data belongs to, and its place there; or where it goes instead.
+    fn target<S: Sink>(
+        &mut self,
+        aux: Option<&Auxtrace>,
+        position: Position,
+        sink: &mut S,
+    ) -> Result<(usize, QueueKey, Piece), Target> {
+        let aux = aux.ok_or(Target::Skipped)?;
+        match self.place(aux, position, sink) {
+            Placement::Queue(index, piece) => Ok((index, aux.queue, piece)),
+            Placement::Foreign => Err(Target::Foreign),
+            Placement::TooMany => Err(Target::Skipped),
+        }
+    }
+
     /// Takes a finished queue's account.
     fn settle(&mut self, (bytes, total, timed): (ByteAccount, u64, Timed)) {
         self.ledger.aux_bytes += total;
