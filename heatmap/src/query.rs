@@ -4,7 +4,7 @@ use core::str::FromStr;
 
 use decoder::{Access, DataSource, Direction, Pfn};
 use nom::branch::alt;
-use nom::bytes::complete::{tag, take_while1};
+use nom::bytes::complete::{tag, take_while};
 use nom::character::complete::{char, digit1, hex_digit1};
 use nom::combinator::{all_consuming, map_res, opt};
 use nom::multi::separated_list1;
@@ -245,6 +245,16 @@ pub struct Duration {
     pub ns: u64,
 }
 
+/// A whole number and the name of its unit, in the smallest unit.
+fn scaled(text: &str, units: &[(&str, u64)], expected: &'static str) -> Result<u64, BadValue> {
+    let letters = take_while(|letter: char| letter.is_ascii_alphabetic());
+    let value = map_res((decimal::<u64>, letters), |(number, unit)| {
+        let (_, factor) = units.iter().find(|(name, _)| *name == unit).ok_or(())?;
+        number.checked_mul(*factor).ok_or(())
+    });
+    whole(text, expected, value)
+}
+
 impl FromStr for Duration {
     type Err = BadValue;
 
@@ -257,12 +267,8 @@ impl FromStr for Duration {
             ("m", 60_000_000_000),
             ("h", 3_600_000_000_000),
         ];
-        let letters = take_while1(|letter: char| letter.is_ascii_alphabetic());
-        let duration = map_res((decimal::<u64>, letters), |(number, unit)| {
-            let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit).ok_or(())?;
-            number.checked_mul(*factor).map(|ns| Self { ns }).ok_or(())
-        });
-        whole(text, "a duration such as 500ms, 10s or 1h", duration)
+        let ns = scaled(text, &UNITS, "a duration such as 500ms, 10s or 1h")?;
+        Ok(Self { ns })
     }
 }
 
@@ -277,13 +283,10 @@ impl FromStr for Size {
     type Err = BadValue;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const UNITS: [(&str, u32); 5] = [("", 0), ("B", 0), ("KiB", 10), ("MiB", 20), ("GiB", 30)];
-        let letters = nom::bytes::complete::take_while(|letter: char| letter.is_ascii_alphabetic());
-        let size = map_res((decimal::<u64>, letters), |(number, unit)| {
-            let (_, shift) = UNITS.iter().find(|(name, _)| *name == unit).ok_or(())?;
-            number.checked_mul(1 << shift).map(|bytes| Self { bytes }).ok_or(())
-        });
-        whole(text, "a size such as 64KiB, 512MiB or 4GiB", size)
+        const UNITS: [(&str, u64); 5] =
+            [("", 1), ("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+        let bytes = scaled(text, &UNITS, "a size such as 64KiB, 512MiB or 4GiB")?;
+        Ok(Self { bytes })
     }
 }
 
