@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use crate::{PhysAddr, Position, VirtAddr};
+use crate::{PhysAddr, Position, TraceOffset, VirtAddr};
 
 /// Which unit made a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -282,8 +282,71 @@ pub struct Access {
     pub flags: AccessFlags,
 }
 
-/// Takes the records of an input, one by one.
+/// How much of each access a sink looks at. Less is faster: what nobody asks for is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// Physical addresses alone: [`Batch::touches`] may be empty.
+    Places,
+    /// What counting takes: a [`Touch`] for each physical address.
+    Touches,
+    /// All of it, one by one, through [`Sink::access`] and [`Sink::other`].
+    Accesses,
+}
+
+/// What counting takes of an access beside its physical address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Touch {
+    /// Its direction.
+    pub direction: Direction,
+    /// Cycles; 0 if they are not known.
+    pub latency_cycles: u32,
+    /// Process.
+    pub pid: Option<u32>,
+    /// Virtual address of the data.
+    pub vaddr: Option<VirtAddr>,
+    /// When, on the trace's clock in nanoseconds.
+    pub time_ns: Option<u64>,
+    /// Where the record's last byte stands in its file.
+    pub offset: TraceOffset,
+}
+
+/// Records of one CPU, in their order, no more of each than was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch<'a> {
+    /// The unit that made the records.
+    pub source: Source,
+    /// CPU they were taken on.
+    pub cpu: Option<u32>,
+    /// Number of the file that they stand in, see [`Position::file`].
+    pub file: u32,
+    /// All of them: `not_memory`, `no_physical_address` and the length of `addresses` together.
+    pub records: u64,
+    /// Those that are no memory operations.
+    pub not_memory: u64,
+    /// Memory operations without a physical address.
+    pub no_physical_address: u64,
+    /// Records that say that their operation did not retire. 0 if only places are asked for.
+    pub not_retired: u64,
+    /// Memory operations whose thread is not known. 0 if only places are asked for.
+    pub tid_unknown: u64,
+    /// The least and the greatest time of all records that have one, in nanoseconds. `None` if
+    /// only places are asked for.
+    pub times: Option<(u64, u64)>,
+    /// Physical addresses of the other memory operations.
+    pub addresses: &'a [PhysAddr],
+    /// More of each of these, in the same order; empty if only places are asked for.
+    pub touches: &'a [Touch],
+}
+
+/// Takes the records of an input, one by one or in batches.
 pub trait Sink {
+    /// How much of each access is looked at. Asked before each piece of AUX data; records that
+    /// are samples are always given out in full.
+    fn detail(&self) -> Detail {
+        Detail::Accesses
+    }
+    /// Records of AUX data, if less than [`Detail::Accesses`] is asked for.
+    fn batch(&mut self, _batch: &Batch<'_>) {}
     /// The names of the input's events, by [`EventIndex`]; again whenever one is added or
     /// renamed, and before the first record of such an event.
     fn event_names(&mut self, _names: &[String]) {}

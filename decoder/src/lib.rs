@@ -51,8 +51,8 @@ pub mod spe;
 mod walk;
 
 pub use access::{
-    Access, AccessFlags, DataSource, Direction, EventIndex, Operation, Origin, Shard, Sink, Source,
-    UnknownDataSource,
+    Access, AccessFlags, Batch, DataSource, Detail, Direction, EventIndex, Operation, Origin,
+    Shard, Sink, Source, Touch, UnknownDataSource,
 };
 pub use addr::{FOLIO_SHIFT, FolioPfn, PAGE_SHIFT, PAGES_PER_FOLIO, Pfn, PhysAddr, VirtAddr};
 pub use cursor::ByteOrder;
