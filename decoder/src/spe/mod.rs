@@ -2,14 +2,17 @@
 
 mod data_source;
 mod event;
+mod gather;
+mod layout;
 mod operation;
 mod packet;
 mod queue;
 mod record;
+mod vector;
 
 pub use data_source::{Encoding, Midr, encoding};
 pub use event::Events;
-pub use operation::{Subclass, operation, subclass};
+pub use operation::{Subclass, direction, operation, subclass};
 pub use packet::{CutOff, Header, Kind, MAX_PACKET_LEN, Packet, Packets};
 pub use queue::{Piece, Queue, Timed};
 pub use record::{ByteAccount, Decoder, Join, Record};
@@ -43,6 +46,12 @@ pub const fn data_address(payload: u64) -> VirtAddr {
 const ADDRESS_MASK: u64 = (1 << 56) - 1;
 
 impl Record {
+    /// Its direction as a memory access.
+    #[inline(always)]
+    pub fn direction(&self) -> Direction {
+        self.operation().map_or(Direction::Unknown, |(_, payload)| direction(payload))
+    }
+
     /// The memory access that the record tells of, if it is one. What the record does not know
     /// (CPU, nanoseconds, thread without a context packet) comes from `origin` and `thread`.
     pub fn access(

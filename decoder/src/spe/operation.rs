@@ -100,6 +100,25 @@ pub const fn operation(payload: u8) -> (Operation, AccessFlags) {
     (Operation { direction, detail }, flags)
 }
 
+/// The direction that [`operation`] gives for each payload.
+static DIRECTIONS: [Direction; 256] = {
+    let mut table = [Direction::Unknown; 256];
+    let mut payload = 0u8;
+    loop {
+        table[payload as usize] = operation(payload).0.direction;
+        if payload == u8::MAX {
+            break table;
+        }
+        payload += 1;
+    }
+};
+
+/// The direction of the access that a class 1 payload tells of.
+#[inline(always)]
+pub fn direction(payload: u8) -> Direction {
+    DIRECTIONS[usize::from(payload)]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

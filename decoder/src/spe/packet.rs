@@ -19,6 +19,7 @@ pub struct Header {
 
 /// Class of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Kind {
     /// Fills space, between packets as well as between records.
     Padding,
@@ -42,6 +43,25 @@ pub enum Kind {
     Alignment,
     /// No packet of today. Skipped by the length that its header gives (D18.1.3).
     Reserved,
+}
+
+impl Kind {
+    /// All kinds, each at its own number.
+    pub(super) const ALL: [Self; Self::COUNT] = [
+        Self::Padding,
+        Self::End,
+        Self::Timestamp,
+        Self::Events,
+        Self::DataSource,
+        Self::Context,
+        Self::Operation,
+        Self::Address,
+        Self::Counter,
+        Self::Alignment,
+        Self::Reserved,
+    ];
+    /// How many there are.
+    pub(super) const COUNT: usize = 11;
 }
 
 /// Payload bytes by the first header byte (D18.1.1), for headers that are not extended.
@@ -83,16 +103,43 @@ const fn extended_header(first: u8, second: u8) -> Header {
     Header { kind, index, header_len: 2, payload_len: payload_len(second) }
 }
 
+/// [`short_header`] of every byte: looking up is faster than deciding.
+static SHORT_HEADERS: [Option<Header>; 256] = {
+    let mut table = [None; 256];
+    let mut byte = 0u8;
+    loop {
+        table[byte as usize] = short_header(byte);
+        if byte == u8::MAX {
+            break table;
+        }
+        byte += 1;
+    }
+};
+
 impl Header {
     /// Reads the header at the start of `bytes`; `None` if it is cut off.
-    #[inline]
-    pub const fn parse(bytes: &[u8]) -> Option<Self> {
+    #[inline(always)]
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
         let [first, rest @ ..] = bytes else { return None };
-        match (short_header(*first), rest) {
+        match (SHORT_HEADERS[usize::from(*first)], rest) {
             (Some(header), _) => Some(header),
             (None, [second, ..]) => Some(extended_header(*first, *second)),
             (None, []) => None,
         }
+    }
+
+    /// A number for a row of headers: that of the row so far and this one's. Rows that differ
+    /// have the same number only by chance.
+    #[inline(always)]
+    pub(super) const fn add_to_shape(self, shape: u32) -> u32 {
+        let header =
+            u32::from_le_bytes([self.kind as u8, self.index, self.header_len, self.payload_len]);
+        (shape.rotate_left(5) ^ header).wrapping_mul(0x9e37_79b1)
+    }
+
+    /// The bits of a word that the payload has.
+    pub(super) const fn payload_mask(self) -> u64 {
+        PAYLOAD_MASK[self.payload_len as usize]
     }
 
     /// Header and payload, in bytes: 1 to 10.
@@ -101,6 +148,9 @@ impl Header {
         self.header_len as usize + self.payload_len as usize
     }
 }
+
+/// The bits of a word that a payload has, by its length in bytes.
+const PAYLOAD_MASK: [u64; 9] = [0, 0xff, 0xffff, 0xff_ffff, 0xffff_ffff, 0, 0, 0, u64::MAX];
 
 /// Longest packet: an extended header and 8 bytes.
 pub const MAX_PACKET_LEN: usize = 10;
@@ -119,18 +169,18 @@ impl Packet {
     ///
     /// # Errors
     /// [`CutOff`] if `bytes` ends before the packet does.
-    #[inline]
+    #[inline(always)]
     pub fn parse(bytes: &[u8]) -> Result<Self, CutOff> {
         let header = Header::parse(bytes).ok_or(CutOff)?;
-        let rest = bytes.get(usize::from(header.header_len)..).ok_or(CutOff)?;
-        let payload = match header.payload_len {
-            0 => Some(0),
-            1 => rest.first().map(|byte| u64::from(*byte)),
-            2 => rest.first_chunk().map(|bytes| u64::from(u16::from_le_bytes(*bytes))),
-            4 => rest.first_chunk().map(|bytes| u64::from(u32::from_le_bytes(*bytes))),
-            _ => rest.first_chunk().map(|bytes| u64::from_le_bytes(*bytes)),
-        };
-        payload.map(|payload| Self { header, payload }).ok_or(CutOff)
+        let start = usize::from(header.header_len);
+        // Eight bytes are there but at the end of a piece: one load, whatever the length.
+        if let Some(word) = bytes.get(start..).and_then(<[u8]>::first_chunk) {
+            let payload = u64::from_le_bytes(*word) & PAYLOAD_MASK[usize::from(header.payload_len)];
+            return Ok(Self { header, payload });
+        }
+        let payload = bytes.get(start..header.packet_len()).ok_or(CutOff)?;
+        let payload = payload.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+        Ok(Self { header, payload })
     }
 }
 

@@ -1,9 +1,11 @@
 //! One AUX queue: the pieces of a ring, put in their places, decoded, and given out as
 //! accesses.
 
-use super::{ByteAccount, Decoder, Encoding, Join};
+use super::gather::{Filling, Gathered};
+use super::layout::{Recognised, Take};
+use super::{ByteAccount, Decoder, Encoding, Join, Record};
 use crate::perf::{Clock, QueueKey, SideBand};
-use crate::{EventIndex, Origin, Position, Sink, Source, TraceOffset};
+use crate::{Detail, EventIndex, Origin, PhysAddr, Position, Sink, Source, Touch, TraceOffset};
 
 /// What is known of a queue's next bytes before they come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,12 @@ impl Piece {
     pub fn changes_nothing(&self) -> bool {
         self.join == Join::Continued && self.repeated == 0 && self.breaks.is_empty()
     }
+
+    /// When a record was made, if its ticks can be converted.
+    #[inline(always)]
+    fn time_of(&self, record: &Record) -> Option<u64> {
+        Some(self.clock?.nanoseconds(record.timestamp()?))
+    }
 }
 
 /// Decodes the pieces of one queue, in their order.
@@ -48,6 +56,7 @@ pub struct Queue {
     /// The last thread whose process was asked for in this piece, and the answer.
     process: Option<(u32, Option<u32>)>,
     timed: Timed,
+    gathered: Gathered,
 }
 
 /// Which times a queue's records had.
@@ -59,6 +68,80 @@ pub struct Timed {
     pub ticks: bool,
     /// Some had one that could be converted.
     pub ns: bool,
+}
+
+impl Timed {
+    #[inline(always)]
+    fn add(&mut self, ticks: bool, converts: bool) {
+        self.records = true;
+        self.ticks |= ticks;
+        self.ns |= ticks & converts;
+    }
+}
+
+/// Takes physical addresses and nothing else.
+struct Places<'a, 'b, S: ?Sized> {
+    batch: &'a mut Filling<'b>,
+    timed: &'a mut Timed,
+    /// Times can be converted.
+    converts: bool,
+    sink: &'a mut S,
+}
+
+impl<S: Sink + ?Sized> Take for Places<'_, '_, S> {
+    #[inline(always)]
+    fn record(&mut self, record: &Record, _: usize) {
+        let place = record.data_pa().filter(|_| record.is_memory());
+        self.timed.add(record.timestamp().is_some(), self.converts);
+        self.batch.place(record.is_memory(), place.is_some(), place.unwrap_or(0), self.sink);
+    }
+
+    #[inline(always)]
+    fn recognised(&mut self, record: Recognised<'_>, _: usize) {
+        self.timed.add(record.is_timed(), self.converts);
+        self.batch.place(record.is_memory(), record.has_place(), record.data_pa(), self.sink);
+    }
+}
+
+/// Where a record's last byte stands that ends before the byte `end` of what stands at `at`.
+#[inline(always)]
+fn last_byte(at: Position, end: usize) -> Position {
+    Position { offset: TraceOffset((at.offset.0 + end as u64).saturating_sub(1)), ..at }
+}
+
+/// Says which thread made a record.
+struct Threads<'a> {
+    key: QueueKey,
+    process: &'a mut Option<(u32, Option<u32>)>,
+    sideband: &'a SideBand,
+}
+
+impl Threads<'_> {
+    /// Process and thread: from the record itself, else who ran there, else whose ring it is.
+    #[inline(always)]
+    fn of(&mut self, record: &Record, time_ns: Option<u64>) -> (Option<u32>, Option<u32>) {
+        if let Some(tid) = record.context() {
+            (self.process_of(tid), Some(tid))
+        } else if let (Some(cpu), Some(time)) = (self.key.cpu, time_ns)
+            && let Some(task) = self.sideband.running(cpu, time)
+        {
+            (Some(task.pid), Some(task.tid))
+        } else {
+            (self.key.tid.and_then(|tid| self.process_of(tid)), self.key.tid)
+        }
+    }
+
+    #[inline(always)]
+    fn process_of(&mut self, tid: u32) -> Option<u32> {
+        match *self.process {
+            Some((known, pid)) if known == tid => pid,
+            _ => {
+                let pid = self.sideband.process_of(tid);
+                *self.process = Some((tid, pid));
+                pid
+            }
+        }
+    }
 }
 
 impl Queue {
@@ -73,6 +156,7 @@ impl Queue {
             finished: 0,
             process: None,
             timed: Timed::default(),
+            gathered: Gathered::default(),
         }
     }
 
@@ -147,6 +231,7 @@ impl Queue {
         len
     }
 
+    /// Decodes bytes of the piece, the first of which is at `place` of the queue.
     fn decode<S: Sink + ?Sized>(
         &mut self,
         bytes: &[u8],
@@ -155,51 +240,65 @@ impl Queue {
         sideband: &SideBand,
         sink: &mut S,
     ) {
-        let Self { key, decoder, piece, process, timed, .. } = self;
+        let Self { key, decoder, piece, process, timed, gathered, .. } = self;
         let Some(piece) = piece else { return };
-        decoder.feed(bytes, place, &mut |record, end| {
-            let ticks = record.timestamp();
-            let time_ns = match (piece.clock, ticks) {
-                (Some(clock), Some(ticks)) => Some(clock.nanoseconds(ticks)),
-                _ => None,
-            };
-            timed.records = true;
-            timed.ticks |= ticks.is_some();
-            timed.ns |= time_ns.is_some();
-            let origin = Origin {
-                source: Source::ArmSpe,
-                event: piece.event,
-                cpu: key.cpu,
-                time_ns,
-                not_retired: record.not_retired(),
-                position: Position {
-                    offset: TraceOffset((at.offset.0 + end as u64).saturating_sub(1)),
-                    ..at
-                },
-            };
-            let mut process_of = |tid: u32| match *process {
-                Some((known, pid)) if known == tid => pid,
-                _ => {
-                    let pid = sideband.process_of(tid);
-                    *process = Some((tid, pid));
-                    pid
-                }
-            };
-            // The thread: from the record itself, else who ran there, else whose ring it is.
-            let thread = if let Some(tid) = record.context() {
-                (process_of(tid), Some(tid))
-            } else if let (Some(cpu), Some(time)) = (key.cpu, time_ns)
-                && let Some(task) = sideband.running(cpu, time)
-            {
-                (Some(task.pid), Some(task.tid))
-            } else {
-                (key.tid.and_then(&mut process_of), key.tid)
-            };
-            match record.access(origin, thread, piece.encoding) {
-                Some(access) => sink.access(&access),
-                None => sink.other(&origin),
+        let mut threads = Threads { key: *key, process, sideband };
+        match sink.detail() {
+            Detail::Places => {
+                let mut batch = gathered.start(key.cpu, at.file);
+                let converts = piece.clock.is_some();
+                decoder.take(
+                    bytes,
+                    place,
+                    &mut Places { batch: &mut batch, timed, converts, sink },
+                );
+                batch.give_to(sink);
             }
-        });
+            Detail::Touches => {
+                let mut batch = gathered.start(key.cpu, at.file);
+                decoder.feed(bytes, place, &mut |record, end| {
+                    timed.add(record.timestamp().is_some(), piece.clock.is_some());
+                    let time_ns = piece.time_of(record);
+                    batch.records += 1;
+                    batch.not_retired += u64::from(record.not_retired());
+                    batch.time(time_ns);
+                    if !record.is_memory() {
+                        batch.not_memory += 1;
+                        return;
+                    }
+                    let (pid, tid) = threads.of(record, time_ns);
+                    batch.tid_unknown += u64::from(tid.is_none());
+                    let Some(payload) = record.data_pa() else { return };
+                    let touch = Touch {
+                        direction: record.direction(),
+                        latency_cycles: record.total_latency().map_or(0, u32::from),
+                        pid,
+                        vaddr: record.data_va().map(super::data_address),
+                        time_ns,
+                        offset: last_byte(at, end).offset,
+                    };
+                    batch.touch(PhysAddr::new_truncate(payload), touch, sink);
+                });
+                batch.give_to(sink);
+            }
+            Detail::Accesses => decoder.feed(bytes, place, &mut |record, end| {
+                timed.add(record.timestamp().is_some(), piece.clock.is_some());
+                let time_ns = piece.time_of(record);
+                let origin = Origin {
+                    source: Source::ArmSpe,
+                    event: piece.event,
+                    cpu: key.cpu,
+                    time_ns,
+                    not_retired: record.not_retired(),
+                    position: last_byte(at, end),
+                };
+                let thread = threads.of(record, time_ns);
+                match record.access(origin, thread, piece.encoding) {
+                    Some(access) => sink.access(&access),
+                    None => sink.other(&origin),
+                }
+            }),
+        }
     }
 
     /// The queue has ended. Returns its account, the number of bytes that were fed, counted

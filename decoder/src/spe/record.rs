@@ -18,129 +18,185 @@
 //! `skipped`. A partial record is never given out.
 
 use super::event::Events;
-use super::packet::{CutOff, Header, Kind, MAX_PACKET_LEN, Packet};
+use super::layout::{Layouts, Take};
+use super::packet::{CutOff, Kind, MAX_PACKET_LEN, Packet};
 
 /// Longest record: PMSIDR_EL1.MaxSize is 2 KiB at most. Padding inside does not count.
 const MAX_RECORD_LEN: u64 = 2048;
 
-/// Addresses that have a meaning: instruction, branch target, data virtual, data physical,
-/// previous branch target.
-const ADDRESSES: usize = 5;
-
 /// One sampled operation, as its packets tell it. Payloads are raw.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Record {
     has: Fields,
-    addresses: [u64; ADDRESSES],
-    operation: (u8, u8),
-    events: u64,
-    total_latency: u16,
-    data_source: u16,
-    context: [u32; 2],
-    timestamp: u64,
+    /// By [`Slot`]; those of packets that the record does not have say nothing.
+    payloads: [u64; SLOTS],
+    /// Class of the operation packet.
+    class: u8,
+}
+
+/// What a packet is to a record: where its payload is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Slot {
+    Pc,
+    BranchTarget,
+    DataVa,
+    DataPa,
+    PreviousTarget,
+    TotalLatency,
+    IssueLatency,
+    TranslationLatency,
+    AlternateLatency,
+    Operation,
+    Events,
+    DataSource,
+    ContextEl1,
+    ContextEl2,
+    Timestamp,
+    /// A packet that may be repeated, or has no meaning here.
+    Other,
+}
+
+/// How many slots there are.
+pub(super) const SLOTS: usize = 16;
+
+impl Slot {
+    /// What a packet is, by its header.
+    pub(super) const fn of(kind: Kind, index: u8) -> Self {
+        match (kind, index) {
+            (Kind::Address, 0) => Self::Pc,
+            (Kind::Address, 1) => Self::BranchTarget,
+            (Kind::Address, 2) => Self::DataVa,
+            (Kind::Address, 3) => Self::DataPa,
+            (Kind::Address, 4) => Self::PreviousTarget,
+            (Kind::Counter, 0) => Self::TotalLatency,
+            (Kind::Counter, 1) => Self::IssueLatency,
+            (Kind::Counter, 2) => Self::TranslationLatency,
+            (Kind::Counter, 4) => Self::AlternateLatency,
+            (Kind::Operation, _) => Self::Operation,
+            (Kind::Events, _) => Self::Events,
+            (Kind::DataSource, _) => Self::DataSource,
+            (Kind::Context, 0) => Self::ContextEl1,
+            (Kind::Context, 1) => Self::ContextEl2,
+            (Kind::Timestamp, _) => Self::Timestamp,
+            _ => Self::Other,
+        }
+    }
+
+    /// Its bit; none for packets that may be repeated.
+    #[inline(always)]
+    pub(super) const fn field(self) -> Fields {
+        Fields::from_bits_retain(1 << self as u8 & !(1 << Self::Other as u8))
+    }
 }
 
 bitflags::bitflags! {
-    /// Which packets a record has: a bit for every kind that it may have only once.
+    /// Which packets a record has: a bit for every slot.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    struct Fields: u32 {
-        const PC = 1 << 0;
-        const BRANCH_TARGET = 1 << 1;
-        const DATA_VA = 1 << 2;
-        const DATA_PA = 1 << 3;
-        const PREVIOUS_TARGET = 1 << 4;
-        const TOTAL_LATENCY = 1 << 5;
-        const ISSUE_LATENCY = 1 << 6;
-        const TRANSLATION_LATENCY = 1 << 7;
-        const ALTERNATE_LATENCY = 1 << 8;
-        const OPERATION = 1 << 9;
-        const EVENTS = 1 << 10;
-        const DATA_SOURCE = 1 << 11;
-        const CONTEXT_EL1 = 1 << 12;
-        const CONTEXT_EL2 = 1 << 13;
-        const TIMESTAMP = 1 << 14;
+    pub(super) struct Fields: u32 {
+        const PC = 1 << Slot::Pc as u8;
+        const DATA_VA = 1 << Slot::DataVa as u8;
+        const DATA_PA = 1 << Slot::DataPa as u8;
+        const TOTAL_LATENCY = 1 << Slot::TotalLatency as u8;
+        const OPERATION = 1 << Slot::Operation as u8;
+        const EVENTS = 1 << Slot::Events as u8;
+        const DATA_SOURCE = 1 << Slot::DataSource as u8;
+        const CONTEXT_EL1 = 1 << Slot::ContextEl1 as u8;
+        const CONTEXT_EL2 = 1 << Slot::ContextEl2 as u8;
+        const TIMESTAMP = 1 << Slot::Timestamp as u8;
         /// A packet that the tables do not have.
-        const RESERVED = 1 << 15;
+        const RESERVED = 1 << SLOTS;
+        const _ = !0;
 
         /// What every record has (D18.2), total latency aside, which some models leave out.
         const ALWAYS = Self::PC.bits() | Self::OPERATION.bits() | Self::EVENTS.bits();
     }
 }
 
-impl Fields {
-    /// The bit of a packet; empty for packets that may be repeated or have no meaning here.
-    const fn of(header: Header) -> Self {
-        match (header.kind, header.index) {
-            (Kind::Address, 0) => Self::PC,
-            (Kind::Address, 1) => Self::BRANCH_TARGET,
-            (Kind::Address, 2) => Self::DATA_VA,
-            (Kind::Address, 3) => Self::DATA_PA,
-            (Kind::Address, 4) => Self::PREVIOUS_TARGET,
-            (Kind::Counter, 0) => Self::TOTAL_LATENCY,
-            (Kind::Counter, 1) => Self::ISSUE_LATENCY,
-            (Kind::Counter, 2) => Self::TRANSLATION_LATENCY,
-            (Kind::Counter, 4) => Self::ALTERNATE_LATENCY,
-            (Kind::Operation, _) => Self::OPERATION,
-            (Kind::Events, _) => Self::EVENTS,
-            (Kind::DataSource, _) => Self::DATA_SOURCE,
-            (Kind::Context, 0) => Self::CONTEXT_EL1,
-            (Kind::Context, 1) => Self::CONTEXT_EL2,
-            (Kind::Reserved, _) => Self::RESERVED,
-            _ => Self::empty(),
+/// [`Slot::of`] by kind and index.
+static SLOT_OF: [[Slot; 32]; Kind::COUNT] = {
+    let mut table = [[Slot::Other; 32]; Kind::COUNT];
+    let mut kind = 0;
+    while kind < Kind::COUNT {
+        let mut index = 0u8;
+        while index < 32 {
+            table[kind][index as usize] = Slot::of(Kind::ALL[kind], index);
+            index += 1;
         }
+        kind += 1;
+    }
+    table
+};
+
+/// Records are equal if they have the same packets with the same payloads.
+impl PartialEq for Record {
+    fn eq(&self, other: &Self) -> bool {
+        self.has == other.has
+            && self.operation() == other.operation()
+            && (0..SLOTS).all(|slot| {
+                !self.has.contains(Fields::from_bits_retain(1 << slot))
+                    || self.payloads[slot] == other.payloads[slot]
+            })
     }
 }
+impl Eq for Record {}
 
 impl Record {
-    fn get<T>(&self, field: Fields, value: T) -> Option<T> {
-        self.has.contains(field).then_some(value)
+    /// A record of these packets; payloads are zero-extended, those of others say nothing.
+    #[inline(always)]
+    pub(super) fn new(has: Fields, class: u8, payloads: [u64; SLOTS]) -> Self {
+        Self { has, payloads, class }
+    }
+
+    #[inline(always)]
+    fn get(&self, slot: Slot) -> Option<u64> {
+        self.has.contains(slot.field()).then_some(self.payloads[slot as usize])
     }
 
     /// Payload of the instruction's address packet.
     pub fn pc(&self) -> Option<u64> {
-        self.get(Fields::PC, self.addresses[0])
+        self.get(Slot::Pc)
     }
 
     /// Payload of the data virtual address packet.
     pub fn data_va(&self) -> Option<u64> {
-        self.get(Fields::DATA_VA, self.addresses[2])
+        self.get(Slot::DataVa)
     }
 
     /// Payload of the data physical address packet.
     pub fn data_pa(&self) -> Option<u64> {
-        self.get(Fields::DATA_PA, self.addresses[3])
+        self.get(Slot::DataPa)
     }
 
-    /// Class and payload of the operation packet.
+    /// Class and payload of the operation packet, which is one byte.
     pub fn operation(&self) -> Option<(u8, u8)> {
-        self.get(Fields::OPERATION, self.operation)
+        self.get(Slot::Operation).map(|payload| (self.class, low(payload)))
     }
 
     /// Payload of the events packet.
     pub fn events(&self) -> Option<u64> {
-        self.get(Fields::EVENTS, self.events)
+        self.get(Slot::Events)
     }
 
     /// Cycles from dispatch to completion (counter 0).
     pub fn total_latency(&self) -> Option<u16> {
-        self.get(Fields::TOTAL_LATENCY, self.total_latency)
+        self.get(Slot::TotalLatency).map(low)
     }
 
     /// Payload of the data source packet.
     pub fn data_source(&self) -> Option<u16> {
-        self.get(Fields::DATA_SOURCE, self.data_source)
+        self.get(Slot::DataSource).map(low)
     }
 
     /// CONTEXTIDR: that of EL2 if the record has it, since a host kernel there is the one that
     /// writes its threads' numbers, else that of EL1.
     pub fn context(&self) -> Option<u32> {
-        self.get(Fields::CONTEXT_EL2, self.context[1])
-            .or(self.get(Fields::CONTEXT_EL1, self.context[0]))
+        self.get(Slot::ContextEl2).or(self.get(Slot::ContextEl1)).map(low)
     }
 
     /// Ticks of the generic timer.
     pub fn timestamp(&self) -> Option<u64> {
-        self.get(Fields::TIMESTAMP, self.timestamp)
+        self.get(Slot::Timestamp)
     }
 
     /// Whether the record says that its operation did not retire.
@@ -150,33 +206,28 @@ impl Record {
 
     /// Whether the operation touched memory: class 1, or no class and a data address.
     pub fn is_memory(&self) -> bool {
-        match self.operation() {
-            Some((class, _)) => class == super::operation::CLASS_LOAD_STORE,
+        match self.get(Slot::Operation) {
+            Some(_) => self.class == super::operation::CLASS_LOAD_STORE,
             None => self.has.intersects(Fields::DATA_VA.union(Fields::DATA_PA)),
         }
     }
 
-    /// Takes one packet in. Payloads are as long as their packets' headers say, so the casts
-    /// lose nothing.
-    #[expect(clippy::cast_possible_truncation, reason = "see above")]
-    fn take(&mut self, packet: Packet, field: Fields) {
-        let Packet { header, payload } = packet;
+    /// Takes one packet in.
+    #[inline(always)]
+    fn take(&mut self, Packet { header, payload }: Packet, slot: Slot) {
+        self.payloads[slot as usize] = payload;
+        self.has |= slot.field();
         match header.kind {
-            Kind::Address if usize::from(header.index) < ADDRESSES => {
-                self.addresses[usize::from(header.index)] = payload;
-            }
-            Kind::Counter if header.index == 0 => self.total_latency = payload as u16,
-            Kind::Operation => self.operation = (header.index, payload as u8),
-            Kind::Events => self.events = payload,
-            Kind::DataSource => self.data_source = payload as u16,
-            Kind::Context if header.index < 2 => {
-                self.context[usize::from(header.index)] = payload as u32;
-            }
-            Kind::Timestamp => self.timestamp = payload,
+            Kind::Operation => self.class = header.index,
+            Kind::Reserved => self.has |= Fields::RESERVED,
             _ => {}
         }
-        self.has |= field;
     }
+}
+
+/// A payload as the type of its packet's length, which loses nothing.
+fn low<T: TryFrom<u64> + Default>(payload: u64) -> T {
+    T::try_from(payload).unwrap_or_default()
 }
 
 /// The account of one queue's bytes; the fields are those of [`crate::Ledger`].
@@ -240,6 +291,9 @@ pub struct Decoder {
     padding_run: u64,
     bytes: ByteAccount,
     total: u64,
+    /// A number for the packets of the unfinished record, their order and sizes.
+    shape: u32,
+    layouts: Layouts,
 }
 
 impl Decoder {
@@ -314,7 +368,7 @@ impl Decoder {
     }
 
     fn start_over(&mut self) {
-        self.record = Record::default();
+        self.record.has = Fields::empty();
         self.record_len = 0;
         self.carry_len = 0;
     }
@@ -357,32 +411,72 @@ impl Decoder {
     /// Decodes `bytes`, which start at `position` of the queue. `sink` gets every record that
     /// ends in them, with the index in `bytes` of the first byte behind it.
     pub fn feed(&mut self, bytes: &[u8], position: u64, sink: &mut impl FnMut(&Record, usize)) {
+        self.take(bytes, position, sink);
+    }
+
+    /// As [`Decoder::feed`], for those who can make use of a record's layout.
+    pub(super) fn take(&mut self, bytes: &[u8], position: u64, taker: &mut impl Take) {
         self.total += bytes.len() as u64;
-        let mut at = self.complete_carry(bytes, position, sink);
+        let mut at = self.complete_carry(bytes, position, taker);
+        while at < bytes.len() {
+            let place = position.wrapping_add(at as u64);
+            if !self.stands_between_records(place) {
+                at = self.walk(bytes, at, position, taker);
+                continue;
+            }
+            let run = self.layouts.run(&bytes[at..], at, taker);
+            if run.len > 0 {
+                self.bytes.padding += run.padding as u64;
+                self.bytes.record += (run.len - run.padding) as u64;
+                self.newest = run.newest.or(self.newest);
+                self.padding_run = 0;
+                self.failed = None;
+                at += run.len;
+            }
+            let start = at;
+            let given = self.bytes.record;
+            self.shape = 0;
+            at = self.walk(bytes, at, position, taker);
+            if self.bytes.record > given {
+                let available = bytes.len() - start;
+                self.layouts.walked(&bytes[start..at], available, self.shape);
+            }
+        }
+    }
+
+    /// Whether the next record, if it is one, will be given out whatever came before.
+    fn stands_between_records(&self, place: u64) -> bool {
+        self.record_len == 0
+            && !self.unproven
+            && self.repeated_until.is_none()
+            && place >= self.repeated_before
+    }
+
+    /// Walks one record, or to the end of the bytes. Returns where it stopped.
+    fn walk(&mut self, bytes: &[u8], mut at: usize, position: u64, taker: &mut impl Take) -> usize {
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
             match Packet::parse(rest) {
                 Ok(packet) => {
                     let end = at + packet.header.packet_len();
-                    self.packet(packet, position.wrapping_add(at as u64), end, sink);
+                    self.packet(packet, position.wrapping_add(at as u64), end, taker);
                     at = end;
+                    if matches!(packet.header.kind, Kind::End | Kind::Timestamp) {
+                        break;
+                    }
                 }
                 Err(CutOff) => {
                     self.carry[..rest.len()].copy_from_slice(rest);
                     self.carry_len = rest.len();
                     self.unfinished(position.wrapping_add(at as u64), rest.len());
-                    return;
+                    return bytes.len();
                 }
             }
         }
+        at
     }
 
     /// Finishes the packet that the last piece cut. Returns how many of `bytes` it took.
-    fn complete_carry(
-        &mut self,
-        bytes: &[u8],
-        position: u64,
-        sink: &mut impl FnMut(&Record, usize),
-    ) -> usize {
+    fn complete_carry(&mut self, bytes: &[u8], position: u64, taker: &mut impl Take) -> usize {
         if self.carry_len == 0 {
             return 0;
         }
@@ -395,7 +489,7 @@ impl Decoder {
                 let end = packet.header.packet_len() - carried;
                 self.carry_len = 0;
                 self.record_len -= carried as u64;
-                self.packet(packet, position.wrapping_sub(carried as u64), end, sink);
+                self.packet(packet, position.wrapping_sub(carried as u64), end, taker);
                 end
             }
             Err(CutOff) => {
@@ -417,15 +511,11 @@ impl Decoder {
     }
 
     /// Takes the packet that starts at `position` of the queue and ends before `end`.
-    fn packet(
-        &mut self,
-        packet: Packet,
-        position: u64,
-        end: usize,
-        sink: &mut impl FnMut(&Record, usize),
-    ) {
-        let len = packet.header.packet_len();
-        if packet.header.kind == Kind::Padding {
+    #[inline(always)]
+    fn packet(&mut self, packet: Packet, position: u64, end: usize, taker: &mut impl Take) {
+        let (kind, len) = (packet.header.kind, packet.header.packet_len());
+        self.shape = packet.header.add_to_shape(self.shape);
+        if kind == Kind::Padding {
             self.padding_run += 1;
             if position < self.repeated_before {
                 self.dropped(position, 1);
@@ -435,27 +525,27 @@ impl Decoder {
             return;
         }
         self.padding_run = 0;
-        match packet.header.kind {
+        match kind {
             Kind::End | Kind::Timestamp => {
                 self.unfinished(position, len);
-                if packet.header.kind == Kind::Timestamp {
-                    self.record.take(packet, Fields::TIMESTAMP);
+                if kind == Kind::Timestamp {
+                    self.record.take(packet, Slot::Timestamp);
                 }
-                self.end_of_record(end, sink);
+                self.end_of_record(end, taker);
             }
             _ => {
-                let field = Fields::of(packet.header);
-                let repeated = self.record.has.intersects(field) && field != Fields::RESERVED;
+                let slot = SLOT_OF[kind as usize][usize::from(packet.header.index)];
+                let repeated = self.record.has.intersects(slot.field());
                 if repeated || self.record_len + len as u64 > MAX_RECORD_LEN {
                     self.damage();
                 }
                 self.unfinished(position, len);
-                self.record.take(packet, field);
+                self.record.take(packet, slot);
             }
         }
     }
 
-    fn end_of_record(&mut self, end: usize, sink: &mut impl FnMut(&Record, usize)) {
+    fn end_of_record(&mut self, end: usize, taker: &mut impl Take) {
         let (record, len) = (self.record, self.record_len);
         self.start_over();
         if self.unproven && !self.proves_itself(record.has) {
@@ -476,7 +566,7 @@ impl Decoder {
             self.newest = Some(timestamp);
         }
         self.bytes.record += len;
-        sink(&record, end);
+        taker.record(&record, end);
     }
 
     /// Whether a record is whole, judged by its packets.
