@@ -19,13 +19,17 @@ impl Default for Gathered {
     }
 }
 
-/// A batch that is being filled. Its numbers are those of [`Batch`].
+/// A batch that is being filled.
 pub(super) struct Filling<'a> {
+    pub(super) totals: Totals,
     room: &'a mut Gathered,
+}
+
+/// The numbers of a [`Batch`].
+pub(super) struct Totals {
     cpu: Option<u32>,
     file: u32,
-    len: usize, // in 0..BATCH
-    detailed: bool,
+    pub(super) len: usize, // in 0..=BATCH
     pub(super) records: u64,
     pub(super) not_memory: u64,
     pub(super) not_retired: u64,
@@ -36,38 +40,24 @@ pub(super) struct Filling<'a> {
 impl Gathered {
     /// An empty batch of records of one CPU that stand in one file.
     pub(super) fn start(&mut self, cpu: Option<u32>, file: u32) -> Filling<'_> {
-        Filling {
-            room: self,
-            cpu,
-            file,
-            len: 0,
-            detailed: false,
-            records: 0,
-            not_memory: 0,
-            not_retired: 0,
-            tid_unknown: 0,
-            times: None,
-        }
+        Filling { totals: Totals::new(cpu, file), room: self }
     }
 }
 
-impl Filling<'_> {
-    /// Adds a record of which only the physical address is wanted, if it is an access and has
-    /// one. No branch depends on what it is.
+impl<'a> Filling<'a> {
+    /// Its numbers, and the room for its addresses.
     #[inline(always)]
-    pub(super) fn place<S: Sink + ?Sized>(
-        &mut self,
-        is_memory: bool,
-        has_place: bool,
-        payload: u64,
-        sink: &mut S,
-    ) {
-        self.records += 1;
-        self.not_memory += u64::from(!is_memory);
-        self.room.addresses[self.len % BATCH] = PhysAddr::new_truncate(payload);
-        self.len += usize::from(has_place);
-        if self.len == BATCH {
-            self.give_to(sink);
+    pub(super) fn parts(&mut self) -> (&mut Totals, &mut [PhysAddr; BATCH]) {
+        (&mut self.totals, &mut self.room.addresses)
+    }
+
+    /// Adds an access of which only the address is wanted.
+    #[inline(always)]
+    pub(super) fn place<S: Sink + ?Sized>(&mut self, address: PhysAddr, sink: &mut S) {
+        self.room.addresses[self.totals.len % BATCH] = address;
+        self.totals.len += 1;
+        if self.totals.len == BATCH {
+            self.totals.give_to(&self.room.addresses, &[], sink);
         }
     }
 
@@ -82,12 +72,31 @@ impl Filling<'_> {
         if self.room.touches.len() != BATCH {
             self.room.make_room();
         }
-        self.room.touches[self.len % BATCH] = touch;
-        self.detailed = true;
-        self.room.addresses[self.len % BATCH] = address;
-        self.len += 1;
-        if self.len == BATCH {
-            self.give_to(sink);
+        self.room.addresses[self.totals.len % BATCH] = address;
+        self.room.touches[self.totals.len % BATCH] = touch;
+        self.totals.len += 1;
+        if self.totals.len == BATCH {
+            self.totals.give_to(&self.room.addresses, &self.room.touches, sink);
+        }
+    }
+
+    /// Gives out what there is.
+    pub(super) fn end<S: Sink + ?Sized>(mut self, sink: &mut S) {
+        self.totals.give_to(&self.room.addresses, &self.room.touches, sink);
+    }
+}
+
+impl Totals {
+    fn new(cpu: Option<u32>, file: u32) -> Self {
+        Self {
+            cpu,
+            file,
+            len: 0,
+            records: 0,
+            not_memory: 0,
+            not_retired: 0,
+            tid_unknown: 0,
+            times: None,
         }
     }
 
@@ -101,9 +110,14 @@ impl Filling<'_> {
         }
     }
 
-    /// Gives out what there is, and is empty again.
+    /// Gives out what there is, with the first so many of the addresses, and is empty again.
     #[inline(never)]
-    pub(super) fn give_to<S: Sink + ?Sized>(&mut self, sink: &mut S) {
+    pub(super) fn give_to<S: Sink + ?Sized>(
+        &mut self,
+        addresses: &[PhysAddr; BATCH],
+        touches: &[Touch],
+        sink: &mut S,
+    ) {
         if self.records == 0 {
             return;
         }
@@ -118,15 +132,10 @@ impl Filling<'_> {
             not_retired: self.not_retired,
             tid_unknown: self.tid_unknown,
             times: self.times,
-            addresses: &self.room.addresses[..self.len],
-            touches: if self.detailed { &self.room.touches[..self.len] } else { &[] },
+            addresses: &addresses[..self.len],
+            touches: touches.get(..self.len).unwrap_or_default(),
         });
-        self.len = 0;
-        self.records = 0;
-        self.not_memory = 0;
-        self.not_retired = 0;
-        self.tid_unknown = 0;
-        self.times = None;
+        *self = Self::new(self.cpu, self.file);
     }
 }
 

@@ -30,9 +30,11 @@
 //! without credit there is no try. What can be lost to an adversary is what walked records earn:
 //! see [`EARNED_BY_WALKING`].
 
+use super::gather::{BATCH, Filling, Totals};
 use super::packet::{Kind, Packets};
 use super::record::{Fields, Record, SLOTS, Slot};
 use super::vector::{self, BLOCK, Compare, Job, Pattern, Unit};
+use crate::{PhysAddr, Sink};
 
 /// Longest layout, padding before and in the record included. Records of all processors known
 /// are padded to 64 bytes or less; those with all optional packets take about 90.
@@ -63,13 +65,14 @@ const LEAST_CREDIT: u32 = 2 * LEARN;
 
 /// The layout of one record.
 #[derive(Clone, Debug)]
+#[repr(align(64))] // A pattern in one cache line is one load.
 struct Layout {
     headers: [Pattern; MAX_LEN / BLOCK],
     len: usize, // in 1..=MAX_LEN
     /// Padding packets among the bytes.
     padding: usize,
     /// Whether the record is a memory operation, and whether that has a physical address.
-    is_memory: bool,
+    tally: Tally,
     has_place: bool,
     has: Fields,
     /// Class of the operation packet.
@@ -78,7 +81,6 @@ struct Layout {
     at: [u8; SLOTS], // each below MAX_LEN
     /// Bits of the payloads, by slot; 0 for packets that the record does not have.
     mask: [u64; SLOTS],
-    last_use: u64,
 }
 
 impl Layout {
@@ -92,13 +94,12 @@ impl Layout {
             headers: [const { Pattern::any() }; MAX_LEN / BLOCK],
             len: bytes.len(),
             padding: 0,
-            is_memory: false,
+            tally: Tally::default(),
             has_place: false,
             has: Fields::empty(),
             class: 0,
             at: [0; SLOTS],
             mask: [0; SLOTS],
-            last_use: 0,
         };
         let mut at = 0;
         for packet in Packets::new(bytes) {
@@ -129,9 +130,13 @@ impl Layout {
             at += header.packet_len();
         }
         let record = Record::new(layout.has, layout.class, [0; SLOTS]);
-        layout.is_memory = record.is_memory();
+        layout.tally = Tally(1 << 32 | u64::from(!record.is_memory()));
         layout.has_place = record.is_memory() && record.data_pa().is_some();
         Some(layout)
+    }
+
+    fn is_timed(&self) -> bool {
+        self.has.contains(Fields::TIMESTAMP)
     }
 
     /// The header byte that must stand at a place, if it is one of a header.
@@ -145,71 +150,44 @@ impl Layout {
     }
 
     #[inline(always)]
-    fn fits<C: Compare>(&self, compare: C, window: &[u8; WINDOW]) -> bool {
+    fn fits<C: Compare>(&self, compare: C, window: &Window) -> bool {
         let (blocks, _) = window.as_chunks::<BLOCK>();
         compare.fits(&blocks[0], &self.headers[0])
             && (self.len <= BLOCK || compare.fits(&blocks[1], &self.headers[1]))
     }
 
-    /// A payload of the record at the start of a window that fits.
+    /// Eight bytes from a payload on, of the record at the start of a window that fits.
     #[inline(always)]
-    fn payload(&self, window: &[u8; WINDOW], slot: usize) -> u64 {
-        let at = usize::from(self.at[slot]) % MAX_LEN;
+    fn word(&self, window: &Window, slot: Slot) -> u64 {
+        let at = usize::from(self.at[slot as usize]) % MAX_LEN;
         let word = window[at..at + 8].first_chunk().copied().unwrap_or_default();
-        u64::from_le_bytes(word) & self.mask[slot]
+        u64::from_le_bytes(word)
+    }
+
+    /// A payload of the record at the start of a window that fits; 0 if it does not have it.
+    #[inline(always)]
+    fn payload(&self, window: &Window, slot: Slot) -> u64 {
+        self.word(window, slot) & self.mask[slot as usize]
+    }
+
+    /// The record at the start of a window that fits. What the caller does not look at is not
+    /// loaded, once this is inlined.
+    #[inline(always)]
+    fn record(&self, window: &Window) -> Record {
+        let payloads = Slot::ALL.map(|slot| self.payload(window, slot));
+        Record::new(self.has, self.class, payloads)
     }
 }
 
-/// A record that was recognised.
-#[derive(Clone, Copy)]
-pub(super) struct Recognised<'a> {
-    layout: &'a Layout,
-    window: &'a [u8; WINDOW],
-}
-
-impl Recognised<'_> {
-    /// The record. What the caller does not look at is not loaded, once this is inlined.
-    #[inline(always)]
-    pub(super) fn record(self) -> Record {
-        let Self { layout, window } = self;
-        let payloads = core::array::from_fn(|slot| layout.payload(window, slot));
-        Record::new(layout.has, layout.class, payloads)
-    }
-
-    /// Whether it is a memory operation.
-    #[inline(always)]
-    pub(super) fn is_memory(self) -> bool {
-        self.layout.is_memory
-    }
-
-    /// Whether it is one with a physical address.
-    #[inline(always)]
-    pub(super) fn has_place(self) -> bool {
-        self.layout.has_place
-    }
-
-    /// Whether it has a timestamp.
-    #[inline(always)]
-    pub(super) fn is_timed(self) -> bool {
-        self.layout.has.contains(Fields::TIMESTAMP)
-    }
-
-    /// Payload of its data physical address packet; 0 if it has none.
-    #[inline(always)]
-    pub(super) fn data_pa(self) -> u64 {
-        self.layout.payload(self.window, Slot::DataPa as usize)
-    }
-}
-
-/// Takes records: those that were walked, and those that were recognised. A closure takes both
-/// alike.
-pub(super) trait Take {
+/// Takes records: those that were walked, and those that were recognised.
+pub(super) trait Take: Sized {
     /// A record that ends before the byte `end`.
     fn record(&mut self, record: &Record, end: usize);
-    /// The same, if all that is wanted of it is known by its layout.
+    /// As many records as are recognised from the start of `bytes`, which is the byte `from`.
+    /// Those who want little of a record can ask for less here.
     #[inline(always)]
-    fn recognised(&mut self, recognised: Recognised<'_>, end: usize) {
-        self.record(&recognised.record(), end);
+    fn run(&mut self, layouts: &mut Layouts, bytes: &[u8], from: usize) -> Run {
+        layouts.records(bytes, from, self)
     }
 }
 
@@ -225,14 +203,14 @@ impl<F: FnMut(&Record, usize)> Take for F {
 pub(super) struct Layouts {
     unit: Unit,
     known: Vec<Layout>, // at most MAX_LAYOUTS
+    /// The one that goes next when there is no room for another.
+    oldest: usize, // in 0..MAX_LAYOUTS
     finder: Finder,
     /// Shapes of walked records, each in the place that its high bits give.
     shapes: [u32; MAX_SHAPES],
     credit: u32, // in 0..=MOST_CREDIT
     /// Credit is being saved up.
     saving: bool,
-    /// Grows with every run and every layout that is learnt.
-    clock: u64,
 }
 
 /// What a run over records came to.
@@ -251,31 +229,47 @@ impl Default for Layouts {
         Self {
             unit: Unit::detect(),
             known: Vec::new(),
+            oldest: 0,
             finder: Finder::default(),
             shapes: [0; MAX_SHAPES],
             credit: MOST_CREDIT / 2,
             saving: false,
-            clock: 0,
         }
     }
 }
 
 impl Layouts {
     /// Takes as many records as it recognises from the start of `bytes`, which stand between two
-    /// records. Ends of records are told as places in `bytes`, plus `from`.
+    /// records. `taker` gets each, with `from` and the place in `bytes` that it ends before.
     #[inline(always)]
-    pub(super) fn run(&mut self, bytes: &[u8], from: usize, taker: &mut impl Take) -> Run {
+    pub(super) fn records(&mut self, bytes: &[u8], from: usize, taker: &mut impl Take) -> Run {
+        self.run(bytes, |known, finder| Records { known, finder, bytes, from, taker })
+    }
+
+    /// The same where only physical addresses are wanted: they go into `batch`.
+    #[inline(always)]
+    pub(super) fn places<S: Sink + ?Sized>(
+        &mut self,
+        bytes: &[u8],
+        batch: &mut Filling<'_>,
+        sink: &mut S,
+    ) -> Run {
+        self.run(bytes, |known, finder| Places { known, finder, bytes, batch, sink })
+    }
+
+    #[inline(always)]
+    fn run<'a, J: Job<Output = Run>>(
+        &'a mut self,
+        bytes: &[u8],
+        job: impl FnOnce(&'a [Layout], &'a Finder) -> J,
+    ) -> Run {
         if self.known.is_empty() || self.saving || bytes.len() < WINDOW {
             return Run::default();
         }
-        let Self { known, finder, .. } = self;
-        let (run, last, count) =
-            vector::with(self.unit, Recognise { known, finder, bytes, from, taker });
-        if let Some(last) = last {
-            self.clock += 1;
-            known[last].last_use = self.clock;
-        }
-        let earned = EARNED_BY_RECOGNISING.saturating_mul(count);
+        let run = vector::with(self.unit, job(&self.known, &self.finder));
+        // Of any length, to keep a count out of the loop.
+        let records = u32::try_from(run.len / MAX_LEN).unwrap_or(u32::MAX);
+        let earned = EARNED_BY_RECOGNISING.saturating_mul(records);
         self.credit = self.credit.saturating_add(earned).min(MOST_CREDIT).saturating_sub(TRY);
         self.saving = self.credit == 0;
         run
@@ -304,19 +298,19 @@ impl Layouts {
 
     #[cold]
     fn learn(&mut self, bytes: &[u8]) {
-        let Some(mut layout) = Layout::of(bytes) else { return };
-        self.clock += 1;
-        layout.last_use = self.clock;
-        let oldest = (0..self.known.len()).min_by_key(|index| self.known[*index].last_use);
-        let index = match oldest {
-            Some(oldest) if self.known.len() == MAX_LAYOUTS => {
-                self.known[oldest] = layout;
-                oldest
-            }
-            _ => {
-                self.known.push(layout);
-                self.known.len() - 1
-            }
+        let Some(layout) = Layout::of(bytes) else { return };
+        // A unit has its timestamps on or off: that all layouts agree makes the last record's
+        // the last one.
+        if self.known.iter().any(|known| known.is_timed() != layout.is_timed()) {
+            return;
+        }
+        let index = if self.known.len() < MAX_LAYOUTS {
+            self.known.push(layout);
+            self.known.len() - 1
+        } else {
+            self.known[self.oldest] = layout;
+            let next = (self.oldest + 1) % MAX_LAYOUTS;
+            core::mem::replace(&mut self.oldest, next)
         };
         self.finder.put(index, &self.known);
     }
@@ -339,16 +333,6 @@ impl Default for Finder {
 }
 
 impl Finder {
-    /// The layouts that a record may have, a bit each.
-    #[inline(always)]
-    fn candidates(&self, window: &[u8; WINDOW]) -> u32 {
-        let mut candidates = u32::MAX;
-        for (place, layouts) in self.places.iter().zip(self.layouts.iter()) {
-            candidates &= layouts[usize::from(window[usize::from(*place) % MAX_LEN])];
-        }
-        candidates
-    }
-
     /// Takes in a layout that is new at its index.
     fn put(&mut self, index: usize, known: &[Layout]) {
         let layout = &known[index];
@@ -393,8 +377,80 @@ fn allow(table: &mut [u32; 256], index: usize, layout: &Layout, place: u8) {
     }
 }
 
-/// The loop of [`Layouts::run`].
-struct Recognise<'a, T> {
+/// Goes from record to record, as long as they are recognised.
+struct Steps<'a, C> {
+    known: &'a [Layout],
+    places: [usize; MAX_TELLING],
+    layouts: &'a [[u32; 256]; MAX_TELLING],
+    compare: C,
+    bytes: &'a [u8],
+    /// Where the next record starts.
+    at: usize,
+    /// Length of the last record.
+    stride: usize,
+    padding: usize,
+    /// The last record.
+    last: Option<&'a Layout>,
+}
+
+type Window = [u8; WINDOW];
+
+impl<'a, C: Compare> Steps<'a, C> {
+    #[inline(always)]
+    fn new(known: &'a [Layout], finder: &'a Finder, bytes: &'a [u8], compare: C) -> Self {
+        let places = finder.places.map(|place| usize::from(place) % MAX_LEN);
+        Self {
+            known,
+            places,
+            layouts: &finder.layouts,
+            compare,
+            bytes,
+            at: 0,
+            stride: 0,
+            padding: 0,
+            last: None,
+        }
+    }
+
+    /// The next record's layout and the bytes that it starts at; goes on behind it.
+    #[inline(always)]
+    fn next(&mut self) -> Option<(&'a Layout, &'a Window)> {
+        let window: &Window = self.bytes.get(self.at..)?.first_chunk()?;
+        let mut candidates = u32::MAX;
+        for (place, layouts) in self.places.iter().zip(self.layouts) {
+            candidates &= layouts[usize::from(window[*place])];
+        }
+        let layout = loop {
+            let layout = self.known.get(candidates.trailing_zeros() as usize)?;
+            if layout.fits(self.compare, window) {
+                break layout;
+            }
+            candidates &= candidates - 1;
+        };
+        // While lengths do not change, the processor starts on the next record before it knows
+        // which layout this one has: if the compiler makes this a branch, which is predicted, and
+        // not a choice, which has to be waited for.
+        if layout.len != self.stride {
+            self.stride = core::hint::black_box(layout.len);
+        }
+        self.at += self.stride;
+        self.padding += layout.padding;
+        self.last = Some(layout);
+        Some((layout, window))
+    }
+
+    #[inline(always)]
+    fn ended(self) -> Run {
+        let newest = self.last.filter(|layout| layout.is_timed()).and_then(|layout| {
+            let window = self.bytes.get(self.at - layout.len..)?.first_chunk()?;
+            Some(layout.payload(window, Slot::Timestamp))
+        });
+        Run { len: self.at, padding: self.padding, newest }
+    }
+}
+
+/// The loop of [`Layouts::records`].
+struct Records<'a, T> {
     known: &'a [Layout],
     finder: &'a Finder,
     bytes: &'a [u8],
@@ -402,37 +458,67 @@ struct Recognise<'a, T> {
     taker: &'a mut T,
 }
 
-impl<T: Take> Job for Recognise<'_, T> {
-    /// The run, the layout that came last, and how many records there were.
-    type Output = (Run, Option<usize>, u32);
+impl<T: Take> Job for Records<'_, T> {
+    type Output = Run;
 
     #[inline(always)]
-    fn run<C: Compare>(self, compare: C) -> Self::Output {
-        let Self { known, finder, bytes, from, taker } = self;
-        let mut run = Run::default();
-        let (mut last, mut count) = (None, 0u32);
-        while let Some(window) = bytes.get(run.len..).and_then(<[u8]>::first_chunk) {
-            let mut candidates = finder.candidates(window);
-            let (index, layout) = loop {
-                let index = candidates.trailing_zeros() as usize;
-                let Some(layout) = known.get(index) else {
-                    return (run, last, count);
-                };
-                if layout.fits(compare, window) {
-                    break (index, layout);
-                }
-                candidates &= candidates - 1;
-            };
-            run.len += layout.len;
-            run.padding += layout.padding;
-            count = count.saturating_add(1);
-            last = Some(index);
-            let recognised = Recognised { layout, window };
-            if recognised.is_timed() {
-                run.newest = Some(layout.payload(window, Slot::Timestamp as usize));
-            }
-            taker.recognised(recognised, from + run.len);
+    fn run<C: Compare>(self, compare: C) -> Run {
+        let mut steps = Steps::new(self.known, self.finder, self.bytes, compare);
+        while let Some((layout, window)) = steps.next() {
+            self.taker.record(&layout.record(window), self.from + steps.at);
         }
-        (run, last, count)
+        steps.ended()
+    }
+}
+
+/// The loop of [`Layouts::places`]. What a record is, its layout says: no branch depends on it.
+struct Places<'a, 'b, S: ?Sized> {
+    known: &'a [Layout],
+    finder: &'a Finder,
+    bytes: &'a [u8],
+    batch: &'a mut Filling<'b>,
+    sink: &'a mut S,
+}
+
+impl<S: Sink + ?Sized> Job for Places<'_, '_, S> {
+    type Output = Run;
+
+    #[inline(always)]
+    fn run<C: Compare>(self, compare: C) -> Run {
+        let Self { known, finder, bytes, batch, sink } = self;
+        let mut steps = Steps::new(known, finder, bytes, compare);
+        let (batch, addresses) = batch.parts();
+        let (mut records, mut len) = (Tally::default(), batch.len);
+        loop {
+            while len < BATCH {
+                let Some((layout, window)) = steps.next() else {
+                    records.move_to(batch);
+                    batch.len = len;
+                    return steps.ended();
+                };
+                records.0 += layout.tally.0;
+                // Where there is none the next one takes its room.
+                addresses[len] = PhysAddr::new_truncate(layout.word(window, Slot::DataPa));
+                len += usize::from(layout.has_place);
+            }
+            records.move_to(batch);
+            batch.len = len;
+            batch.give_to(addresses, &[], sink);
+            len = 0;
+        }
+    }
+}
+
+/// Two counts that are added to at once: records in the upper half, those of them that are no
+/// memory operations in the lower. A piece has less than 2^32 bytes, by the size field of its
+/// record... TODO
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally(u64);
+
+impl Tally {
+    fn move_to(&mut self, batch: &mut Totals) {
+        batch.records += self.0 >> 32;
+        batch.not_memory += self.0 & u64::from(u32::MAX);
+        self.0 = 0;
     }
 }

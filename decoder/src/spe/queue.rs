@@ -2,7 +2,7 @@
 //! accesses.
 
 use super::gather::{Filling, Gathered};
-use super::layout::{Recognised, Take};
+use super::layout::{Layouts, Run, Take};
 use super::{ByteAccount, Decoder, Encoding, Join, Record};
 use crate::perf::{Clock, QueueKey, SideBand};
 use crate::{Detail, EventIndex, Origin, PhysAddr, Position, Sink, Source, Touch, TraceOffset};
@@ -70,36 +70,26 @@ pub struct Timed {
     pub ns: bool,
 }
 
-impl Timed {
-    #[inline(always)]
-    fn add(&mut self, ticks: bool, converts: bool) {
-        self.records = true;
-        self.ticks |= ticks;
-        self.ns |= ticks & converts;
-    }
-}
-
 /// Takes physical addresses and nothing else.
 struct Places<'a, 'b, S: ?Sized> {
     batch: &'a mut Filling<'b>,
-    timed: &'a mut Timed,
-    /// Times can be converted.
-    converts: bool,
     sink: &'a mut S,
 }
 
 impl<S: Sink + ?Sized> Take for Places<'_, '_, S> {
     #[inline(always)]
     fn record(&mut self, record: &Record, _: usize) {
-        let place = record.data_pa().filter(|_| record.is_memory());
-        self.timed.add(record.timestamp().is_some(), self.converts);
-        self.batch.place(record.is_memory(), place.is_some(), place.unwrap_or(0), self.sink);
+        self.batch.totals.records += 1;
+        if !record.is_memory() {
+            self.batch.totals.not_memory += 1;
+        } else if let Some(payload) = record.data_pa() {
+            self.batch.place(PhysAddr::new_truncate(payload), self.sink);
+        }
     }
 
     #[inline(always)]
-    fn recognised(&mut self, record: Recognised<'_>, _: usize) {
-        self.timed.add(record.is_timed(), self.converts);
-        self.batch.place(record.is_memory(), record.has_place(), record.data_pa(), self.sink);
+    fn run(&mut self, layouts: &mut Layouts, bytes: &[u8], _: usize) -> Run {
+        layouts.places(bytes, self.batch, self.sink)
     }
 }
 
@@ -246,28 +236,22 @@ impl Queue {
         match sink.detail() {
             Detail::Places => {
                 let mut batch = gathered.start(key.cpu, at.file);
-                let converts = piece.clock.is_some();
-                decoder.take(
-                    bytes,
-                    place,
-                    &mut Places { batch: &mut batch, timed, converts, sink },
-                );
-                batch.give_to(sink);
+                decoder.take(bytes, place, &mut Places { batch: &mut batch, sink });
+                batch.end(sink);
             }
             Detail::Touches => {
                 let mut batch = gathered.start(key.cpu, at.file);
                 decoder.feed(bytes, place, &mut |record, end| {
-                    timed.add(record.timestamp().is_some(), piece.clock.is_some());
                     let time_ns = piece.time_of(record);
-                    batch.records += 1;
-                    batch.not_retired += u64::from(record.not_retired());
-                    batch.time(time_ns);
+                    batch.totals.records += 1;
+                    batch.totals.not_retired += u64::from(record.not_retired());
+                    batch.totals.time(time_ns);
                     if !record.is_memory() {
-                        batch.not_memory += 1;
+                        batch.totals.not_memory += 1;
                         return;
                     }
                     let (pid, tid) = threads.of(record, time_ns);
-                    batch.tid_unknown += u64::from(tid.is_none());
+                    batch.totals.tid_unknown += u64::from(tid.is_none());
                     let Some(payload) = record.data_pa() else { return };
                     let touch = Touch {
                         direction: record.direction(),
@@ -279,10 +263,9 @@ impl Queue {
                     };
                     batch.touch(PhysAddr::new_truncate(payload), touch, sink);
                 });
-                batch.give_to(sink);
+                batch.end(sink);
             }
             Detail::Accesses => decoder.feed(bytes, place, &mut |record, end| {
-                timed.add(record.timestamp().is_some(), piece.clock.is_some());
                 let time_ns = piece.time_of(record);
                 let origin = Origin {
                     source: Source::ArmSpe,
@@ -298,6 +281,11 @@ impl Queue {
                     None => sink.other(&origin),
                 }
             }),
+        }
+        timed.records |= decoder.bytes().record > 0;
+        if decoder.take_ticked() {
+            timed.ticks = true;
+            timed.ns |= piece.clock.is_some();
         }
     }
 

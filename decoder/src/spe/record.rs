@@ -61,6 +61,26 @@ pub(super) enum Slot {
 pub(super) const SLOTS: usize = 16;
 
 impl Slot {
+    /// All of them, each at its own number.
+    pub(super) const ALL: [Self; SLOTS] = [
+        Self::Pc,
+        Self::BranchTarget,
+        Self::DataVa,
+        Self::DataPa,
+        Self::PreviousTarget,
+        Self::TotalLatency,
+        Self::IssueLatency,
+        Self::TranslationLatency,
+        Self::AlternateLatency,
+        Self::Operation,
+        Self::Events,
+        Self::DataSource,
+        Self::ContextEl1,
+        Self::ContextEl2,
+        Self::Timestamp,
+        Self::Other,
+    ];
+
     /// What a packet is, by its header.
     pub(super) const fn of(kind: Kind, index: u8) -> Self {
         match (kind, index) {
@@ -282,6 +302,8 @@ pub struct Decoder {
     /// The last timestamp given out. Not the greatest: one that is damaged must not make all
     /// that follows look old.
     newest: Option<u64>,
+    /// A record with a timestamp was given out since somebody asked.
+    ticked: bool,
     /// In a snapshot: records up to this timestamp were given out before.
     repeated_until: Option<u64>,
     /// In a snapshot: bytes before this place of the queue came before.
@@ -403,6 +425,11 @@ impl Decoder {
         self.bytes.overlap += len;
     }
 
+    /// Whether a record with a timestamp was given out since this was asked last.
+    pub fn take_ticked(&mut self) -> bool {
+        core::mem::take(&mut self.ticked)
+    }
+
     /// Whether any record so far had a timestamp.
     pub fn is_timed(&self) -> bool {
         self.newest.is_some()
@@ -424,11 +451,12 @@ impl Decoder {
                 at = self.walk(bytes, at, position, taker);
                 continue;
             }
-            let run = self.layouts.run(&bytes[at..], at, taker);
+            let run = taker.run(&mut self.layouts, &bytes[at..], at);
             if run.len > 0 {
                 self.bytes.padding += run.padding as u64;
                 self.bytes.record += (run.len - run.padding) as u64;
                 self.newest = run.newest.or(self.newest);
+                self.ticked |= run.newest.is_some();
                 self.padding_run = 0;
                 self.failed = None;
                 at += run.len;
@@ -564,6 +592,7 @@ impl Decoder {
                 return;
             }
             self.newest = Some(timestamp);
+            self.ticked = true;
         }
         self.bytes.record += len;
         taker.record(&record, end);
