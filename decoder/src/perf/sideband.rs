@@ -1,6 +1,7 @@
 //! Which thread ran where: what COMM, FORK, MMAP2, ITRACE_START and switch records say, for
 //! records that do not say it themselves.
 
+use core::ops::{Bound, Range};
 use std::collections::{BTreeMap, HashMap};
 
 /// Threads that are remembered: as many as Linux can have (PID_MAX_LIMIT).
@@ -68,9 +69,13 @@ impl SideBand {
         if tid == 0 { Some(0) } else { self.process_of.get(&tid).copied() }
     }
 
-    /// The task that a CPU ran at a time.
-    pub fn running(&self, cpu: u32, time: u64) -> Option<Task> {
-        self.switches.get(&cpu)?.range(..=time).next_back().and_then(|(_, task)| *task)
+    /// The task that a CPU ran at a time, and from when to when that answer holds.
+    pub fn running(&self, cpu: u32, time: u64) -> (Range<u64>, Option<Task>) {
+        let Some(switches) = self.switches.get(&cpu) else { return (0..u64::MAX, None) };
+        let last = switches.range(..=time).next_back();
+        let next = switches.range((Bound::Excluded(time), Bound::Unbounded)).next();
+        let span = last.map_or(0, |(from, _)| *from)..next.map_or(u64::MAX, |(until, _)| *until);
+        (span, last.and_then(|(_, task)| *task))
     }
 }
 
@@ -87,13 +92,13 @@ mod tests {
         sideband.switch(0, 200, Some(B));
         sideband.switch(0, 100, Some(A));
         sideband.switch(1, 0, Some(B));
-        assert_eq!(sideband.running(0, 99), None);
-        assert_eq!(sideband.running(0, 100), Some(A));
-        assert_eq!(sideband.running(0, 199), Some(A));
-        assert_eq!(sideband.running(0, 299), Some(B));
-        assert_eq!(sideband.running(2, 100), None);
+        assert_eq!(sideband.running(0, 99), (0..100, None));
+        assert_eq!(sideband.running(0, 100), (100..200, Some(A)));
+        assert_eq!(sideband.running(0, 199), (100..200, Some(A)));
+        assert_eq!(sideband.running(0, 299), (200..u64::MAX, Some(B)));
+        assert_eq!(sideband.running(2, 100), (0..u64::MAX, None));
         sideband.switch(0, 300, None);
-        assert_eq!(sideband.running(0, 300), None, "the CPU went on to a task of no name");
+        assert_eq!(sideband.running(0, 300).1, None, "the CPU went on to a task of no name");
     }
 
     #[test]

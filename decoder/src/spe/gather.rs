@@ -23,6 +23,8 @@ impl Default for Gathered {
 pub(super) struct Filling<'a> {
     pub(super) totals: Totals,
     room: &'a mut Gathered,
+    /// Its accesses have touches.
+    touched: bool,
 }
 
 /// The numbers of a [`Batch`].
@@ -40,7 +42,7 @@ pub(super) struct Totals {
 impl Gathered {
     /// An empty batch of records of one CPU that stand in one file.
     pub(super) fn start(&mut self, cpu: Option<u32>, file: u32) -> Filling<'_> {
-        Filling { totals: Totals::new(cpu, file), room: self }
+        Filling { totals: Totals::new(cpu, file), room: self, touched: false }
     }
 }
 
@@ -72,6 +74,7 @@ impl<'a> Filling<'a> {
         if self.room.touches.len() != BATCH {
             self.room.make_room();
         }
+        self.touched = true;
         self.room.addresses[self.totals.len % BATCH] = address;
         self.room.touches[self.totals.len % BATCH] = touch;
         self.totals.len += 1;
@@ -82,7 +85,8 @@ impl<'a> Filling<'a> {
 
     /// Gives out what there is.
     pub(super) fn end<S: Sink + ?Sized>(mut self, sink: &mut S) {
-        self.totals.give_to(&self.room.addresses, &self.room.touches, sink);
+        let touches = if self.touched { &self.room.touches[..] } else { &[] };
+        self.totals.give_to(&self.room.addresses, touches, sink);
     }
 }
 

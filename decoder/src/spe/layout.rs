@@ -28,7 +28,7 @@
 //! Trying costs time where nothing is ever recognised, and input may be made to that end. So
 //! tries are paid for: every recognised record earns credit, every walked one a little, and
 //! without credit there is no try. What can be lost to an adversary is what walked records earn:
-//! see [`EARNED_BY_WALKING`].
+//! see [`EARNED_BY_SCANNING`].
 
 use super::gather::{BATCH, Filling, Totals};
 use super::packet::{Kind, Packets};
@@ -51,7 +51,7 @@ const MAX_SHAPES: usize = 64;
 // Credit, in units of about a nanosecond on a machine where walking a record takes 40.
 
 /// A walked record: a tenth of what the walk costs is the most that trying can add to it.
-const EARNED_BY_WALKING: u32 = 3;
+const EARNED_BY_SCANNING: u32 = 3;
 /// A recognised record: less than it saved.
 const EARNED_BY_RECOGNISING: u32 = 16;
 /// A try in vain.
@@ -174,7 +174,10 @@ impl Layout {
     /// loaded, once this is inlined.
     #[inline(always)]
     fn record(&self, window: &Window) -> Record {
-        let payloads = Slot::ALL.map(|slot| self.payload(window, slot));
+        let mut payloads = [0; SLOTS];
+        for slot in Slot::ALL {
+            payloads[slot as usize] = self.payload(window, slot);
+        }
         Record::new(self.has, self.class, payloads)
     }
 }
@@ -207,7 +210,7 @@ pub(super) struct Layouts {
     oldest: usize, // in 0..MAX_LAYOUTS
     finder: Finder,
     /// Shapes of walked records, each in the place that its high bits give.
-    shapes: [u32; MAX_SHAPES],
+    shapes: [u64; MAX_SHAPES],
     credit: u32, // in 0..=MOST_CREDIT
     /// Credit is being saved up.
     saving: bool,
@@ -275,24 +278,25 @@ impl Layouts {
         run
     }
 
-    /// Takes note of a record that had to be walked: its bytes, with padding before it, how many
-    /// bytes there were from its start on, and a number that records of the same shape share.
-    pub(super) fn walked(&mut self, bytes: &[u8], available: usize, shape: u32) {
-        self.credit = (self.credit + EARNED_BY_WALKING).min(MOST_CREDIT);
+    /// Takes note of a record that had to be scanned: the bytes from its start on, with padding
+    /// before it, how many it has, and a number that records of the same layout share.
+    pub(super) fn scanned(&mut self, bytes: &[u8], len: usize, shape: u64) {
+        self.credit = (self.credit + EARNED_BY_SCANNING).min(MOST_CREDIT);
         if self.saving {
             self.saving = self.credit < LEAST_CREDIT;
             return;
         }
         // At the end of a piece it was not tried, and may be known.
-        if available < WINDOW {
+        if bytes.len() < WINDOW {
             return;
         }
-        let seen = &mut self.shapes[(shape >> (u32::BITS - MAX_SHAPES.ilog2())) as usize];
-        if *seen != shape {
-            *seen = shape;
+        let hash = shape.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let seen = &mut self.shapes[(hash >> (u64::BITS - MAX_SHAPES.ilog2())) as usize];
+        if *seen != hash {
+            *seen = hash;
         } else if let Some(rest) = self.credit.checked_sub(LEARN) {
             self.credit = rest;
-            self.learn(bytes);
+            self.learn(&bytes[..len]);
         }
     }
 

@@ -8,6 +8,8 @@ mod operation;
 mod packet;
 mod queue;
 mod record;
+mod scan;
+mod threads;
 mod vector;
 
 pub use data_source::{Encoding, Midr, encoding};

@@ -128,13 +128,9 @@ impl Header {
         }
     }
 
-    /// A number for a row of headers: that of the row so far and this one's. Rows that differ
-    /// have the same number only by chance.
-    #[inline(always)]
-    pub(super) const fn add_to_shape(self, shape: u32) -> u32 {
-        let header =
-            u32::from_le_bytes([self.kind as u8, self.index, self.header_len, self.payload_len]);
-        (shape.rotate_left(5) ^ header).wrapping_mul(0x9e37_79b1)
+    /// The header of one byte that `byte` is; `None` for the first byte of a header of two.
+    pub(super) const fn short(byte: u8) -> Option<Self> {
+        short_header(byte)
     }
 
     /// The bits of a word that the payload has.

@@ -3,6 +3,7 @@
 
 use super::gather::{Filling, Gathered};
 use super::layout::{Layouts, Run, Take};
+use super::threads::Threads;
 use super::{ByteAccount, Decoder, Encoding, Join, Record};
 use crate::perf::{Clock, QueueKey, SideBand};
 use crate::{Detail, EventIndex, Origin, PhysAddr, Position, Sink, Source, Touch, TraceOffset};
@@ -53,8 +54,8 @@ pub struct Queue {
     repeated: u64,
     /// Bytes of the piece that belong to a packet that is finished already.
     finished: usize,
-    /// The last thread whose process was asked for in this piece, and the answer.
-    process: Option<(u32, Option<u32>)>,
+    /// What the side band said in this piece.
+    threads: Threads,
     timed: Timed,
     gathered: Gathered,
 }
@@ -93,45 +94,49 @@ impl<S: Sink + ?Sized> Take for Places<'_, '_, S> {
     }
 }
 
+/// Takes what counting needs.
+struct Touches<'a, 'b, S: ?Sized> {
+    batch: &'a mut Filling<'b>,
+    piece: &'a Piece,
+    key: QueueKey,
+    /// Where the bytes stand.
+    at: Position,
+    threads: &'a mut Threads,
+    sideband: &'a SideBand,
+    sink: &'a mut S,
+}
+
+impl<S: Sink + ?Sized> Take for Touches<'_, '_, S> {
+    #[inline(always)]
+    fn record(&mut self, record: &Record, end: usize) {
+        let totals = &mut self.batch.totals;
+        let time_ns = self.piece.time_of(record);
+        totals.records += 1;
+        totals.not_retired += u64::from(record.not_retired());
+        totals.time(time_ns);
+        if !record.is_memory() {
+            totals.not_memory += 1;
+            return;
+        }
+        let (pid, tid) = self.threads.of(self.key, record.context(), time_ns, self.sideband);
+        totals.tid_unknown += u64::from(tid.is_none());
+        let Some(payload) = record.data_pa() else { return };
+        let touch = Touch {
+            direction: record.direction(),
+            latency_cycles: record.total_latency().map_or(0, u32::from),
+            pid,
+            vaddr: record.data_va().map(super::data_address),
+            time_ns,
+            offset: last_byte(self.at, end).offset,
+        };
+        self.batch.touch(PhysAddr::new_truncate(payload), touch, self.sink);
+    }
+}
+
 /// Where a record's last byte stands that ends before the byte `end` of what stands at `at`.
 #[inline(always)]
 fn last_byte(at: Position, end: usize) -> Position {
     Position { offset: TraceOffset((at.offset.0 + end as u64).saturating_sub(1)), ..at }
-}
-
-/// Says which thread made a record.
-struct Threads<'a> {
-    key: QueueKey,
-    process: &'a mut Option<(u32, Option<u32>)>,
-    sideband: &'a SideBand,
-}
-
-impl Threads<'_> {
-    /// Process and thread: from the record itself, else who ran there, else whose ring it is.
-    #[inline(always)]
-    fn of(&mut self, record: &Record, time_ns: Option<u64>) -> (Option<u32>, Option<u32>) {
-        if let Some(tid) = record.context() {
-            (self.process_of(tid), Some(tid))
-        } else if let (Some(cpu), Some(time)) = (self.key.cpu, time_ns)
-            && let Some(task) = self.sideband.running(cpu, time)
-        {
-            (Some(task.pid), Some(task.tid))
-        } else {
-            (self.key.tid.and_then(|tid| self.process_of(tid)), self.key.tid)
-        }
-    }
-
-    #[inline(always)]
-    fn process_of(&mut self, tid: u32) -> Option<u32> {
-        match *self.process {
-            Some((known, pid)) if known == tid => pid,
-            _ => {
-                let pid = self.sideband.process_of(tid);
-                *self.process = Some((tid, pid));
-                pid
-            }
-        }
-    }
 }
 
 impl Queue {
@@ -144,7 +149,7 @@ impl Queue {
             next: 0,
             repeated: 0,
             finished: 0,
-            process: None,
+            threads: Threads::default(),
             timed: Timed::default(),
             gathered: Gathered::default(),
         }
@@ -158,7 +163,7 @@ impl Queue {
         self.repeated = if by_place { piece.repeated } else { 0 };
         self.finished = if by_place { 0 } else { self.decoder.join(piece.join) };
         self.next = piece.offset;
-        self.process = None;
+        self.threads = Threads::default();
         self.piece = Some(piece);
         self.pass_breaks();
     }
@@ -230,9 +235,8 @@ impl Queue {
         sideband: &SideBand,
         sink: &mut S,
     ) {
-        let Self { key, decoder, piece, process, timed, gathered, .. } = self;
+        let Self { key, decoder, piece, threads, timed, gathered, .. } = self;
         let Some(piece) = piece else { return };
-        let mut threads = Threads { key: *key, process, sideband };
         match sink.detail() {
             Detail::Places => {
                 let mut batch = gathered.start(key.cpu, at.file);
@@ -241,28 +245,10 @@ impl Queue {
             }
             Detail::Touches => {
                 let mut batch = gathered.start(key.cpu, at.file);
-                decoder.feed(bytes, place, &mut |record, end| {
-                    let time_ns = piece.time_of(record);
-                    batch.totals.records += 1;
-                    batch.totals.not_retired += u64::from(record.not_retired());
-                    batch.totals.time(time_ns);
-                    if !record.is_memory() {
-                        batch.totals.not_memory += 1;
-                        return;
-                    }
-                    let (pid, tid) = threads.of(record, time_ns);
-                    batch.totals.tid_unknown += u64::from(tid.is_none());
-                    let Some(payload) = record.data_pa() else { return };
-                    let touch = Touch {
-                        direction: record.direction(),
-                        latency_cycles: record.total_latency().map_or(0, u32::from),
-                        pid,
-                        vaddr: record.data_va().map(super::data_address),
-                        time_ns,
-                        offset: last_byte(at, end).offset,
-                    };
-                    batch.touch(PhysAddr::new_truncate(payload), touch, sink);
-                });
+                let key = *key;
+                let mut taker =
+                    Touches { batch: &mut batch, piece, key, at, threads, sideband, sink };
+                decoder.take(bytes, place, &mut taker);
                 batch.end(sink);
             }
             Detail::Accesses => decoder.feed(bytes, place, &mut |record, end| {
@@ -275,7 +261,7 @@ impl Queue {
                     not_retired: record.not_retired(),
                     position: last_byte(at, end),
                 };
-                let thread = threads.of(record, time_ns);
+                let thread = threads.of(*key, record.context(), time_ns, sideband);
                 match record.access(origin, thread, piece.encoding) {
                     Some(access) => sink.access(&access),
                     None => sink.other(&origin),

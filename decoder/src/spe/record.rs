@@ -20,9 +20,10 @@
 use super::event::Events;
 use super::layout::{Layouts, Take};
 use super::packet::{CutOff, Kind, MAX_PACKET_LEN, Packet};
+use super::scan::{Scanned, scan};
 
 /// Longest record: PMSIDR_EL1.MaxSize is 2 KiB at most. Padding inside does not count.
-const MAX_RECORD_LEN: u64 = 2048;
+pub(super) const MAX_RECORD_LEN: u64 = 2048;
 
 /// One sampled operation, as its packets tell it. Payloads are raw.
 #[derive(Clone, Copy, Debug, Default)]
@@ -313,8 +314,6 @@ pub struct Decoder {
     padding_run: u64,
     bytes: ByteAccount,
     total: u64,
-    /// A number for the packets of the unfinished record, their order and sizes.
-    shape: u32,
     layouts: Layouts,
 }
 
@@ -453,23 +452,31 @@ impl Decoder {
             }
             let run = taker.run(&mut self.layouts, &bytes[at..], at);
             if run.len > 0 {
-                self.bytes.padding += run.padding as u64;
-                self.bytes.record += (run.len - run.padding) as u64;
-                self.newest = run.newest.or(self.newest);
-                self.ticked |= run.newest.is_some();
-                self.padding_run = 0;
-                self.failed = None;
+                self.gave_out(run.len, run.padding, run.newest);
                 at += run.len;
             }
-            let start = at;
-            let given = self.bytes.record;
-            self.shape = 0;
-            at = self.walk(bytes, at, position, taker);
-            if self.bytes.record > given {
-                let available = bytes.len() - start;
-                self.layouts.walked(&bytes[start..at], available, self.shape);
+            if let Some(scanned) = scan(&bytes[at..]) {
+                let Scanned { record, len, padding, shape } = scanned;
+                self.gave_out(len, padding, record.timestamp());
+                self.seen |= record.has & Fields::ALWAYS;
+                self.layouts.scanned(&bytes[at..], len, shape);
+                at += len;
+                taker.record(&record, at);
+            } else {
+                at = self.walk(bytes, at, position, taker);
             }
         }
+    }
+
+    /// Whole records with padding before and between them were given out.
+    #[inline(always)]
+    fn gave_out(&mut self, len: usize, padding: usize, newest: Option<u64>) {
+        self.bytes.padding += padding as u64;
+        self.bytes.record += (len - padding) as u64;
+        self.newest = newest.or(self.newest);
+        self.ticked |= newest.is_some();
+        self.padding_run = 0;
+        self.failed = None;
     }
 
     /// Whether the next record, if it is one, will be given out whatever came before.
@@ -542,7 +549,6 @@ impl Decoder {
     #[inline(always)]
     fn packet(&mut self, packet: Packet, position: u64, end: usize, taker: &mut impl Take) {
         let (kind, len) = (packet.header.kind, packet.header.packet_len());
-        self.shape = packet.header.add_to_shape(self.shape);
         if kind == Kind::Padding {
             self.padding_run += 1;
             if position < self.repeated_before {
