@@ -67,6 +67,11 @@ fn differential() {
 }
 
 #[test]
+fn layouts() {
+    replay("layouts");
+}
+
+#[test]
 fn samples() {
     replay("samples");
 }

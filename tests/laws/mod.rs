@@ -4,6 +4,7 @@
 mod choices;
 mod container;
 mod differential;
+mod layouts;
 mod probe;
 mod samples;
 mod spe;
@@ -11,6 +12,7 @@ mod spe;
 pub use choices::Choices;
 pub use container::container;
 pub use differential::differential;
+pub use layouts::layouts;
 pub use samples::samples;
 pub use spe::spe;
 
@@ -18,5 +20,10 @@ pub use spe::spe;
 pub type Law = fn(&[u8]);
 
 /// All laws by the names of their fuzz targets.
-pub const ALL: [(&str, Law); 4] =
-    [("container", container), ("differential", differential), ("samples", samples), ("spe", spe)];
+pub const ALL: [(&str, Law); 5] = [
+    ("container", container),
+    ("differential", differential),
+    ("layouts", layouts),
+    ("samples", samples),
+    ("spe", spe),
+];

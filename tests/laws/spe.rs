@@ -68,7 +68,12 @@ fn join(choices: &mut Choices<'_>, place: u64) -> Join {
 type Decoded = (Vec<(Record, u64)>, ByteAccount, u64);
 
 fn decode(pieces: &[(Join, &[u8])]) -> Decoded {
-    let mut decoder = Decoder::default();
+    let decoded = decode_by(Decoder::default(), pieces);
+    assert_eq!(decode_by(Decoder::plain(), pieces), decoded, "walked, packet by packet");
+    decoded
+}
+
+fn decode_by(mut decoder: Decoder, pieces: &[(Join, &[u8])]) -> Decoded {
     let mut records = Vec::new();
     let (mut position, mut fed) = (0, 0);
     for (join, bytes) in pieces {

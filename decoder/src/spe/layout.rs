@@ -11,8 +11,8 @@
 //!     candidates = the layouts that may have the bytes that stand at up to four telling places
 //!     layout     = the candidate with, for each of its headers, bytes[its place] == it
 //!     if there is none:
-//!         stop; the plain walk takes the next record, and if one of its shape has come before,
-//!         its layout is learnt, in the place of the one least recently learnt or used
+//!         stop; the next record is scanned or walked, and if one of its shape has come before,
+//!         its layout is learnt, in the place of the oldest if there is no room
 //!     give out the payloads at the layout's places; go on behind its last packet
 //! ```
 //!
@@ -20,10 +20,11 @@
 //! both have a header there, and one byte tells them apart: four loads, four lookups and an AND
 //! choose among all layouts, without a branch that depends on which one it is.
 //!
-//! The plain walk ([`super::record`]) defines the result. Layouts are only learnt from records
-//! that it gave out, only applied where it would stand between two records with nothing to
-//! prove, and end in an End or Timestamp packet as every record does. `tests/laws/spe.rs` holds
-//! both to the same records, offsets and account, and fuzzing runs it.
+//! The plain walk ([`super::record`]) defines the result. Layouts are only learnt from whole
+//! records of usual packets ([`super::scan`]), only applied where the walk would stand between
+//! two records with nothing to prove, and end in an End or Timestamp packet as every record does.
+//! `tests/laws/layouts.rs` holds both to the same records, places and account, and fuzzing runs
+//! it.
 //!
 //! Trying costs time where nothing is ever recognised, and input may be made to that end. So
 //! tries are paid for: every recognised record earns credit, every walked one a little, and
@@ -41,6 +42,8 @@ use crate::{PhysAddr, Sink};
 const MAX_LEN: usize = 2 * BLOCK;
 /// Bytes that must be there for a try: a payload of eight bytes may start at the last place.
 const WINDOW: usize = MAX_LEN + 8;
+/// Bytes of one run at most: fewer than 2^32 records.
+const MAX_RUN: usize = 1 << 31;
 /// Layouts that are known at a time: a bit of a word each.
 const MAX_LAYOUTS: usize = u32::BITS as usize;
 /// Places that tell layouts apart.
@@ -84,8 +87,8 @@ struct Layout {
 }
 
 impl Layout {
-    /// The layout of `bytes`, which are one record and padding before it. `None` if they are
-    /// too many, or not just that.
+    /// The layout of `bytes`, which are one record that was scanned, and padding before it. `None`
+    /// if they are too many.
     fn of(bytes: &[u8]) -> Option<Self> {
         if bytes.len() > MAX_LEN {
             return None;
@@ -105,22 +108,15 @@ impl Layout {
         for packet in Packets::new(bytes) {
             let header = packet.ok()?.header;
             let start = at + usize::from(header.header_len);
-            for place in at..start {
-                layout.headers[place / BLOCK].require(place % BLOCK, bytes[place]);
+            for (place, byte) in (at..start).zip(&bytes[at..]) {
+                layout.headers[place / BLOCK].require(place % BLOCK, *byte);
             }
             match header.kind {
                 Kind::Padding => layout.padding += 1,
-                // The record that has one is taken, but the next must prove itself.
-                Kind::Reserved => return None,
                 kind => {
                     let slot = Slot::of(kind, header.index);
-                    // Two records, the first of which has lost its end.
-                    if layout.has.intersects(slot.field()) {
-                        return None;
-                    }
                     layout.has |= slot.field();
-                    layout.at[slot as usize] =
-                        u8::try_from(start).unwrap_or(u8::MAX) % MAX_LEN as u8;
+                    layout.at[slot as usize] = u8::try_from(start % MAX_LEN).unwrap_or(0);
                     layout.mask[slot as usize] = header.payload_mask();
                     if kind == Kind::Operation {
                         layout.class = header.index;
@@ -246,6 +242,7 @@ impl Layouts {
     /// records. `taker` gets each, with `from` and the place in `bytes` that it ends before.
     #[inline(always)]
     pub(super) fn records(&mut self, bytes: &[u8], from: usize, taker: &mut impl Take) -> Run {
+        let bytes = &bytes[..bytes.len().min(MAX_RUN)];
         self.run(bytes, |known, finder| Records { known, finder, bytes, from, taker })
     }
 
@@ -257,6 +254,7 @@ impl Layouts {
         batch: &mut Filling<'_>,
         sink: &mut S,
     ) -> Run {
+        let bytes = &bytes[..bytes.len().min(MAX_RUN)];
         self.run(bytes, |known, finder| Places { known, finder, bytes, batch, sink })
     }
 
@@ -291,7 +289,8 @@ impl Layouts {
             return;
         }
         let hash = shape.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let seen = &mut self.shapes[(hash >> (u64::BITS - MAX_SHAPES.ilog2())) as usize];
+        let place = usize::try_from(hash >> (u64::BITS - MAX_SHAPES.ilog2())).unwrap_or(0);
+        let seen = &mut self.shapes[place];
         if *seen != hash {
             *seen = hash;
         } else if let Some(rest) = self.credit.checked_sub(LEARN) {
@@ -514,8 +513,7 @@ impl<S: Sink + ?Sized> Job for Places<'_, '_, S> {
 }
 
 /// Two counts that are added to at once: records in the upper half, those of them that are no
-/// memory operations in the lower. A piece has less than 2^32 bytes, by the size field of its
-/// record... TODO
+/// memory operations in the lower. A run ends before either can pass 2^32: see [`MAX_RUN`].
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally(u64);
 

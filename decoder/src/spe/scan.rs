@@ -44,9 +44,9 @@ static ENTRIES: [Entry; 256] = {
     let unusual =
         Entry { mask: 0, field: Fields::empty(), len: 0, slot: Slot::Other, next: Next::Unusual };
     let mut entries = [unusual; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        if let Some(header) = Header::short(byte as u8) {
+    let mut byte = 0u8;
+    loop {
+        if let Some(header) = Header::short(byte) {
             let slot = Slot::of(header.kind, header.index);
             let next = match header.kind {
                 Kind::End | Kind::Timestamp => Next::Record,
@@ -54,17 +54,19 @@ static ENTRIES: [Entry; 256] = {
                 _ => Next::Packet,
             };
             let is_padding = matches!(header.kind, Kind::Padding);
-            entries[byte] = Entry {
+            entries[byte as usize] = Entry {
                 mask: header.payload_mask(),
                 field: slot.field(),
-                len: if is_padding { 0 } else { header.packet_len() as u8 },
+                len: if is_padding { 0 } else { header.header_len + header.payload_len },
                 slot,
                 next,
             };
         }
+        if byte == u8::MAX {
+            break entries;
+        }
         byte += 1;
     }
-    entries
 };
 
 /// A record and what stands before it.
@@ -93,8 +95,9 @@ pub(super) fn scan(bytes: &[u8]) -> Option<Scanned> {
         if entry.slot == Slot::Operation {
             class = first & 0b11;
         }
-        let zeros = (u64::from_le_bytes(payload) << 8 | u64::from(first)).trailing_zeros() / 8;
-        shape ^= u64::from(first).rotate_left(at as u32);
+        let word = u64::from_le_bytes(payload) << 8 | u64::from(first);
+        let zeros = word.trailing_zeros() as usize / 8;
+        shape ^= u64::from(first).rotate_left(u32::try_from(at % 64).unwrap_or(0));
         if has.intersects(entry.field) || entry.next != Next::Packet {
             if has.intersects(entry.field) {
                 return None;
@@ -116,8 +119,8 @@ pub(super) fn scan(bytes: &[u8]) -> Option<Scanned> {
             continue;
         }
         has |= entry.field;
-        padding += zeros as usize;
-        at += usize::from(entry.len) + zeros as usize;
+        padding += zeros;
+        at += usize::from(entry.len) + zeros;
     }
     if (at - padding) as u64 > MAX_RECORD_LEN {
         return None;
