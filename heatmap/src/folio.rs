@@ -13,6 +13,8 @@ pub trait Block: Clone + core::fmt::Debug + Default {
     /// Counts access `at` of a batch where that takes no memory. Otherwise nothing happens, and
     /// the answer is false.
     fn hit(&mut self, batch: &Batch<'_>, at: usize) -> bool;
+    /// Reads where [`Block::hit`] writes, so that it is in the cache.
+    fn peek(&self, page: usize) -> u8;
     /// Counts access `at` of a batch.
     fn add(&mut self, batch: &Batch<'_>, at: usize);
     /// Adds what another thread counted for the same block.
@@ -37,6 +39,11 @@ impl Block for Counters {
     #[inline]
     fn hit(&mut self, batch: &Batch<'_>, at: usize) -> bool {
         self.hit(page(batch, at))
+    }
+
+    #[inline]
+    fn peek(&self, page: usize) -> u8 {
+        self.peek(page)
     }
 
     fn add(&mut self, batch: &Batch<'_>, at: usize) {
@@ -225,6 +232,7 @@ impl LastSeen {
 
 /// One block of 2 MiB of physical memory.
 #[derive(Clone, Debug, Default)]
+#[repr(C)]
 pub struct Folio {
     /// Accesses to each of its pages.
     pub counters: Counters,
@@ -272,6 +280,12 @@ impl Block for Folio {
             self.seen(batch, at);
         }
         hit
+    }
+
+    #[inline]
+    fn peek(&self, page: usize) -> u8 {
+        let rest = self.directions.low[0] ^ self.last_seen.file;
+        self.counters.peek(page) ^ rest.to_le_bytes()[0]
     }
 
     fn add(&mut self, batch: &Batch<'_>, at: usize) {

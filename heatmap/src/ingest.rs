@@ -234,3 +234,160 @@ impl<B: Block + Send> Shard for Counter<B> {
         self.latencies.merge(&other.latencies);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counters::Counters;
+    use decoder::{
+        AccessFlags, Direction, Operation, PhysAddr, Position, Touch, TraceOffset, VirtAddr,
+    };
+    use proptest::prelude::*;
+
+    const ENOUGH: usize = usize::MAX;
+
+    /// Accesses of which many are to the same pages, some with all that a record can tell.
+    fn accesses() -> impl Strategy<Value = Vec<Access>> {
+        let place = prop_oneof![
+            4 => (0..4_u64, 0..512_u64),
+            1 => (0..1_u64 << 35, 0..512_u64),
+            1 => (Just((1_u64 << 35) - 1), 500..512_u64),
+        ];
+        let direction = prop::sample::select(vec![
+            Direction::Load,
+            Direction::Store,
+            Direction::Atomic,
+            Direction::Unknown,
+        ]);
+        let vaddr = prop::option::of(prop_oneof![0..1_u64 << 23, u64::MAX - (1 << 22)..=u64::MAX]);
+        let access = (
+            (place, direction, vaddr),
+            (prop::option::of(0..3_u32), prop::option::of(0..9_u64), 0..5000_u32),
+        );
+        prop::collection::vec(access, 0..2000).prop_map(|list| {
+            let accesses = (0_u64..).zip(list);
+            let access = accesses.map(|(offset, (what, (pid, time_ns, latency)))| {
+                let ((block, page), direction, vaddr) = what;
+                let paddr = block << 21 | page << 12 | offset % 4096;
+                Access {
+                    origin: Origin {
+                        source: Source::ArmSpe,
+                        event: None,
+                        cpu: Some(3),
+                        time_ns,
+                        not_retired: false,
+                        position: Position { file: 1, offset: TraceOffset(offset) },
+                    },
+                    operation: Operation::plain(direction),
+                    paddr: Some(PhysAddr::new_truncate(paddr)),
+                    vaddr: vaddr.map(VirtAddr::new),
+                    ip: None,
+                    pid,
+                    tid: pid,
+                    latency_cycles: Some(latency),
+                    data_source: None,
+                    page_size: None,
+                    flags: AccessFlags::empty(),
+                }
+            });
+            access.collect()
+        })
+    }
+
+    fn give<B: Block>(counter: &mut Counter<B>, accesses: &[Access]) {
+        let touch = |access: &Access| Touch {
+            direction: access.operation.direction,
+            latency_cycles: access.latency_cycles.unwrap_or(0),
+            pid: access.pid,
+            vaddr: access.vaddr,
+            time_ns: access.origin.time_ns,
+            offset: access.origin.position.offset,
+        };
+        let times = Times::from_iter(accesses.iter().filter_map(|access| access.origin.time_ns));
+        let addresses: Vec<_> = accesses.iter().filter_map(|access| access.paddr).collect();
+        let touches: Vec<_> = accesses.iter().map(touch).collect();
+        counter.batch(&Batch {
+            source: Source::ArmSpe,
+            cpu: Some(3),
+            file: 1,
+            records: accesses.len() as u64,
+            not_memory: 0,
+            no_physical_address: 0,
+            not_retired: 0,
+            tid_unknown: accesses.iter().filter(|access| access.tid.is_none()).count() as u64,
+            times: times.first().zip(times.last()),
+            addresses: &addresses,
+            touches: if B::DETAIL == Detail::Places { &[] } else { &touches },
+        });
+    }
+
+    /// What was counted, in an order.
+    fn pages<B: Block>(counter: &Counter<B>) -> Vec<(u64, u32)> {
+        counter.store().validate();
+        let blocks = counter.store().in_order();
+        let pages = blocks.flat_map(|(pfn, block)| {
+            block.counters().touched().map(move |(page, count)| (pfn.page(page).get(), count))
+        });
+        pages.collect()
+    }
+
+    /// All that is known of each block beside its pages, and of the whole.
+    fn known(counter: &Counter) -> impl PartialEq + core::fmt::Debug {
+        let blocks = counter.store().in_order().map(|(pfn, folio)| {
+            let Folio { directions, times, mapping, last_seen, .. } = folio.clone();
+            (pfn, directions, times, mapping, last_seen)
+        });
+        let ledgers: Vec<_> = counter.ledgers().collect();
+        (blocks.collect::<Vec<_>>(), ledgers, counter.coverage(), counter.latencies())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn batches_count_like_single_accesses(
+            accesses in accesses(),
+            cuts in prop::collection::vec((1..300_usize, any::<prop::sample::Index>()), 1..40),
+        ) {
+            let mut naive = BTreeMap::<u64, u32>::new();
+            for access in &accesses {
+                *naive.entry(access.paddr.expect("all have one").pfn().get()).or_default() += 1;
+            }
+            let naive: Vec<_> = naive.into_iter().collect();
+
+            let mut single: Counter = Counter::new(Filters::default(), ENOUGH);
+            accesses.iter().for_each(|access| single.access(access));
+            prop_assert_eq!(&pages(&single), &naive);
+
+            let mut batched: Vec<Counter> = vec![single.split(), single.split(), single.split()];
+            let mut places: Vec<Counter<Counters>> = vec![Counter::new(Filters::default(), ENOUGH)];
+            places.push(places[0].split());
+            let mut rest = &accesses[..];
+            for (len, shard) in cuts.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let batch;
+                (batch, rest) = rest.split_at(rest.len().min(*len));
+                give(shard.get_mut(&mut batched), batch);
+                give(shard.get_mut(&mut places), batch);
+            }
+            let mut whole = batched[0].split();
+            batched.into_iter().for_each(|shard| whole.merge(shard));
+            prop_assert_eq!(&pages(&whole), &naive);
+            prop_assert_eq!(known(&whole), known(&single));
+            let mut whole = places[0].split();
+            places.into_iter().for_each(|shard| whole.merge(shard));
+            prop_assert_eq!(&pages(&whole), &naive);
+        }
+    }
+
+    #[test]
+    fn filters_ask_for_whole_accesses() {
+        let counter = |filters| Counter::<Folio>::new(filters, ENOUGH).detail();
+        assert_eq!(counter(Filters::default()), Detail::Touches);
+        assert_eq!(counter(Filters { loads: true, ..Filters::default() }), Detail::Accesses);
+        let places = Counter::<Counters>::new(Filters::default(), ENOUGH);
+        assert_eq!(places.detail(), Detail::Places);
+    }
+}
