@@ -22,7 +22,6 @@ const CARRIED: u32 = u8::MAX as u32;
 pub struct Counters(Form);
 
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "most blocks are of the large one")]
 enum Form {
     Few(Few),
     Bytes(Box<Bytes>),
@@ -197,19 +196,23 @@ impl Counters {
     /// If there is no such page.
     pub fn add(&mut self, page: usize, count: u32) {
         let sum = self.get(page).saturating_add(count);
-        while sum > 0 {
-            let room = match &mut self.0 {
-                Form::Few(few) => few.set(page, sum),
-                Form::Bytes(bytes) => bytes.set(page, sum),
-                Form::Words(words) => {
-                    words[page] = sum;
-                    true
-                }
-            };
-            if room {
-                break;
-            }
+        if sum == 0 {
+            return;
+        }
+        while !self.set(page, sum) {
             self.widen();
+        }
+    }
+
+    /// Sets a count of at least 1; false if this form has no room for it.
+    fn set(&mut self, page: usize, count: u32) -> bool {
+        match &mut self.0 {
+            Form::Few(few) => few.set(page, count),
+            Form::Bytes(bytes) => bytes.set(page, count),
+            Form::Words(words) => {
+                words[page] = count;
+                true
+            }
         }
     }
 

@@ -73,7 +73,6 @@ impl Index {
         // Every bit of the number is in some bit of either half.
         #[expect(clippy::cast_possible_truncation, reason = "the halves are what is wanted")]
         let mixed = (wide as u64) ^ (wide >> 64) as u64;
-        #[expect(clippy::cast_possible_truncation, reason = "what is cut off is not used")]
         let start = (mixed >> 16) as usize & (self.buckets.len() - 1);
         start
     }
