@@ -40,12 +40,20 @@ impl serde::Serialize for Backing {
 const PMD_ORDER: u8 = 9;
 
 /// Evidence of a block's mapping, from its user accesses that carry both addresses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mapping {
-    /// The greatest mapping order that all of them allow.
-    order_max: Option<u8>, // in 0..=9
-    /// Least and greatest page that they touch.
-    pages: Option<(u16, u16)>,
+    /// The greatest mapping order that all of them allow, in 0..=9; more without any.
+    order_max: u8,
+    /// The least page that they touch.
+    least: u16,
+    /// The greatest page that they touch.
+    greatest: u16,
+}
+
+impl Default for Mapping {
+    fn default() -> Self {
+        Self { order_max: u8::MAX, least: u16::MAX, greatest: 0 }
+    }
 }
 
 impl Mapping {
@@ -62,30 +70,27 @@ impl Mapping {
         let order = (difference.trailing_zeros() as u8).min(PMD_ORDER);
         #[expect(clippy::cast_possible_truncation, reason = "pages are below 512")]
         let page = paddr.pfn().index_in_folio() as u16;
-        self.merge(&Self { order_max: Some(order), pages: Some((page, page)) });
+        self.merge(&Self { order_max: order, least: page, greatest: page });
     }
 
     /// Adds other evidence of the same block.
     #[inline]
     pub fn merge(&mut self, other: &Self) {
-        let Self { order_max: Some(order), pages: Some((least, greatest)) } = *other else {
-            return;
-        };
-        self.order_max = Some(self.order_max.map_or(order, |known| known.min(order)));
-        self.pages =
-            Some(self.pages.map_or((least, greatest), |(a, b)| (a.min(least), b.max(greatest))));
+        self.order_max = self.order_max.min(other.order_max);
+        self.least = self.least.min(other.least);
+        self.greatest = self.greatest.max(other.greatest);
     }
 
     /// The greatest mapping order that the addresses allow, if any access carried both.
     pub fn order_max(&self) -> Option<u8> {
-        self.order_max
+        (self.order_max <= PMD_ORDER).then_some(self.order_max)
     }
 
     /// What that proves. A recording cannot tell a transparent huge page from one of hugetlbfs.
     pub fn backing(&self) -> Backing {
-        match (self.order_max, self.pages) {
-            (Some(order), _) if order < PMD_ORDER => Backing::Smaller,
-            (Some(_), Some((least, greatest))) if least != greatest => Backing::Thp,
+        match self.order_max() {
+            Some(order) if order < PMD_ORDER => Backing::Smaller,
+            Some(_) if self.least != self.greatest => Backing::Thp,
             _ => Backing::Unknown,
         }
     }

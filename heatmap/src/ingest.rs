@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use decoder::{Access, Ledger, Origin, Shard, Sink, Source};
+use decoder::{Access, Batch, Detail, Ledger, Origin, Shard, Sink, Source};
+use hashbrown::HashMap;
 use hdrhistogram::Histogram;
 
-use crate::folio::Times;
+use crate::folio::{Block, Folio, Times};
 use crate::query::Filters;
 use crate::store::Store;
 
@@ -14,6 +15,8 @@ use crate::store::Store;
 const MAX_CPUS: usize = 1 << 16;
 /// Latencies are distinguished to one part in a thousand, up to what 32 bits hold.
 const LATENCY_DIGITS: u8 = 3;
+/// Latencies in cycles below this are most of all.
+const SHORT: usize = 1 << 11;
 
 /// What one CPU delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,37 +27,71 @@ pub struct Coverage {
     pub times: Times,
 }
 
-/// Counts the accesses of one run.
+/// Counts the accesses of one run, and keeps of each block what `B` says.
 #[derive(Clone, Debug)]
-pub struct Counter {
+pub struct Counter<B: Block = Folio> {
     filters: Arc<Filters>,
     event_wanted: Vec<bool>,
-    store: Store,
+    store: Store<B>,
     ledgers: [Ledger; Source::ALL.len()],
-    coverage: BTreeMap<u32, Coverage>,
+    coverage: HashMap<u32, Coverage>,
     times: Times,
     spans: Vec<u64>,
-    latencies: Histogram<u64>,
+    latencies: Latencies,
 }
 
-impl Counter {
+/// Latencies in cycles; 0 stands for none.
+#[derive(Clone, Debug)]
+struct Latencies {
+    /// How often each short one was seen since it was last added to the others.
+    short: Box<[u32; SHORT]>,
+    others: Histogram<u64>,
+}
+
+impl Latencies {
+    fn new() -> Self {
+        let others =
+            Histogram::new_with_bounds(1, u64::from(u32::MAX), LATENCY_DIGITS).expect("1 < 2^32");
+        Self { short: Box::new([0; SHORT]), others }
+    }
+
+    #[inline]
+    fn add(&mut self, latency: u32) {
+        match self.short.get_mut(latency as usize).map(|count| (*count, count)) {
+            Some((known, count)) if known < u32::MAX => *count += 1,
+            _ => self.others.saturating_record(latency.into()),
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.others.add(other.histogram()).expect("both have the same bounds");
+    }
+
+    fn histogram(&self) -> Histogram<u64> {
+        let mut all = self.others.clone();
+        for (latency, count) in (0..).zip(self.short.iter()).skip(1) {
+            all.saturating_record_n(latency, u64::from(*count));
+        }
+        all
+    }
+}
+
+impl<B: Block> Counter<B> {
     /// Counts what `filters` keep, in at most `memory` bytes for counters.
     pub fn new(filters: Filters, memory: usize) -> Self {
         Self::with(Arc::new(filters), Vec::new(), Store::new(memory))
     }
 
-    fn with(filters: Arc<Filters>, event_wanted: Vec<bool>, store: Store) -> Self {
-        let latencies =
-            Histogram::new_with_bounds(1, u64::from(u32::MAX), LATENCY_DIGITS).expect("1 < 2^32");
+    fn with(filters: Arc<Filters>, event_wanted: Vec<bool>, store: Store<B>) -> Self {
         Self {
             filters,
             event_wanted,
             store,
             ledgers: [Ledger::default(); Source::ALL.len()],
-            coverage: BTreeMap::new(),
+            coverage: HashMap::new(),
             times: Times::default(),
             spans: Vec::new(),
-            latencies,
+            latencies: Latencies::new(),
         }
     }
 
@@ -64,13 +101,13 @@ impl Counter {
     }
 
     /// The counters.
-    pub fn store(&self) -> &Store {
+    pub fn store(&self) -> &Store<B> {
         &self.store
     }
 
     /// What each CPU delivered.
-    pub fn coverage(&self) -> &BTreeMap<u32, Coverage> {
-        &self.coverage
+    pub fn coverage(&self) -> BTreeMap<u32, Coverage> {
+        self.coverage.iter().map(|(cpu, coverage)| (*cpu, *coverage)).collect()
     }
 
     /// Lengths in ns of the recordings that ended, from the first to the last record with a
@@ -80,8 +117,8 @@ impl Counter {
     }
 
     /// Latencies in cycles of the counted accesses that have one.
-    pub fn latencies(&self) -> &Histogram<u64> {
-        &self.latencies
+    pub fn latencies(&self) -> Histogram<u64> {
+        self.latencies.histogram()
     }
 
     /// The records' part of the ledger, by source. What was evicted counts as over budget.
@@ -95,26 +132,56 @@ impl Counter {
         })
     }
 
-    fn record(&mut self, origin: &Origin) {
-        if let Some(cpu) = origin.cpu
+    /// Takes in what one CPU delivered.
+    fn cover(&mut self, cpu: Option<u32>, coverage: &Coverage) {
+        if let Some(cpu) = cpu
             && (self.coverage.len() < MAX_CPUS || self.coverage.contains_key(&cpu))
         {
-            let coverage = self.coverage.entry(cpu).or_default();
-            coverage.records += 1;
-            if let Some(time) = origin.time_ns {
-                coverage.times.add(time);
-            }
+            self.coverage.entry(cpu).or_default().merge(coverage);
         }
-        if let Some(time) = origin.time_ns {
-            self.times.add(time);
-        }
+    }
+
+    /// Takes in a record, memory operation or not.
+    fn record(&mut self, origin: &Origin) {
+        let times = Times::from_iter(origin.time_ns);
+        self.times.merge(&times);
+        self.cover(origin.cpu, &Coverage { records: 1, times });
         let ledger = &mut self.ledgers[origin.source as usize];
         ledger.records += 1;
         ledger.not_retired += u64::from(origin.not_retired);
     }
 }
 
-impl Sink for Counter {
+impl Coverage {
+    fn merge(&mut self, other: &Self) {
+        self.records += other.records;
+        self.times.merge(&other.times);
+    }
+}
+
+impl<B: Block> Sink for Counter<B> {
+    fn detail(&self) -> Detail {
+        // Filters look at all of an access.
+        if self.filters.is_empty() { B::DETAIL } else { Detail::Accesses }
+    }
+
+    fn batch(&mut self, batch: &Batch<'_>) {
+        let times = Times::from_iter(batch.times.into_iter().flat_map(<[u64; 2]>::from));
+        self.times.merge(&times);
+        self.cover(batch.cpu, &Coverage { records: batch.records, times });
+        let ledger = &mut self.ledgers[batch.source as usize];
+        ledger.records += batch.records;
+        ledger.not_memory += batch.not_memory;
+        ledger.no_physical_address += batch.no_physical_address;
+        ledger.not_retired += batch.not_retired;
+        ledger.tid_unknown += batch.tid_unknown;
+        ledger.counted += batch.addresses.len() as u64;
+        for touch in batch.touches.iter().filter(|touch| touch.latency_cycles > 0) {
+            self.latencies.add(touch.latency_cycles);
+        }
+        self.store.batch(batch);
+    }
+
     fn event_names(&mut self, names: &[String]) {
         self.event_wanted = names.iter().map(|name| self.filters.wants_event(name)).collect();
     }
@@ -135,7 +202,7 @@ impl Sink for Counter {
         ledger.counted += 1;
         // Events without a latency have the weight 0.
         if let Some(latency) = access.latency_cycles.filter(|latency| *latency > 0) {
-            self.latencies.saturating_record(u64::from(latency));
+            self.latencies.add(latency);
         }
         self.store.access(paddr, access);
     }
@@ -150,7 +217,7 @@ impl Sink for Counter {
     }
 }
 
-impl Shard for Counter {
+impl<B: Block + Send> Shard for Counter<B> {
     fn split(&self) -> Self {
         Self::with(Arc::clone(&self.filters), self.event_wanted.clone(), self.store.split())
     }
@@ -160,12 +227,167 @@ impl Shard for Counter {
         for (ledger, other) in self.ledgers.iter_mut().zip(other.ledgers) {
             *ledger += other;
         }
-        for (cpu, other) in other.coverage {
-            let coverage = self.coverage.entry(cpu).or_default();
-            coverage.records += other.records;
-            coverage.times.merge(&other.times);
+        for (cpu, coverage) in &other.coverage {
+            self.coverage.entry(*cpu).or_default().merge(coverage);
         }
         self.times.merge(&other.times);
-        self.latencies.add(&other.latencies).expect("both have the same bounds");
+        self.latencies.merge(&other.latencies);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counters::Counters;
+    use decoder::{
+        AccessFlags, Direction, Operation, PhysAddr, Position, Touch, TraceOffset, VirtAddr,
+    };
+    use proptest::prelude::*;
+
+    const ENOUGH: usize = usize::MAX;
+
+    /// Accesses of which many are to the same pages, some with all that a record can tell.
+    fn accesses() -> impl Strategy<Value = Vec<Access>> {
+        let place = prop_oneof![
+            4 => (0..4_u64, 0..512_u64),
+            1 => (0..1_u64 << 35, 0..512_u64),
+            1 => (Just((1_u64 << 35) - 1), 500..512_u64),
+        ];
+        let direction = prop::sample::select(vec![
+            Direction::Load,
+            Direction::Store,
+            Direction::Atomic,
+            Direction::Unknown,
+        ]);
+        let vaddr = prop::option::of(prop_oneof![0..1_u64 << 23, u64::MAX - (1 << 22)..=u64::MAX]);
+        let access = (
+            (place, direction, vaddr),
+            (prop::option::of(0..3_u32), prop::option::of(0..9_u64), 0..5000_u32),
+        );
+        prop::collection::vec(access, 0..2000).prop_map(|list| {
+            let accesses = (0_u64..).zip(list);
+            let access = accesses.map(|(offset, (what, (pid, time_ns, latency)))| {
+                let ((block, page), direction, vaddr) = what;
+                let paddr = block << 21 | page << 12 | offset % 4096;
+                Access {
+                    origin: Origin {
+                        source: Source::ArmSpe,
+                        event: None,
+                        cpu: Some(3),
+                        time_ns,
+                        not_retired: false,
+                        position: Position { file: 1, offset: TraceOffset(offset) },
+                    },
+                    operation: Operation::plain(direction),
+                    paddr: Some(PhysAddr::new_truncate(paddr)),
+                    vaddr: vaddr.map(VirtAddr::new),
+                    ip: None,
+                    pid,
+                    tid: pid,
+                    latency_cycles: Some(latency),
+                    data_source: None,
+                    page_size: None,
+                    flags: AccessFlags::empty(),
+                }
+            });
+            access.collect()
+        })
+    }
+
+    fn give<B: Block>(counter: &mut Counter<B>, accesses: &[Access]) {
+        let touch = |access: &Access| Touch {
+            direction: access.operation.direction,
+            latency_cycles: access.latency_cycles.unwrap_or(0),
+            pid: access.pid,
+            vaddr: access.vaddr,
+            time_ns: access.origin.time_ns,
+            offset: access.origin.position.offset,
+        };
+        let times = Times::from_iter(accesses.iter().filter_map(|access| access.origin.time_ns));
+        let addresses: Vec<_> = accesses.iter().filter_map(|access| access.paddr).collect();
+        let touches: Vec<_> = accesses.iter().map(touch).collect();
+        counter.batch(&Batch {
+            source: Source::ArmSpe,
+            cpu: Some(3),
+            file: 1,
+            records: accesses.len() as u64,
+            not_memory: 0,
+            no_physical_address: 0,
+            not_retired: 0,
+            tid_unknown: accesses.iter().filter(|access| access.tid.is_none()).count() as u64,
+            times: times.first().zip(times.last()),
+            addresses: &addresses,
+            touches: if B::DETAIL == Detail::Places { &[] } else { &touches },
+        });
+    }
+
+    /// What was counted, in an order.
+    fn pages<B: Block>(counter: &Counter<B>) -> Vec<(u64, u32)> {
+        counter.store().validate();
+        let blocks = counter.store().in_order();
+        let pages = blocks.flat_map(|(pfn, block)| {
+            block.counters().touched().map(move |(page, count)| (pfn.page(page).get(), count))
+        });
+        pages.collect()
+    }
+
+    /// All that is known of each block beside its pages, and of the whole.
+    fn known(counter: &Counter) -> impl PartialEq + core::fmt::Debug {
+        let blocks = counter.store().in_order().map(|(pfn, folio)| {
+            let Folio { directions, times, mapping, last_seen, .. } = folio.clone();
+            (pfn, directions, times, mapping, last_seen)
+        });
+        let ledgers: Vec<_> = counter.ledgers().collect();
+        (blocks.collect::<Vec<_>>(), ledgers, counter.coverage(), counter.latencies())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn batches_count_like_single_accesses(
+            accesses in accesses(),
+            cuts in prop::collection::vec((1..300_usize, any::<prop::sample::Index>()), 1..40),
+        ) {
+            let mut naive = BTreeMap::<u64, u32>::new();
+            for access in &accesses {
+                *naive.entry(access.paddr.expect("all have one").pfn().get()).or_default() += 1;
+            }
+            let naive: Vec<_> = naive.into_iter().collect();
+
+            let mut single: Counter = Counter::new(Filters::default(), ENOUGH);
+            accesses.iter().for_each(|access| single.access(access));
+            prop_assert_eq!(&pages(&single), &naive);
+
+            let mut batched: Vec<Counter> = vec![single.split(), single.split(), single.split()];
+            let mut places: Vec<Counter<Counters>> = vec![Counter::new(Filters::default(), ENOUGH)];
+            places.push(places[0].split());
+            let mut rest = &accesses[..];
+            for (len, shard) in cuts.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let batch;
+                (batch, rest) = rest.split_at(rest.len().min(*len));
+                give(shard.get_mut(&mut batched), batch);
+                give(shard.get_mut(&mut places), batch);
+            }
+            let mut whole = batched[0].split();
+            batched.into_iter().for_each(|shard| whole.merge(shard));
+            prop_assert_eq!(&pages(&whole), &naive);
+            prop_assert_eq!(known(&whole), known(&single));
+            let mut whole = places[0].split();
+            places.into_iter().for_each(|shard| whole.merge(shard));
+            prop_assert_eq!(&pages(&whole), &naive);
+        }
+    }
+
+    #[test]
+    fn filters_ask_for_whole_accesses() {
+        let counter = |filters| Counter::<Folio>::new(filters, ENOUGH).detail();
+        assert_eq!(counter(Filters::default()), Detail::Touches);
+        assert_eq!(counter(Filters { loads: true, ..Filters::default() }), Detail::Accesses);
+        let places = Counter::<Counters>::new(Filters::default(), ENOUGH);
+        assert_eq!(places.detail(), Detail::Places);
     }
 }

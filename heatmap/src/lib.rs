@@ -11,16 +11,19 @@
 #![forbid(unsafe_code)]
 
 mod backing;
+mod budget;
 pub mod command;
 mod counters;
 mod distribution;
 mod facts;
 mod filter;
 mod folio;
+mod index;
 mod ingest;
 mod page_size;
 mod query;
 pub mod report;
+mod slab;
 mod store;
 mod summary;
 mod verdict;
@@ -32,7 +35,7 @@ pub use facts::{Facts, RECORD_AMD, RECORD_INTEL, RECORD_SPE};
 pub use filter::{
     ChunkOrder, HotBitmap, HotFraction, HotThreshold, InvalidOrder, InvalidThreshold, hot_fraction,
 };
-pub use folio::{Directions, Folio, LastSeen, Times};
+pub use folio::{Block, Directions, Folio, LastSeen, Times};
 pub use ingest::{Counter, Coverage};
 pub use page_size::{BadPageSize, PageSize};
 pub use query::{BadValue, Duration, Filters, NumberList, PfnRange, Size, TimeRange};

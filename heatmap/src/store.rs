@@ -1,16 +1,23 @@
 //! The counter store: a block for every 2 MiB of physical memory that was accessed, as many as
 //! the memory budget holds.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use decoder::{Access, Batch, FOLIO_SHIFT, FolioPfn, PhysAddr, Source, Touch};
 
-use decoder::{Access, FolioPfn, PhysAddr, Source};
-use hashbrown::HashMap;
-
-use crate::folio::Folio;
+use crate::budget::Share;
+use crate::counters::Counters;
+use crate::folio::{Block, Folio};
+use crate::index::Index;
+use crate::slab::Slab;
 
 /// How much of the budget one eviction frees, as a part of it.
 const EVICTED_PART: usize = 8;
+/// Accesses that are looked up together before any is counted.
+const GATHERED: usize = 128;
+/// Memory in bytes from which on counters are read ahead of counting: what caches hold is
+/// counted faster without.
+const READ_AHEAD: usize = 4 << 20;
+/// The number of a block that has gone.
+const GONE: u64 = u64::MAX;
 
 /// Blocks by number, within a memory budget that several stores may share.
 ///
@@ -18,122 +25,353 @@ const EVICTED_PART: usize = 8;
 /// used first, then those at the median, then the others. What they had counted is not lost: see
 /// [`Store::evicted`].
 #[derive(Clone, Debug)]
-pub struct Store {
-    folios: HashMap<u64, Entry>,
-    budget: Budget,
+pub struct Store<B: Block = Folio> {
+    index: Index,
+    entries: Slab<Entry<B>>,
+    share: Share,
     /// Grows with every access: orders blocks by their last use.
-    clock: u64,
-    used: usize,
+    clock: u32,
     evicted: [u64; Source::ALL.len()],
+    /// Where the blocks of the accesses are that are being counted.
+    places: [u32; GATHERED],
 }
 
-#[derive(Clone, Debug, Default)]
-struct Entry {
-    folio: Folio,
-    last_use: u64,
-}
-
-/// Bytes that stores may use together.
+/// A block. What every access looks at comes first, in half a cache line.
 #[derive(Clone, Debug)]
-struct Budget {
-    limit: usize,
-    used: Arc<AtomicUsize>,
+#[repr(C, align(32))]
+struct Entry<B> {
+    number: u64,
+    last_use: u32,
+    /// Where its accesses come from.
+    source: Source,
+    block: B,
+    /// Accesses by source in the order of [`Source::ALL`], for all sources but that one, once
+    /// there are any.
+    others: Option<Box<[u64; Source::ALL.len()]>>,
 }
 
-/// What one entry takes beside its counters' heap: itself, its key, and the table's control
-/// byte and free room (tables are filled up to 7/8 and double, so half of the room is free on
-/// average).
-const ENTRY_BYTES: usize = (size_of::<Entry>() + size_of::<u64>() + 1) * 3 / 2;
-
-impl Store {
-    /// An empty store that uses at most `limit` bytes.
-    pub fn new(limit: usize) -> Self {
-        let used = Arc::new(AtomicUsize::new(0));
-        Self::with(Budget { limit, used })
+impl<B: Block> Entry<B> {
+    fn heap_bytes(&self) -> usize {
+        self.block.heap_bytes() + self.others.as_deref().map_or(0, size_of_val)
     }
 
-    fn with(budget: Budget) -> Self {
-        Self { folios: HashMap::new(), budget, clock: 0, used: 0, evicted: [0; Source::ALL.len()] }
+    /// Counts accesses of a source beside those of its first.
+    fn add_source(&mut self, source: Source, count: u64) {
+        if source != self.source && count > 0 {
+            self.others.get_or_insert_default()[source as usize] += count;
+        }
+    }
+
+    /// Accesses by source, in the order of [`Source::ALL`].
+    fn by_source(&self) -> [u64; Source::ALL.len()] {
+        let mut counts = self.others.as_deref().copied().unwrap_or_default();
+        let others: u64 = counts.iter().sum();
+        // Less only where a counter is saturated.
+        counts[self.source as usize] = self.block.total().saturating_sub(others);
+        counts
+    }
+
+    fn merge(&mut self, other: Self) {
+        for (source, count) in Source::ALL.into_iter().zip(other.by_source()) {
+            self.add_source(source, count);
+        }
+        self.block.merge(other.block);
+    }
+}
+
+impl<B: Block> Store<B> {
+    /// What a piece of the list of blocks takes. Eviction sorts a word for each block.
+    const PIECE_BYTES: usize =
+        Slab::<Entry<B>>::PIECE_BYTES + Slab::<Entry<B>>::PIECE * size_of::<u64>();
+    /// More than what one access or one merge allocates beside pieces and index.
+    const MAX_GROWTH: usize = Counters::MAX_GROWTH + 128;
+
+    /// An empty store that uses at most `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self::with(Share::new(limit))
+    }
+
+    fn with(mut share: Share) -> Self {
+        let index = Index::new();
+        share.take(index.heap_bytes());
+        Self {
+            index,
+            entries: Slab::new(),
+            share,
+            clock: 0,
+            evicted: [0; Source::ALL.len()],
+            places: [0; GATHERED],
+        }
     }
 
     /// An empty store that shares this one's budget.
     pub fn split(&self) -> Self {
-        Self::with(self.budget.clone())
+        Self::with(self.share.split())
     }
 
     /// Counts an access.
-    #[inline]
     pub fn access(&mut self, paddr: PhysAddr, access: &Access) {
-        let pfn = paddr.pfn();
-        self.update(pfn.folio(), |folio| folio.access(pfn.index_in_folio(), access));
+        let touch = Touch {
+            direction: access.operation.direction,
+            latency_cycles: access.latency_cycles.unwrap_or(0),
+            pid: access.pid,
+            vaddr: access.vaddr,
+            time_ns: access.origin.time_ns,
+            offset: access.origin.position.offset,
+        };
+        self.batch(&Batch {
+            source: access.origin.source,
+            cpu: access.origin.cpu,
+            file: access.origin.position.file,
+            records: 1,
+            not_memory: 0,
+            no_physical_address: 0,
+            not_retired: 0,
+            tid_unknown: 0,
+            times: None,
+            addresses: &[paddr],
+            touches: &[touch],
+        });
     }
 
-    fn update(&mut self, pfn: FolioPfn, change: impl FnOnce(&mut Folio)) {
-        self.clock += 1;
-        let mut grown = 0;
-        let entry = self.folios.entry(pfn.number()).or_insert_with(|| {
-            grown = ENTRY_BYTES;
-            Entry::default()
-        });
-        let before = entry.folio.counters.heap_bytes();
-        entry.last_use = self.clock;
-        change(&mut entry.folio);
-        grown += entry.folio.counters.heap_bytes().saturating_sub(before);
-        if grown > 0 {
-            self.used += grown;
-            let used = self.budget.used.fetch_add(grown, Ordering::Relaxed) + grown;
-            if used > self.budget.limit {
-                self.evict(pfn.number());
+    /// Counts the accesses of a batch.
+    pub fn batch(&mut self, batch: &Batch<'_>) {
+        let mut rest = *batch;
+        while !rest.addresses.is_empty() {
+            let counted = self.count(&rest);
+            rest.addresses = &rest.addresses[counted..];
+            rest.touches = rest.touches.get(counted..).unwrap_or_default();
+        }
+    }
+
+    /// Counts the first accesses of a batch, at least one, and says how many.
+    fn count(&mut self, batch: &Batch<'_>) -> usize {
+        self.make_time();
+        let found = self.find(batch);
+        if self.share.used() > READ_AHEAD {
+            self.read_ahead(batch, found);
+        }
+        for at in 0..found {
+            let place = self.places[at] as usize;
+            self.clock += 1;
+            let entry = self.entries.at_mut(place);
+            entry.last_use = self.clock;
+            if entry.source == batch.source && entry.block.hit(batch, at) {
+                continue;
             }
+            if self.count_growing(place, batch, at) {
+                // The places are those from before the eviction.
+                return at + 1;
+            }
+        }
+        found
+    }
+
+    /// Reads what counting is about to change. No read waits for another, as it would where
+    /// branches depend on them; so the processor does many at once.
+    fn read_ahead(&self, batch: &Batch<'_>, found: usize) {
+        let places = || self.places[..found].iter().map(|place| *place as usize);
+        let uses = places().fold(0, |sum, place| sum ^ self.entries.at(place).last_use);
+        let counts = places().zip(batch.addresses).fold(0, |sum, (place, paddr)| {
+            sum ^ self.entries.at(place).block.peek(paddr.pfn().index_in_folio())
+        });
+        core::hint::black_box((uses, counts));
+    }
+
+    /// Finds or makes the blocks of the first accesses of a batch, at least of one. Says of how
+    /// many.
+    fn find(&mut self, batch: &Batch<'_>) -> usize {
+        let wanted = batch.addresses.len().min(GATHERED);
+        if self.share.used() > READ_AHEAD {
+            let numbers = batch.addresses[..wanted].iter().map(|paddr| paddr.get() >> FOLIO_SHIFT);
+            core::hint::black_box(numbers.fold(0, |sum, number| sum ^ self.index.peek(number)));
+        }
+        for (at, paddr) in batch.addresses[..wanted].iter().enumerate() {
+            let number = paddr.get() >> FOLIO_SHIFT;
+            let place = match self.index.find(number) {
+                Some(place) => place,
+                None => {
+                    let (last_use, source) = (self.clock, batch.source);
+                    let entry =
+                        Entry { number, last_use, source, others: None, block: B::default() };
+                    if at == 0 {
+                        self.take_for_entry();
+                    } else if !self.try_take_for_entry() {
+                        // Eviction would change the places that are found already.
+                        return at;
+                    }
+                    self.insert(entry)
+                }
+            };
+            #[expect(clippy::cast_possible_truncation, reason = "places have 29 bits")]
+            let place = place as u32;
+            self.places[at] = place;
+        }
+        wanted
+    }
+
+    /// Counts access `at` of a batch that may need memory, or comes from another source than the
+    /// block's first. Whether others had to go for it.
+    #[cold]
+    fn count_growing(&mut self, place: usize, batch: &Batch<'_>, at: usize) -> bool {
+        let number = self.entries.at(place).number;
+        let evicted = self.take_for_change(number);
+        let place = if evicted { self.kept(number) } else { place };
+        self.change(place, |entry| {
+            entry.block.add(batch, at);
+            entry.add_source(batch.source, 1);
+        });
+        evicted
+    }
+
+    /// Takes what any change of a block may need; for [`Store::change`]. Whether other blocks had
+    /// to go for it.
+    fn take_for_change(&mut self, number: u64) -> bool {
+        let evicted = !self.share.try_take(Self::MAX_GROWTH);
+        if evicted {
+            self.evict(Self::MAX_GROWTH, number);
+            self.share.take(Self::MAX_GROWTH);
+        }
+        evicted
+    }
+
+    /// Changes a block, and gives back what was not needed.
+    fn change(&mut self, place: usize, change: impl FnOnce(&mut Entry<B>)) {
+        let entry = self.entries.at_mut(place);
+        let before = entry.heap_bytes();
+        change(entry);
+        let after = entry.heap_bytes();
+        self.share.give_back(before + Self::MAX_GROWTH - after);
+    }
+
+    /// The place of a block that is known to be there.
+    fn kept(&self, number: u64) -> usize {
+        self.index.find(number).expect("it was kept")
+    }
+
+    /// Takes what one more entry needs, if the budget holds it.
+    fn try_take_for_entry(&mut self) -> bool {
+        let piece = if self.entries.is_full() { Self::PIECE_BYTES } else { 0 };
+        self.entries.len() < Index::PLACES && self.share.try_take(piece + self.index.growth())
+    }
+
+    /// Takes what one more entry needs. Others may have to go for it.
+    fn take_for_entry(&mut self) {
+        while !self.try_take_for_entry() {
+            if self.entries.len() == 0 {
+                self.share.take(Self::PIECE_BYTES + self.index.growth());
+                break;
+            }
+            self.evict(Self::PIECE_BYTES, GONE);
+        }
+    }
+
+    /// Adds an entry, for which memory has been taken, and says where.
+    fn insert(&mut self, entry: Entry<B>) -> usize {
+        let place = self.entries.len();
+        let before = self.index.heap_bytes();
+        self.index.insert(entry.number, place);
+        if self.index.heap_bytes() > before {
+            self.share.give_back(before);
+        }
+        self.entries.push(entry);
+        place
+    }
+
+    /// Keeps the clock from reaching its end: uses far apart stay in order.
+    fn make_time(&mut self) {
+        if self.clock > u32::MAX / 2 + u32::MAX / 4 {
+            self.clock >>= 1;
+            (0..self.entries.len()).for_each(|place| self.entries.at_mut(place).last_use >>= 1);
         }
     }
 
     /// Adds another store of the same budget.
     pub fn merge(&mut self, mut other: Self) {
-        for (sum, other) in self.evicted.iter_mut().zip(other.evicted) {
+        if self.len() < other.len() {
+            core::mem::swap(self, &mut other);
+        }
+        let Self { index, mut entries, mut share, evicted, .. } = other;
+        for (sum, other) in self.evicted.iter_mut().zip(evicted) {
             *sum += other;
         }
-        for (number, entry) in core::mem::take(&mut other.folios) {
-            let freed = ENTRY_BYTES + entry.folio.counters.heap_bytes();
-            other.used -= freed;
-            self.budget.used.fetch_sub(freed, Ordering::Relaxed);
-            self.update(FolioPfn::from_number(number), |folio| folio.merge(&entry.folio));
+        share.give_back(index.heap_bytes());
+        drop(index);
+        loop {
+            let pieces = entries.pieces();
+            let Some(mut entry) = entries.pop() else { break };
+            share.give_back((pieces - entries.pieces()) * Self::PIECE_BYTES);
+            self.make_time();
+            self.clock += 1;
+            entry.last_use = self.clock;
+            let (number, heap) = (entry.number, entry.heap_bytes());
+            if self.index.find(number).is_none() {
+                self.take_for_entry();
+                self.insert(entry);
+                self.share.take(heap);
+            } else {
+                self.take_for_change(number);
+                let place = self.kept(number);
+                self.entries.at_mut(place).last_use = self.clock;
+                self.change(place, |known| known.merge(entry));
+            }
+            share.give_back(heap);
         }
     }
 
-    /// Frees a part of the budget. The block `keep` stays.
-    fn evict(&mut self, keep: u64) {
-        let median = {
-            let mut heats: Vec<u64> =
-                self.folios.values().map(|entry| entry.folio.directions.total()).collect();
-            let middle = heats.len() / 2;
-            *heats.select_nth_unstable(middle).1
-        };
-        let mut order: Vec<_> = self
-            .folios
-            .iter()
-            .filter(|(number, _)| **number != keep)
-            .map(|(number, entry)| {
-                (entry.folio.directions.total().cmp(&median), entry.last_use, *number)
-            })
-            .collect();
-        order.sort_unstable();
+    /// Frees a part of the budget, and room for so many bytes. The block `keep` stays.
+    #[cold]
+    fn evict(&mut self, room: usize, keep: u64) {
+        let wanted = self.share.over(room) + self.share.limit() / EVICTED_PART;
+        let mut words: Vec<u64> = Vec::with_capacity(self.entries.len());
+        words.extend(self.entries.iter().map(|entry| entry.block.total()));
+        let middle = words.len() / 2;
+        let median = *words.select_nth_unstable(middle).1;
+        words.clear();
+        // By heat against the median, then by last use; the place is for finding it.
+        words.extend(self.entries.iter().enumerate().map(|(place, entry)| {
+            let class = entry.block.total().cmp(&median) as i8 + 1;
+            u64::from(class.unsigned_abs()) << 62 | u64::from(entry.last_use) << 29 | place as u64
+        }));
+        words.sort_unstable();
         let mut freed = 0;
-        let over = self.budget.used.load(Ordering::Relaxed).saturating_sub(self.budget.limit);
-        let wanted = over + self.budget.limit / EVICTED_PART;
-        for (_, _, number) in order {
+        for word in words {
+            let entry = self.entries.at_mut(Index::place(word));
+            if entry.number == keep {
+                continue;
+            }
             if freed >= wanted {
                 break;
             }
-            if let Some(entry) = self.folios.remove(&number) {
-                freed += ENTRY_BYTES + entry.folio.counters.heap_bytes();
-                for (sum, count) in self.evicted.iter_mut().zip(entry.folio.by_source) {
-                    *sum += u64::from(count);
-                }
+            let heap = entry.heap_bytes();
+            for (sum, count) in self.evicted.iter_mut().zip(entry.by_source()) {
+                *sum += count;
+            }
+            (entry.number, entry.block, entry.others) = (GONE, B::default(), None);
+            self.share.give_back(heap);
+            freed += heap + Self::PIECE_BYTES / Slab::<Entry<B>>::PIECE;
+        }
+        self.close_gaps();
+    }
+
+    /// Moves blocks from the end to where others have gone.
+    fn close_gaps(&mut self) {
+        let pieces = self.entries.pieces();
+        let mut place = 0;
+        while place < self.entries.len() {
+            if self.entries.at(place).number != GONE {
+                place += 1;
+                continue;
+            }
+            let last = self.entries.pop().expect("place is in it");
+            if last.number != GONE {
+                *self.entries.at_mut(place) = last;
             }
         }
-        self.used -= freed;
-        self.budget.used.fetch_sub(freed, Ordering::Relaxed);
+        self.share.give_back((pieces - self.entries.pieces()) * Self::PIECE_BYTES);
+        self.index.clear();
+        let numbers = self.entries.iter().map(|entry| entry.number);
+        numbers.enumerate().for_each(|(place, number)| self.index.insert(number, place));
     }
 
     /// Accesses that were counted in blocks that had to go, by source in the order of
@@ -143,18 +381,28 @@ impl Store {
     }
 
     /// The blocks, by number, in no order.
-    pub fn folios(&self) -> impl Iterator<Item = (FolioPfn, &Folio)> {
-        self.folios.iter().map(|(number, entry)| (FolioPfn::from_number(*number), &entry.folio))
+    pub fn folios(&self) -> impl Iterator<Item = (FolioPfn, &B)> {
+        self.entries.iter().map(|entry| (FolioPfn::from_number(entry.number), &entry.block))
+    }
+
+    /// The blocks, by number, in ascending order.
+    pub fn in_order(&self) -> impl Iterator<Item = (FolioPfn, &B)> {
+        let mut places: Vec<u64> = self.index.entries().collect();
+        places.sort_unstable();
+        places.into_iter().map(|entry| {
+            let entry = self.entries.at(Index::place(entry));
+            (FolioPfn::from_number(entry.number), &entry.block)
+        })
     }
 
     /// How many blocks there are.
     pub fn len(&self) -> usize {
-        self.folios.len()
+        self.entries.len()
     }
 
     /// Whether nothing was counted.
     pub fn is_empty(&self) -> bool {
-        self.folios.is_empty()
+        self.entries.len() == 0
     }
 
     /// Tests what holds between calls.
@@ -162,14 +410,17 @@ impl Store {
     /// # Panics
     /// If it does not.
     pub fn validate(&self) {
-        let mut used = 0;
-        for (_, folio) in self.folios() {
-            folio.counters.validate();
-            used += ENTRY_BYTES + folio.counters.heap_bytes();
-            let sum: u64 = folio.counters.touched().map(|(_, count)| u64::from(count)).sum();
-            assert!(sum <= folio.directions.total(), "less only where a counter is saturated");
+        self.index.validate();
+        let mut used = self.index.heap_bytes() + self.entries.pieces() * Self::PIECE_BYTES;
+        for (place, entry) in self.entries.iter().enumerate() {
+            assert_eq!(self.index.find(entry.number), Some(place));
+            let counters = entry.block.counters();
+            counters.validate();
+            assert!(counters.total() > 0, "a block is kept once it is accessed");
+            assert!(counters.total() <= entry.block.total(), "less only where one is saturated");
+            used += entry.heap_bytes();
         }
-        assert_eq!(used, self.used, "the memory that is accounted for");
+        assert_eq!(used, self.share.used(), "the memory that is accounted for");
     }
 }
 
@@ -209,8 +460,8 @@ mod tests {
 
     #[test]
     fn splitting_the_work_changes_nothing() {
-        let mut whole = Store::new(usize::MAX);
-        let mut parts = [Store::new(usize::MAX), whole.split()];
+        let mut whole: Store = Store::new(usize::MAX);
+        let mut parts = [whole.split(), whole.split()];
         for number in 0..1000u64 {
             let paddr = (number * 7919 % 613) << 18;
             count(&mut whole, paddr, 1);
@@ -230,13 +481,13 @@ mod tests {
 
     #[test]
     fn the_budget_holds_and_what_goes_is_told() {
-        let limit = 100 * ENTRY_BYTES;
-        let mut store = Store::new(limit);
+        let limit = 10 * Store::<Folio>::PIECE_BYTES;
+        let mut store: Store = Store::new(limit);
         // One hot block, then many that are touched once.
         count(&mut store, 0, 1000);
         for number in 1..10_000u64 {
             count(&mut store, number << 21, 1);
-            assert!(store.used <= limit + ENTRY_BYTES);
+            assert!(store.share.used() <= limit);
         }
         store.validate();
         let kept: u64 = store.folios().map(|(_, folio)| folio.directions.total()).sum();
@@ -247,7 +498,7 @@ mod tests {
 
     #[test]
     fn a_budget_too_small_for_anything_still_ends() {
-        let mut store = Store::new(1);
+        let mut store: Store = Store::new(1);
         for number in 0..100u64 {
             count(&mut store, number << 21, 2);
         }

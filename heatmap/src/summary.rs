@@ -1,12 +1,14 @@
 //! The answer of a run: from counters and facts to report and decisions.
 
+use core::cmp::Reverse;
+
 use decoder::{FolioPfn, Ledger, Pfn, Recording};
 
 use crate::backing::Backing;
 use crate::distribution::{TenPercentBuckets, touched_percent};
 use crate::facts::{Facts, nothing_counted};
 use crate::filter::{ChunkOrder, HotFraction, HotThreshold, hot_fraction};
-use crate::folio::{Folio, Times};
+use crate::folio::{Block, Folio, Times};
 use crate::ingest::Counter;
 use crate::page_size::PageSize;
 use crate::report::{
@@ -38,8 +40,8 @@ pub struct Wanted {
 }
 
 /// A run that has ended.
-pub struct Summary<'a> {
-    counter: &'a Counter,
+pub struct Summary<'a, B: Block = Folio> {
+    counter: &'a Counter<B>,
     recordings: &'a [Recording],
     wanted: Wanted,
     path: String,
@@ -57,12 +59,12 @@ struct Judged<'a> {
     verdict: Option<Verdict>,
 }
 
-impl<'a> Summary<'a> {
+impl<'a, B: Block> Summary<'a, B> {
     /// Brings together what was counted and what the recordings say of themselves.
     pub fn new(
         path: String,
         recordings: &'a [Recording],
-        counter: &'a Counter,
+        counter: &'a Counter<B>,
         wanted: Wanted,
     ) -> Self {
         let mut facts = Facts::default();
@@ -73,12 +75,8 @@ impl<'a> Summary<'a> {
         let mut ledger = Ledger::default();
         recordings.iter().for_each(|recording| ledger += recording.ledger);
         counter.ledgers().for_each(|(_, part)| ledger += part);
-        ledger.saturated_counters = counter
-            .store()
-            .folios()
-            .flat_map(|(_, folio)| folio.counters.touched())
-            .filter(|(_, count)| *count == u32::MAX)
-            .count() as u64;
+        ledger.saturated_counters =
+            counter.store().folios().map(|(_, block)| block.counters().saturated() as u64).sum();
         let page_size = PageSize::of(wanted.page_size, recordings);
         let judge = Judge::new(wanted.order, wanted.threshold);
         Self { counter, recordings, wanted, path, facts, page_size, ledger, judge }
@@ -113,20 +111,28 @@ impl<'a> Summary<'a> {
 
     /// The counted pages in ascending order.
     pub fn pages(&self) -> impl Iterator<Item = (Pfn, u32)> + '_ {
-        let mut folios: Vec<_> = self.counter.store().folios().collect();
-        folios.sort_unstable_by_key(|(pfn, _)| *pfn);
-        folios.into_iter().flat_map(|(pfn, folio)| {
-            folio.counters.touched().map(move |(page, count)| (pfn.page(page), count))
+        self.counter.store().in_order().flat_map(|(pfn, block)| {
+            block.counters().touched().map(move |(page, count)| (pfn.page(page), count))
         })
     }
+}
 
-    /// Blocks by accesses, highest first, then by PFN.
-    fn hottest(&self) -> Vec<(FolioPfn, &'a Folio)> {
-        let mut folios: Vec<_> = self.counter.store().folios().collect();
-        folios.sort_unstable_by_key(|(pfn, folio)| {
-            (core::cmp::Reverse(folio.directions.total()), *pfn)
-        });
-        folios
+impl<'a> Summary<'a> {
+    /// So many blocks by accesses, highest first, then by PFN.
+    fn hottest(&self, limit: usize) -> Vec<(FolioPfn, &'a Folio)> {
+        let key = |(pfn, folio): &(FolioPfn, &Folio)| (Reverse(folio.directions.total()), *pfn);
+        let mut hottest = Vec::new();
+        for block in self.counter.store().folios() {
+            hottest.push(block);
+            // Not all of them are kept where a few are wanted.
+            if hottest.len() >= limit.saturating_mul(2).max(1 << 10) {
+                hottest.select_nth_unstable_by_key(limit, key);
+                hottest.truncate(limit);
+            }
+        }
+        hottest.sort_unstable_by_key(key);
+        hottest.truncate(limit);
+        hottest
     }
 
     fn judge(&self, pfn: FolioPfn, folio: &'a Folio) -> Option<Judged<'a>> {
@@ -154,8 +160,9 @@ impl<'a> Summary<'a> {
     /// The decisions, hottest first.
     pub fn decisions(&self, counts: bool) -> impl Iterator<Item = Decision> + '_ {
         let limit = self.wanted.top.unwrap_or(usize::MAX);
-        let judged = self.hottest().into_iter().filter_map(|(pfn, folio)| self.judge(pfn, folio));
-        judged.take(limit).filter_map(move |Judged { pfn, folio, hot, verdict }| {
+        let hottest = self.hottest(limit).into_iter();
+        let judged = hottest.filter_map(|(pfn, folio)| self.judge(pfn, folio));
+        judged.filter_map(move |Judged { pfn, folio, hot, verdict }| {
             let backing = folio.mapping.backing();
             Some(Decision {
                 folio_pfn: pfn,
@@ -169,8 +176,8 @@ impl<'a> Summary<'a> {
                 backing,
                 unverified: backing == Backing::Unknown,
                 hot_bitmap: hot.bitmap.to_hex(self.wanted.order),
-                pid: folio.last_seen.pid,
-                vaddr: folio.last_seen.vaddr,
+                pid: folio.last_seen.pid(),
+                vaddr: folio.last_seen.vaddr(),
                 counts: counts.then(|| {
                     // Pages are below 512.
                     #[expect(clippy::cast_possible_truncation, reason = "see above")]
@@ -183,15 +190,13 @@ impl<'a> Summary<'a> {
 
     /// The report; with the counters of the blocks that are listed if it is to be drawn.
     pub fn report(&self, drawn: bool) -> Report {
-        let hottest = self.hottest();
         let mut touched = TenPercentBuckets::default();
         let mut hot = TenPercentBuckets::default();
         let mut verdicts = VerdictCounts::default();
-        let (mut pages, mut top) = (0, Vec::new());
-        for (pfn, folio) in &hottest {
-            let Some(judged) = self.judge(*pfn, folio) else { continue };
-            let counts = folio.counters.to_array();
-            let touched_pages = counts.iter().map(|count| u32::from(*count > 0)).sum::<u32>();
+        let mut pages = 0;
+        for (pfn, folio) in self.counter.store().folios() {
+            let Some(judged) = self.judge(pfn, folio) else { continue };
+            let touched_pages = folio.counters.touched_pages();
             pages += u64::from(touched_pages);
             touched.add(touched_percent(touched_pages));
             hot.add(judged.hot.percent());
@@ -204,10 +209,9 @@ impl<'a> Summary<'a> {
                     Verdict::Unsplittable => &mut verdicts.unsplittable,
                 } += 1;
             }
-            if self.wanted.top.is_none_or(|limit| top.len() < limit) {
-                top.push(judged.listed(touched_pages, drawn.then_some(counts)));
-            }
         }
+        let hottest = self.hottest(self.wanted.top.unwrap_or(usize::MAX)).into_iter();
+        let top = hottest.filter_map(|(pfn, folio)| Some(self.judge(pfn, folio)?.listed(drawn)));
         let row = |buckets: &TenPercentBuckets| {
             let mut rows = buckets.rows().map(|(_, _, folios)| folios);
             [(); 10].map(|()| rows.next().unwrap_or(0))
@@ -218,7 +222,7 @@ impl<'a> Summary<'a> {
             hot_threshold: u32::from(self.wanted.threshold.get()),
             accesses: self.ledger.counted,
             pages,
-            folios: hottest.len() as u64,
+            folios: self.counter.store().len() as u64,
             reason: self.reason(),
             notes: self.notes(),
             ledger: self.ledger,
@@ -229,7 +233,7 @@ impl<'a> Summary<'a> {
             verdicts,
             coverage: self.coverage(),
             latency: self.latency(),
-            top,
+            top: top.collect(),
         }
     }
 
@@ -338,13 +342,13 @@ impl<'a> Summary<'a> {
     }
 
     fn coverage(&self) -> Vec<CpuCoverage> {
-        let row = |(cpu, coverage): (&u32, &crate::ingest::Coverage)| CpuCoverage {
-            cpu: *cpu,
+        let row = |(cpu, coverage): (u32, crate::ingest::Coverage)| CpuCoverage {
+            cpu,
             records: coverage.records,
             first_ns: coverage.times.first(),
             last_ns: coverage.times.last(),
         };
-        self.counter.coverage().iter().map(row).collect()
+        self.counter.coverage().into_iter().map(row).collect()
     }
 
     fn latency(&self) -> Option<LatencySummary> {
@@ -361,20 +365,17 @@ impl<'a> Summary<'a> {
 }
 
 impl Judged<'_> {
-    fn listed(
-        &self,
-        touched_pages: u32,
-        counts: Option<[u32; decoder::PAGES_PER_FOLIO]>,
-    ) -> TopFolio {
+    /// Its entry in the list; with its counters if it is to be drawn.
+    fn listed(&self, drawn: bool) -> TopFolio {
         let Self { pfn, folio, hot, verdict } = self;
         TopFolio {
             folio_pfn: *pfn,
             accesses: folio.directions.total(),
-            loads: folio.directions.loads,
-            stores: folio.directions.stores,
-            atomics: folio.directions.atomics,
-            unknown_op: folio.directions.unknown,
-            touched_pages,
+            loads: folio.directions.loads(),
+            stores: folio.directions.stores(),
+            atomics: folio.directions.atomics(),
+            unknown_op: folio.directions.unknown(),
+            touched_pages: folio.counters.touched_pages(),
             peak: hot.peak,
             hot_chunks: hot.hot_chunks,
             chunks: hot.chunks,
@@ -384,7 +385,7 @@ impl Judged<'_> {
             backing: folio.mapping.backing(),
             first_ns: folio.times.first(),
             last_ns: folio.times.last(),
-            counts: counts.map(Box::new),
+            counts: drawn.then(|| Box::new(folio.counters.to_array())),
         }
     }
 }

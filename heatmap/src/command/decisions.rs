@@ -7,6 +7,7 @@ use super::Outcome;
 use super::messages::Messages;
 use super::options::{FilterOptions, InputOptions, JudgeOptions, OutputOptions};
 use crate::filter::ChunkOrder;
+use crate::folio::Folio;
 use crate::report::DecisionWriter;
 
 #[derive(Debug, Args)]
@@ -33,7 +34,7 @@ pub(super) struct Decisions {
 impl Decisions {
     pub(super) fn run(&self, messages: &Messages) -> anyhow::Result<Outcome> {
         self.output.check(&self.input.inputs)?;
-        let counted = self.input.count(self.filters.filters())?;
+        let counted = self.input.count::<Folio>(self.filters.filters())?;
         let wanted = self.judge.wanted(self.order, self.top);
         let summary = counted.summary(wanted, messages)?;
         let page_size = summary.page_size();

@@ -11,6 +11,7 @@ use decoder::{Input, Options, Recording, Shard, TimeBase};
 use super::Outcome;
 use super::messages::Messages;
 use super::options::InputOptions;
+use crate::folio::Block;
 use crate::ingest::Counter;
 use crate::query::Filters;
 use crate::summary::{Summary, Wanted};
@@ -44,8 +45,8 @@ impl InputOptions {
         Ok(recordings)
     }
 
-    /// Decodes and counts all inputs.
-    pub(super) fn count(&self, filters: Filters) -> anyhow::Result<Counted> {
+    /// Decodes and counts all inputs, and keeps of each block what `B` says.
+    pub(super) fn count<B: Block + Send>(&self, filters: Filters) -> anyhow::Result<Counted<B>> {
         let times_wanted = !filters.times.is_empty();
         let mut counter = Counter::new(filters, self.memory()?);
         let recordings = self.decode(false, &mut counter)?;
@@ -90,19 +91,19 @@ impl InputOptions {
 }
 
 /// Inputs that were counted.
-pub(super) struct Counted {
+pub(super) struct Counted<B: Block> {
     path: String,
-    counter: Counter,
+    counter: Counter<B>,
     recordings: Vec<Recording>,
 }
 
-impl Counted {
+impl<B: Block> Counted<B> {
     /// The answer, once its account is known to be right.
     pub(super) fn summary(
         &self,
         wanted: Wanted,
         messages: &Messages,
-    ) -> anyhow::Result<Summary<'_>> {
+    ) -> anyhow::Result<Summary<'_, B>> {
         require_times(&self.recordings, wanted.min_span_ns.is_some(), "--min-span")
             .with_context(|| self.path.clone())?;
         let summary = Summary::new(self.path.clone(), &self.recordings, &self.counter, wanted);

@@ -5,6 +5,7 @@ use clap::Args;
 use super::Outcome;
 use super::messages::Messages;
 use super::options::{FilterOptions, InputOptions, OutputOptions};
+use crate::counters::Counters;
 use crate::summary::Wanted;
 
 #[derive(Debug, Args)]
@@ -20,7 +21,7 @@ pub(super) struct Pages {
 impl Pages {
     pub(super) fn run(&self, messages: &Messages) -> anyhow::Result<Outcome> {
         self.output.check(&self.input.inputs)?;
-        let counted = self.input.count(self.filters.filters())?;
+        let counted = self.input.count::<Counters>(self.filters.filters())?;
         let summary = counted.summary(Wanted::default(), messages)?;
         self.input.warn_of_losses(summary.ledger(), summary.problem_count(), messages);
         let out = self.output.open()?;

@@ -1,0 +1,97 @@
+//! Memory that several stores may use together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// One store's part of a budget that others share. What is taken is given back when the part is
+/// dropped.
+#[derive(Debug)]
+pub(crate) struct Share {
+    limit: usize,
+    /// Bytes that all shares have taken.
+    all: Arc<AtomicUsize>,
+    /// Bytes that this one has taken.
+    used: usize,
+}
+
+impl Share {
+    /// A budget of `limit` bytes, and the first share of it.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, all: Arc::default(), used: 0 }
+    }
+
+    /// Another share of the same budget.
+    pub(crate) fn split(&self) -> Self {
+        Self { limit: self.limit, all: Arc::clone(&self.all), used: 0 }
+    }
+
+    /// Takes `bytes` if the budget holds them.
+    pub(crate) fn try_take(&mut self, bytes: usize) -> bool {
+        let fits = self.over(bytes) == 0;
+        if fits {
+            self.take(bytes);
+        }
+        fits
+    }
+
+    /// Takes `bytes`, also if the budget does not hold them.
+    pub(crate) fn take(&mut self, bytes: usize) {
+        self.used += bytes;
+        self.all.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Gives `bytes` back that were taken.
+    pub(crate) fn give_back(&mut self, bytes: usize) {
+        self.used -= bytes;
+        self.all.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// By how much the budget is exceeded once `bytes` more are taken.
+    pub(crate) fn over(&self, bytes: usize) -> usize {
+        self.all.load(Ordering::Relaxed).saturating_add(bytes).saturating_sub(self.limit)
+    }
+
+    /// Bytes that all shares together may take.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Bytes that this share has taken.
+    pub(crate) fn used(&self) -> usize {
+        self.used
+    }
+}
+
+/// A copy takes as much again.
+impl Clone for Share {
+    fn clone(&self) -> Self {
+        let mut share = self.split();
+        share.take(self.used);
+        share
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.give_back(self.used);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dropped_is_given_back() {
+        let mut first = Share::new(100);
+        let mut second = first.split();
+        assert!(first.try_take(60) && !second.try_take(41) && second.try_take(40));
+        assert_eq!(first.over(5), 5);
+        let copy = second.clone();
+        assert_eq!((copy.used(), first.over(0)), (40, 40));
+        drop((copy, second));
+        assert!(first.try_take(40));
+        first.give_back(100);
+        assert_eq!((first.used(), first.over(100)), (0, 0));
+    }
+}
