@@ -134,6 +134,7 @@ fn layouts_forms_and_containers() {
         vec![Layout::Model],
         vec![Layout::Hi],
         vec![Layout::Mix],
+        vec![Layout::Short],
         vec![Layout::N1, Layout::Hw, Layout::Model, Layout::Hi, Layout::Mix],
     ];
     let cut = |config: Config| Config { cut_anywhere: true, piece_size: 1000, ..config };
@@ -170,7 +171,7 @@ fn layouts_forms_and_containers() {
     for info_version in [1, 2] {
         cases.push((format!("info {info_version}"), Config { info_version, ..small() }));
     }
-    for scenario in [Kind::T5, Kind::Uniform, Kind::Sparse] {
+    for scenario in [Kind::T5, Kind::Uniform, Kind::Sparse, Kind::EveryPage] {
         cases.push((format!("{scenario:?}"), Config { scenario, ..small() }));
     }
     let all = Config { not_memory: 0, no_physical_address: 0, ..small() };

@@ -114,6 +114,20 @@ pub(crate) fn memory(
     }
 }
 
+/// What a short record tells of a memory operation: that it was one, and where.
+pub(crate) fn short_memory(
+    rng: &mut Rng,
+    record: &mut spe::Record,
+    sampled: &mut Sampled,
+    touch: Option<Touch>,
+) {
+    let (op, payload) = operation(rng, Layout::Short);
+    sampled.op = op;
+    record.operation = Some((operation::MEMORY, payload));
+    sampled.paddr = touch.map(|touch| touch.physical);
+    record.pa = sampled.paddr.map(|address| address::physical(address, false, 0));
+}
+
 /// What an operation is, and the payload that says so.
 fn operation(rng: &mut Rng, layout: Layout) -> (Op, u8) {
     let store = rng.percent(37);

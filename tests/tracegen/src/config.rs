@@ -70,6 +70,8 @@ pub struct Config {
     pub not_memory: u64,
     /// Percentage of records that are memory operations without a physical address.
     pub no_physical_address: u64,
+    /// Do not count pages in the truth: then memory does not grow with them.
+    pub without_pages: bool,
 }
 
 impl Default for Config {
@@ -93,6 +95,7 @@ impl Default for Config {
             cut_anywhere: false,
             not_memory: 15,
             no_physical_address: 5,
+            without_pages: false,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 
-use crate::access::{memory, not_memory};
+use crate::access::{memory, not_memory, short_memory};
 use crate::bytes::{Endian, align, index, low8};
 use crate::config::{Config, Form, Source};
 use crate::damage::Damage;
@@ -152,7 +152,7 @@ impl<'c, 'r> Generator<'c, 'r> {
             flips_left: config.damage.flip,
             flip_step: 0,
             next_flip: 0,
-            truth: Truth::default(),
+            truth: Truth { without_pages: config.without_pages, ..Truth::default() },
         };
         let expected = config.records * mean_record_bytes(config);
         // Every CPU delivers a few times, however small the recording.
@@ -284,29 +284,40 @@ impl<'c, 'r> Generator<'c, 'r> {
             class += 1;
         }
         self.left[class] -= 1;
+        let timed = !self.config.timeless;
+        let mut sampled = Sampled {
+            cpu: self.cpus[cpu].number,
+            pid,
+            tid,
+            ticks: (timed && self.config.source == Source::Spe).then_some(ticks),
+            ns: self.ns(ticks),
+            retired: true,
+            ..Sampled::default()
+        };
         let rng = &mut self.rng;
+        if layout == Layout::Short {
+            let timestamp = timed.then_some(ticks);
+            let mut record = spe::Record { timestamp, ..spe::Record::default() };
+            if class == 1 {
+                record.operation = Some((spe::operation::OTHER, 0));
+            } else {
+                let touch = if class == 0 { self.plan.next(rng) } else { None };
+                short_memory(rng, &mut record, &mut sampled, touch);
+            }
+            return (sampled, record);
+        }
         let kernel = rng.percent(15);
         let (ip, level) = if kernel {
             (0xffff_8000_1000_0000 + rng.below(1 << 20) * 4, 2)
         } else {
             (0x40_0000 + rng.below(1 << 16) * 4, 0)
         };
-        let timed = !self.config.timeless;
+        sampled.ip = ip;
         let mut record = spe::Record {
             pc: Some(address::code(ip, level)),
             context: layout.has_context().then_some((u8::from(layout != Layout::N1), tid)),
             timestamp: timed.then_some(ticks),
             ..spe::Record::default()
-        };
-        let mut sampled = Sampled {
-            cpu: self.cpus[cpu].number,
-            pid,
-            tid,
-            ticks: (timed && self.config.source == Source::Spe).then_some(ticks),
-            ns: None,
-            ip,
-            retired: true,
-            ..Sampled::default()
         };
         if class == 1 {
             not_memory(rng, &mut record, ip, level, layout);
@@ -317,7 +328,6 @@ impl<'c, 'r> Generator<'c, 'r> {
         }
         sampled.latency = record.total.unwrap_or(0);
         sampled.source = record.source;
-        sampled.ns = self.ns(ticks);
         (sampled, record)
     }
 

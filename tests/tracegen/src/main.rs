@@ -22,6 +22,9 @@ Examples:
       A hard little file: all layouts, AUX data cut inside packets, a table of every record.
   tracegen -o - --form stream --size 4GiB | folioscope report -
       A long stream in bounded memory.
+  tracegen -o - --form stream --scenario every-page --folios 524288 --records 268435456 --layouts short --timeless \
+      --not-memory 0 --no-pa 0 --piece-size 64k | folioscope report -
+      Every page of 1 TiB, once, in 3 GiB of records.
   tracegen -o be.data --big-endian --timeless --records 5000 --scenario sparse --folios 40
   tracegen -o z.data --zstd 83 --attr-size 144 --info-version 2 --records 5000
   tracegen -o samples.data --source samples --form folder --zstd 81 --records 50000
@@ -180,6 +183,7 @@ impl Arguments {
             cut_anywhere: self.cut_anywhere,
             not_memory: self.not_memory,
             no_physical_address: self.no_pa,
+            without_pages: self.truth.is_none(),
         };
         config.check()?;
         if let Some(size) = self.size {
@@ -245,13 +249,13 @@ fn main() -> ExitCode {
     match run(&arguments) {
         Ok(truth) => {
             let ledger = &truth.ledger;
+            let pages = match truth.without_pages {
+                true => String::new(),
+                false => format!(" on {} pages of {} folios", truth.counts.len(), truth.folios()),
+            };
             eprintln!(
-                "{} records, {} counted on {} pages of {} folios, {} bytes of AUX data",
-                ledger.records,
-                ledger.counted,
-                truth.counts.len(),
-                truth.folios(),
-                ledger.aux_bytes,
+                "{} records, {} counted{pages}, {} bytes of AUX data",
+                ledger.records, ledger.counted, ledger.aux_bytes,
             );
             ExitCode::SUCCESS
         }

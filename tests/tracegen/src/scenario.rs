@@ -4,6 +4,10 @@ use crate::rng::Rng;
 
 /// Base pages of a folio.
 pub const PAGES: u16 = 512;
+/// Bytes of a base page.
+const PAGE: u64 = 4096;
+/// Where the user's addresses of the first folio start.
+const USER: u64 = 0x7f00_0000_0000;
 /// The folio of the RFC's table ("mm/damon: Add mTHP-aware collapse/split with ARM SPE feedback"): three hot pages.
 pub const T5_FOLIO: u64 = 0x820d_b800;
 /// Its accesses.
@@ -27,15 +31,18 @@ pub enum Kind {
     Sparse,
     /// Between half and all pages of a folio, unevenly.
     Dense,
+    /// All pages of all folios in turn, each far from the one before it. Takes no memory, however many there are.
+    EveryPage,
 }
 
 impl Kind {
     /// All kinds with their names.
-    pub const ALL: [(&'static str, Self); 4] = [
+    pub const ALL: [(&'static str, Self); 5] = [
         ("uniform", Self::Uniform),
         ("t5", Self::T5),
         ("sparse", Self::Sparse),
         ("dense", Self::Dense),
+        ("every-page", Self::EveryPage),
     ];
 }
 
@@ -65,7 +72,7 @@ pub struct Folio {
 
 impl Folio {
     fn new(pfn: u64, number: u64, huge: bool, pages: Vec<u16>) -> Self {
-        let base = 0x7f00_0000_0000 + (number << 21);
+        let base = USER + (number << 21);
         Self { pfn, base, huge, accesses: 0, pages, done: 0, cover: false, noise: 0, skewed: false }
     }
 
@@ -101,14 +108,13 @@ pub struct Touch {
     pub user: u64,
 }
 
-/// All folios and how many accesses they still get. Draws without replacement, so counts are exact and memory does
-/// not grow with the number of accesses.
+/// Which accesses are left.
 #[derive(Clone, Debug)]
-pub struct Plan {
-    folios: Vec<Folio>,
-    // A Fenwick tree over what each folio still gets; tree[0] is not used.
-    tree: Vec<u64>,
-    total: u64,
+pub enum Plan {
+    /// At random, as many as each folio should get.
+    Drawn(Drawn),
+    /// Every page in turn.
+    Turns(Turns),
 }
 
 impl Plan {
@@ -116,14 +122,88 @@ impl Plan {
     pub fn new(kind: Kind, folios: usize, accesses: u64, rng: &mut Rng) -> Self {
         let folios = folios.min(crate::bytes::index(accesses)).max(1);
         let mut folios = match kind {
+            Kind::EveryPage => return Self::Turns(Turns::new(folios, accesses)),
             Kind::T5 => t5(folios, accesses, rng),
             _ => even(kind, folios, accesses, rng),
         };
         folios.sort_by_key(|folio| folio.pfn);
-        Self::of(folios)
+        Self::Drawn(Drawn::new(folios))
     }
 
-    fn of(folios: Vec<Folio>) -> Self {
+    /// How many accesses are left.
+    pub const fn left(&self) -> u64 {
+        match self {
+            Self::Drawn(drawn) => drawn.total,
+            Self::Turns(turns) => turns.left,
+        }
+    }
+
+    /// The next access; none when all are done.
+    pub fn next(&mut self, rng: &mut Rng) -> Option<Touch> {
+        match self {
+            Self::Drawn(drawn) => drawn.next(rng),
+            Self::Turns(turns) => turns.next(rng),
+        }
+    }
+
+    /// A user address of the plan's folios, without an access.
+    pub fn some_user_address(&self, rng: &mut Rng) -> u64 {
+        match self {
+            Self::Drawn(drawn) => drawn.some_user_address(rng),
+            Self::Turns(turns) => USER + rng.below(turns.pages * PAGE),
+        }
+    }
+}
+
+/// All pages of folios that lie side by side, mapped as huge pages, one after the other in an order that jumps.
+#[derive(Clone, Debug)]
+pub struct Turns {
+    pages: u64,
+    step: u64,
+    at: u64,
+    left: u64,
+}
+
+impl Turns {
+    fn new(folios: usize, accesses: u64) -> Self {
+        let pages = folios as u64 * u64::from(PAGES);
+        // Steps of about the golden section of the whole; coprime with it, so that they reach every page.
+        let common = |mut a: u64, mut b: u64| {
+            while b > 0 {
+                (a, b) = (b, a % b);
+            }
+            a
+        };
+        let mut step = pages / 1000 * 618 + 1;
+        while common(step, pages) > 1 {
+            step += 1;
+        }
+        Self { pages, step, at: 0, left: accesses }
+    }
+
+    fn next(&mut self, rng: &mut Rng) -> Option<Touch> {
+        self.left = self.left.checked_sub(1)?;
+        let place = self.at * PAGE + rng.below(512) * 8;
+        self.at += self.step;
+        if self.at >= self.pages {
+            self.at -= self.pages;
+        }
+        Some(Touch { physical: T5_FOLIO * PAGE + place, user: USER + place })
+    }
+}
+
+/// Folios and how many accesses they still get. Draws without replacement, so counts are exact and memory does not
+/// grow with the number of accesses.
+#[derive(Clone, Debug)]
+pub struct Drawn {
+    folios: Vec<Folio>,
+    // A Fenwick tree over what each folio still gets; tree[0] is not used.
+    tree: Vec<u64>,
+    total: u64,
+}
+
+impl Drawn {
+    fn new(folios: Vec<Folio>) -> Self {
         let mut tree = vec![0; folios.len() + 1];
         for (i, folio) in folios.iter().enumerate() {
             let mut at = i + 1;
@@ -136,16 +216,6 @@ impl Plan {
         }
         let total = folios.iter().map(|folio| folio.accesses).sum();
         Self { folios, tree, total }
-    }
-
-    /// The folios, by frame number.
-    pub fn folios(&self) -> &[Folio] {
-        &self.folios
-    }
-
-    /// How many accesses are left.
-    pub const fn left(&self) -> u64 {
-        self.total
     }
 
     /// The folio that holds the `rank`-th of the accesses left, which is then taken.
@@ -169,8 +239,7 @@ impl Plan {
         folio
     }
 
-    /// The next access; none when all are done.
-    pub fn next(&mut self, rng: &mut Rng) -> Option<Touch> {
+    fn next(&mut self, rng: &mut Rng) -> Option<Touch> {
         if self.total == 0 {
             return None;
         }
@@ -179,12 +248,11 @@ impl Plan {
         let folio = &mut self.folios[at];
         let page = folio.page(rng);
         let offset = rng.below(512) * 8;
-        let user = folio.base + u64::from(folio.virtual_page(page)) * 4096 + offset;
-        Some(Touch { physical: (folio.pfn + u64::from(page)) * 4096 + offset, user })
+        let user = folio.base + u64::from(folio.virtual_page(page)) * PAGE + offset;
+        Some(Touch { physical: (folio.pfn + u64::from(page)) * PAGE + offset, user })
     }
 
-    /// A user address of the plan's folios, without an access.
-    pub fn some_user_address(&self, rng: &mut Rng) -> u64 {
+    fn some_user_address(&self, rng: &mut Rng) -> u64 {
         let folio = &self.folios[rng.index(self.folios.len())];
         folio.base + rng.below(1 << 18) * 8
     }
@@ -231,7 +299,7 @@ fn even(kind: Kind, count: usize, accesses: u64, rng: &mut Rng) -> Vec<Folio> {
                 let pages = pages_between(PAGES / 2, PAGES, rng);
                 some_pages(pages, rng)
             }
-            Kind::Uniform | Kind::T5 => (0..PAGES).collect(),
+            _ => (0..PAGES).collect(),
         };
         let mut folio = Folio::new(pfn, number as u64, number % 4 != 3, pages);
         folio.noise = if kind == Kind::Sparse { 2 } else { 0 };
@@ -387,11 +455,22 @@ mod tests {
     }
 
     #[test]
+    fn every_page_comes_in_turn() {
+        for folios in [1, 2, 7, 1000] {
+            let pages = folios as u64 * u64::from(PAGES);
+            let counts = draw(Kind::EveryPage, folios, 2 * pages + 1);
+            assert_eq!(counts.len() as u64, pages);
+            assert_eq!(counts.values().filter(|count| **count == 2).count() as u64, pages - 1);
+        }
+    }
+
+    #[test]
     fn base_pages_never_look_huge() {
         let mut rng = Rng::new(1);
         let mut plan = Plan::new(Kind::Uniform, 8, 20_000, &mut rng);
+        let Plan::Drawn(drawn) = &plan else { panic!("folios are drawn") };
         let huge: BTreeMap<u64, bool> =
-            plan.folios().iter().map(|folio| (folio.pfn, folio.huge)).collect();
+            drawn.folios.iter().map(|folio| (folio.pfn, folio.huge)).collect();
         assert!(huge.values().any(|huge| *huge) && huge.values().any(|huge| !*huge));
         while let Some(touch) = plan.next(&mut rng) {
             let differ = (touch.physical ^ touch.user) & ((1 << 21) - 1);

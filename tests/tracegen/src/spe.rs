@@ -309,26 +309,29 @@ pub enum Layout {
     Hi,
     /// Packets in any order, short and extended headers, padding anywhere.
     Mix,
+    /// Operation and physical address alone: 12 bytes without a timestamp, for long streams of many accesses.
+    Short,
 }
 
 impl Layout {
     /// All layouts with their names.
-    pub const ALL: [(&'static str, Self); 5] = [
+    pub const ALL: [(&'static str, Self); 6] = [
         ("n1", Self::N1),
         ("hw", Self::Hw),
         ("model", Self::Model),
         ("hi", Self::Hi),
         ("mix", Self::Mix),
+        ("short", Self::Short),
     ];
 
     /// Whether records of this layout carry a Context packet.
     pub const fn has_context(self) -> bool {
-        !matches!(self, Self::Hw | Self::Model)
+        !matches!(self, Self::Hw | Self::Model | Self::Short)
     }
 
     /// Whether records of this layout carry a Data Source packet.
     pub const fn has_source(self) -> bool {
-        !matches!(self, Self::Model)
+        !matches!(self, Self::Model | Self::Short)
     }
 }
 
@@ -458,6 +461,7 @@ impl Record {
             Layout::Model => self.write_model(&mut cursor),
             Layout::Hi => self.write_hi(&mut cursor),
             Layout::Mix => self.write_mix(&mut cursor, rng),
+            Layout::Short => self.write_short(&mut cursor),
         }
         cursor.done()
     }
@@ -520,6 +524,12 @@ impl Record {
         to.optional(self.source());
         let last = if self.timestamp.is_some() { 9 } else { 1 };
         to.pad((64 - last) - to.written().min(64 - last));
+        to.put(self.last());
+    }
+
+    fn write_short(&self, to: &mut Cursor<'_>) {
+        to.optional(self.operation());
+        to.optional(address(address::DATA_PHYSICAL, self.pa));
         to.put(self.last());
     }
 
@@ -728,6 +738,8 @@ mod tests {
             (Layout::Model, None, 38, 0, 0),
             (Layout::Hi, Some(1), 59, 5, 0),
             (Layout::Hi, None, 51, 13, 0),
+            (Layout::Short, Some(1), 20, 0, 0),
+            (Layout::Short, None, 12, 0, 0),
         ];
         for (layout, timestamp, packets, padding, tail) in cases {
             let mut out = Vec::new();

@@ -160,6 +160,8 @@ pub struct Truth {
     pub ledger: Ledger,
     /// Accesses per page.
     pub counts: Counts,
+    /// `counts` stays empty.
+    pub without_pages: bool,
     /// First and last time in ns, of timed recordings.
     pub times: Option<(u64, u64)>,
 }
@@ -188,6 +190,9 @@ impl Truth {
             Op::Store => ledger.stores += 1,
             Op::Atomic => ledger.atomics += 1,
             Op::Access | Op::NotMemory => ledger.accesses += 1,
+        }
+        if self.without_pages {
+            return;
         }
         match self.counts.entry(paddr >> 12) {
             Entry::Occupied(mut count) => *count.get_mut() += 1,
