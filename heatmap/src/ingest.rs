@@ -25,7 +25,7 @@ pub struct Coverage {
 }
 
 /// Counts the accesses of one run.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Counter {
     filters: Arc<Filters>,
     event_wanted: Vec<bool>,

@@ -17,7 +17,7 @@ const EVICTED_PART: usize = 8;
 /// When the budget is used up, blocks with less than the median of accesses go, least recently
 /// used first, then those at the median, then the others. What they had counted is not lost: see
 /// [`Store::evicted`].
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Store {
     folios: HashMap<u64, Entry>,
     budget: Budget,
@@ -44,6 +44,13 @@ struct Budget {
 /// byte and free room (tables are filled up to 7/8 and double, so half of the room is free on
 /// average).
 const ENTRY_BYTES: usize = (size_of::<Entry>() + size_of::<u64>() + 1) * 3 / 2;
+
+/// A store that goes without being merged leaves its part of the budget.
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.budget.used.fetch_sub(self.used, Ordering::Relaxed);
+    }
+}
 
 impl Store {
     /// An empty store that uses at most `limit` bytes.
@@ -226,6 +233,18 @@ mod tests {
             assert_eq!(same.counters.to_array(), folio.counters.to_array());
             assert_eq!(same.directions, folio.directions);
         }
+    }
+
+    #[test]
+    fn a_part_that_is_dropped_leaves_no_trace() {
+        let mut whole = Store::new(usize::MAX);
+        let mut part = whole.split();
+        count(&mut whole, 0, 1);
+        count(&mut part, 1 << 21, 3);
+        drop(part);
+        whole.validate();
+        assert_eq!(whole.len(), 1);
+        assert_eq!(whole.budget.used.load(Ordering::Relaxed), whole.used);
     }
 
     #[test]

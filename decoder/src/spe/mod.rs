@@ -6,6 +6,7 @@ mod operation;
 mod packet;
 mod queue;
 mod record;
+mod split;
 
 pub use data_source::{Encoding, Midr, encoding};
 pub use event::Events;
@@ -13,6 +14,7 @@ pub use operation::{Subclass, operation, subclass};
 pub use packet::{CutOff, Header, Kind, MAX_PACKET_LEN, Packet, Packets};
 pub use queue::{Piece, Queue, Timed};
 pub use record::{ByteAccount, Decoder, Join, Record};
+pub(crate) use split::{Between, guess};
 
 use crate::{Access, AccessFlags, Direction, Operation, Origin, PhysAddr, VirtAddr};
 
