@@ -1,28 +1,30 @@
 //! From an input to its accesses: opens it, walks its records, decodes its AUX queues.
 //!
-//! A mapped input is walked once: sample records are taken on the way, pieces of AUX data are
-//! only placed, then the queues are decoded, by several threads if there are several queues.
-//! Where the order of the records matters, and in a stream, AUX data is decoded where it
-//! stands.
+//! A mapped input is walked once: sample records are read on the way, by a crew if there are
+//! several threads; pieces of AUX data are only placed, and then the queues are decoded. In a
+//! stream the crew decodes AUX data too, as it comes. Where the order of the records matters,
+//! and with one thread, all is decoded where it stands.
 
 use std::fs::File;
 use std::io::Read;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 
+use crate::crew::{Base, Crew};
 use crate::cursor::Cursor;
 use crate::input::{Mapping, Stream, data_files};
 use crate::perf::attr::{Attr, MIN_LEN};
 use crate::perf::header::{self, FileHeader, Header, STREAM_HEADER_LEN, Section};
 use crate::perf::record::Record;
-use crate::perf::{Auxtrace, Event, Features, QueueKey, SideBand};
+use crate::perf::{Auxtrace, Event, Features, QueueKey};
+use crate::queues::{Collected, decode_queues};
 use crate::session::{Placement, Session};
 use crate::spe::{ByteAccount, Piece, Queue, Timed};
 use crate::walk::{Visitor, Walk};
 use crate::{
-    Access, ByteOrder, Error, EventIndex, Ledger, Origin, Position, Problem, Shard, Sink, Source,
-    TimeBase, TraceOffset,
+    Access, ByteOrder, Detail, Error, EventIndex, Ledger, Origin, Position, Problem, Shard, Sink,
+    Source, TimeBase, TraceOffset,
 };
 
 /// How to decode.
@@ -32,7 +34,37 @@ pub struct Options {
     pub threads: NonZeroUsize,
     /// Whether records must come in the order of their positions. Then one thread decodes.
     pub ordered: bool,
+    /// How finely the work is cut. It changes no result.
+    pub grain: Grain,
 }
+
+impl Options {
+    /// As many threads, and no order.
+    pub fn threads(threads: NonZeroUsize) -> Self {
+        Self { threads, ordered: false, grain: Grain::default() }
+    }
+}
+
+/// How finely work is cut. The defaults are good; others are for tests with little data.
+#[derive(Clone, Copy, Debug)]
+pub struct Grain {
+    /// The AUX data of one queue is not cut into parts shorter than this.
+    pub part: usize,
+    /// A stream is read in buffers of this length.
+    pub buffer: usize,
+}
+
+impl Default for Grain {
+    fn default() -> Self {
+        Self { part: 8 << 20, buffer: 256 << 10 }
+    }
+}
+
+/// Most threads for a stream: more would wait for the one that reads it.
+const MOST_FOR_STREAM: NonZeroUsize = NonZeroUsize::new(16).expect("16 is not 0");
+/// The length that is asked for a pipe: what any process may ask for, unless the system's
+/// administrator has set another limit.
+const PIPE_LEN: usize = 1 << 20;
 
 /// The form of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,14 +159,19 @@ impl Input {
         sink: &mut S,
     ) -> Result<Recording, Error> {
         match self.form {
-            Form::Pipe(file) => decode_stream(file, first_file, sink),
+            Form::Pipe(file) => {
+                // A pipe that holds more takes fewer changes between its writer and us. One that
+                // stays as it is, or is none, does as well.
+                let _ = rustix::pipe::fcntl_setpipe_size(&file, PIPE_LEN);
+                decode_stream(file, first_file, options, sink)
+            }
             Form::File(file) => match Mapping::new(&file)? {
                 Some(mapping) => {
                     let decoded = decode_bytes(&[mapping.bytes()], first_file, options, sink);
                     mapping.check()?;
                     decoded
                 }
-                None => decode_stream(file, first_file, sink),
+                None => decode_stream(file, first_file, options, sink),
             },
             Form::Folder(paths) => {
                 let mut mappings = Vec::new();
@@ -193,10 +230,24 @@ pub fn decode_bytes<S: Shard>(
         walk_parts(&parts, first_file, order, &mut decode);
         decode.finish();
     } else {
-        let mut collect = Collect::new(&mut session, sink);
-        walk_parts(&parts, first_file, order, &mut collect);
-        let queues = core::mem::take(&mut collect.queues);
-        decode_queues(queues, &mut session, options.threads, sink);
+        let queues = std::thread::scope(|scope| {
+            let several = options.threads > NonZeroUsize::MIN;
+            let mut crew = several.then(|| Crew::new(scope, options.threads, order));
+            let mut collect = Collect {
+                session: &mut session,
+                sink: &mut *sink,
+                crew: crew.as_mut(),
+                queues: Vec::new(),
+                target: Target::Skipped,
+            };
+            walk_parts(&parts, first_file, order, &mut collect);
+            let queues = collect.queues;
+            if let Some(crew) = crew {
+                crew.finish(&mut session, sink);
+            }
+            queues
+        });
+        decode_queues(queues, &mut session, options, sink);
     }
     sink.recording_ended();
     let files = u32::try_from(files.len()).unwrap_or(u32::MAX);
@@ -210,6 +261,7 @@ fn walk_parts<'a>(
     visitor: &mut impl Visitor<'a>,
 ) {
     for (file, (bytes, start)) in (first_file..).zip(parts) {
+        visitor.part(bytes, Position { file, offset: TraceOffset(*start) });
         let mut walk = Walk::new(order, file);
         let taken = walk.advance(bytes, *start, visitor);
         walk.finish(bytes.len() - taken, start + bytes.len() as u64, visitor);
@@ -220,12 +272,13 @@ fn walk_parts<'a>(
 ///
 /// # Errors
 /// If it starts with no stream's header, or reading fails.
-pub fn decode_stream<S: Sink>(
+pub fn decode_stream<S: Shard>(
     reader: impl Read,
     file: u32,
+    options: &Options,
     sink: &mut S,
 ) -> Result<Recording, Error> {
-    let mut stream = Stream::new(reader);
+    let mut stream = Stream::new(reader, options.grain.buffer);
     stream.fill_to(STREAM_HEADER_LEN)?;
     let (head, _) = stream.window();
     let (order, header) = header::parse(head).map_err(|error| match file_on_pipe(head) {
@@ -237,8 +290,27 @@ pub fn decode_stream<S: Sink>(
     }
     stream.consume(STREAM_HEADER_LEN);
     let mut session = Session::new(order);
-    let mut visitor = Immediate::new(&mut session, sink);
-    let mut walk = Walk::new(order, file);
+    let walk = Walk::new(order, file);
+    if options.ordered || options.threads == NonZeroUsize::MIN || sink.has_enough() {
+        read_alone(&mut stream, walk, &mut session, sink)?;
+    } else {
+        std::thread::scope(|scope| {
+            let crew = Crew::new(scope, options.threads.min(MOST_FOR_STREAM), order);
+            read_with(crew, &mut stream, walk, &mut session, sink, options.grain.buffer)
+        })?;
+    }
+    sink.recording_ended();
+    Ok(recording(session, InputKind::Stream, 1))
+}
+
+/// Decodes what comes where it is.
+fn read_alone<S: Sink>(
+    stream: &mut Stream<impl Read>,
+    mut walk: Walk,
+    session: &mut Session,
+    sink: &mut S,
+) -> Result<(), Error> {
+    let mut visitor = Immediate::new(session, sink);
     loop {
         let (window, offset) = stream.window();
         let taken = walk.advance(window, offset, &mut visitor);
@@ -250,8 +322,41 @@ pub fn decode_stream<S: Sink>(
     let (left, offset) = stream.window();
     walk.finish(left.len(), offset + left.len() as u64, &mut visitor);
     visitor.finish();
-    sink.recording_ended();
-    Ok(recording(session, InputKind::Stream, 1))
+    Ok(())
+}
+
+/// Walks over each buffer that is full, has a crew decode it and goes on in another one.
+fn read_with<'scope, S: Shard + 'scope>(
+    crew: Crew<'scope, '_, 'static, S>,
+    stream: &mut Stream<impl Read>,
+    mut walk: Walk,
+    session: &mut Session,
+    sink: &mut S,
+    buffer_len: usize,
+) -> Result<(), Error> {
+    // Who ran where is told to the crew if any of it will ask.
+    session.sideband.told = (sink.detail() > Detail::Places).then(Vec::new);
+    let mut visitor = Dispatch { session, sink, crew, target: Target::Skipped };
+    loop {
+        let more = stream.fill_up()?;
+        let (buffer, start) = stream.buffer();
+        let start = walk.position(start);
+        visitor.crew.refer_to(Base::Read(Arc::clone(buffer)), start, visitor.sink);
+        let (window, offset) = stream.window();
+        let taken = walk.advance(window, offset, &mut visitor);
+        stream.consume(taken);
+        visitor.crew.send(visitor.sink);
+        if !more {
+            break;
+        }
+        // Without a crew there is nothing to go on for: its end is told by `finish`.
+        let Some(fresh) = visitor.crew.buffer(buffer_len) else { break };
+        visitor.crew.give_back(stream.exchange(fresh));
+    }
+    let (left, offset) = stream.window();
+    walk.finish(left.len(), offset + left.len() as u64, &mut visitor);
+    visitor.crew.finish(visitor.session, visitor.sink);
+    Ok(())
 }
 
 /// The header size of a recording that starts as a file's does.
@@ -452,43 +557,48 @@ impl<'a, S: Sink> Visitor<'a> for Immediate<'_, S> {
     }
 }
 
-/// A queue and where its pieces lie.
-struct Collected<'a> {
-    queue: Queue,
-    pieces: Vec<(Piece, &'a [u8], Position)>,
-    len: usize,
-}
-
-/// Takes sample records, and remembers where AUX data lies.
-struct Collect<'s, 'a, S> {
+/// Takes sample records, or has a crew read them, and remembers where AUX data lies.
+struct Collect<'c, 's, 'scope, 'env, 'a, S> {
     session: &'s mut Session,
     sink: &'s mut S,
+    crew: Option<&'c mut Crew<'scope, 'env, 'a, S>>,
     queues: Vec<Collected<'a>>,
     target: Target,
 }
 
-impl<'s, S: Sink> Collect<'s, '_, S> {
-    fn new(session: &'s mut Session, sink: &'s mut S) -> Self {
-        Self { session, sink, queues: Vec::new(), target: Target::Skipped }
+impl<'a: 'scope, 'scope, S: Shard + 'scope> Collect<'_, '_, 'scope, '_, 'a, S> {
+    fn take(&mut self, record: &Record<'_>, position: Position, inflated: bool) {
+        let Some(crew) = &mut self.crew else {
+            return self.session.record(record, position, self.sink);
+        };
+        if let Some(sample) = self.session.record_but_sample(record, position, self.sink) {
+            crew.sample(&sample, inflated, self.session.facts(), self.sink);
+        }
     }
 }
 
-impl<'a, S: Sink> Visitor<'a> for Collect<'_, 'a, S> {
+impl<'a: 'scope, 'scope, S: Shard + 'scope> Visitor<'a> for Collect<'_, '_, 'scope, '_, 'a, S> {
+    fn part(&mut self, bytes: &'a [u8], start: Position) {
+        if let Some(crew) = &mut self.crew {
+            crew.refer_to(Base::Mapped(bytes), start, self.sink);
+        }
+    }
+
     fn record(&mut self, record: &Record<'_>, position: Position) {
-        self.session.record(record, position, self.sink);
+        self.take(record, position, false);
+    }
+
+    fn inflated(&mut self, record: &Record<'_>, position: Position) {
+        self.take(record, position, true);
     }
 
     fn aux(&mut self, aux: Option<&Auxtrace>, position: Position) {
         self.target = match self.session.target(aux, position, self.sink) {
             Ok((index, key, piece)) => {
                 if index == self.queues.len() {
-                    let queue = Queue::new(key);
-                    self.queues.push(Collected { queue, pieces: Vec::new(), len: 0 });
+                    self.queues.push(Collected::new(key));
                 }
-                let pieces = &mut self.queues[index].pieces;
-                // A piece without bytes that changes nothing need not be kept.
-                pieces.pop_if(|(piece, bytes, _)| bytes.is_empty() && piece.changes_nothing());
-                pieces.push((piece, &[], position));
+                self.queues[index].begin(piece, position);
                 Target::Queue(index)
             }
             Err(elsewhere) => elsewhere,
@@ -499,11 +609,7 @@ impl<'a, S: Sink> Visitor<'a> for Collect<'_, 'a, S> {
         match self.target {
             Target::Queue(index) => {
                 self.session.arrived(index, bytes);
-                let queue = &mut self.queues[index];
-                queue.len += bytes.len();
-                if let Some((_, place, at)) = queue.pieces.last_mut() {
-                    (*place, *at) = (bytes, position);
-                }
+                self.queues[index].bytes(bytes, position);
             }
             target => self.session.pass_over(target, bytes.len()),
         }
@@ -514,63 +620,57 @@ impl<'a, S: Sink> Visitor<'a> for Collect<'_, 'a, S> {
     }
 }
 
-impl Collected<'_> {
-    fn decode(mut self, sideband: &SideBand, sink: &mut impl Sink) -> (ByteAccount, u64, Timed) {
-        for (piece, bytes, at) in self.pieces {
-            self.queue.begin(piece);
-            self.queue.bytes(bytes, at, sideband, sink);
+/// Has a crew decode AUX data and samples of a stream.
+struct Dispatch<'s, 'scope, 'env, S> {
+    session: &'s mut Session,
+    sink: &'s mut S,
+    crew: Crew<'scope, 'env, 'static, S>,
+    target: Target,
+}
+
+impl<'scope, S: Shard + 'scope> Dispatch<'_, 'scope, '_, S> {
+    fn take(&mut self, record: &Record<'_>, position: Position, inflated: bool) {
+        if let Some(sample) = self.session.record_but_sample(record, position, self.sink) {
+            self.crew.sample(&sample, inflated, self.session.facts(), self.sink);
         }
-        self.queue.finish()
+        for learned in self.session.sideband.told.iter_mut().flat_map(|told| told.drain(..)) {
+            self.crew.learn(learned, self.sink);
+        }
     }
 }
 
-/// Decodes queues on as many threads as there are use for. What each finds adds up, whoever
-/// finds it.
-fn decode_queues<S: Shard>(
-    mut queues: Vec<Collected<'_>>,
-    session: &mut Session,
-    threads: NonZeroUsize,
-    sink: &mut S,
-) {
-    // The longest first: the threads end together.
-    queues.sort_by_key(|queue| core::cmp::Reverse(queue.len));
-    let threads = threads.get().min(queues.len());
-    let sideband = core::mem::take(&mut session.sideband);
-    if threads <= 1 {
-        for queue in queues {
-            session.settle(queue.decode(&sideband, sink));
-        }
-        session.sideband = sideband;
-        return;
+impl<'a, 'scope, S: Shard + 'scope> Visitor<'a> for Dispatch<'_, 'scope, '_, S> {
+    fn record(&mut self, record: &Record<'_>, position: Position) {
+        self.take(record, position, false);
     }
-    let queues: Vec<_> =
-        queues.into_iter().map(|queue| std::sync::Mutex::new(Some(queue))).collect();
-    let next = AtomicUsize::new(0);
-    let work = |mut shard: S| {
-        let mut accounts = Vec::new();
-        while let Some(queue) = queues.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let queue = queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-            accounts.extend(queue.map(|queue| queue.decode(&sideband, &mut shard)));
-        }
-        (shard, accounts)
-    };
-    let done = std::thread::scope(|scope| {
-        // A thread that the system refuses is one less; this one works too.
-        let spawn = |shard| std::thread::Builder::new().spawn_scoped(scope, || work(shard)).ok();
-        let workers: Vec<_> = (1..threads).map_while(|_| spawn(sink.split())).collect();
-        let mut done = vec![work(sink.split())];
-        done.extend(
-            workers.into_iter().map(|worker| {
-                worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            }),
-        );
-        done
-    });
-    for (shard, accounts) in done {
-        sink.merge(shard);
-        accounts.into_iter().for_each(|account| session.settle(account));
+
+    fn inflated(&mut self, record: &Record<'_>, position: Position) {
+        self.take(record, position, true);
     }
-    session.sideband = sideband;
+
+    fn aux(&mut self, aux: Option<&Auxtrace>, position: Position) {
+        self.target = match self.session.target(aux, position, self.sink) {
+            Ok((index, key, piece)) => {
+                self.crew.begin(index, key, piece, self.session.facts());
+                Target::Queue(index)
+            }
+            Err(elsewhere) => elsewhere,
+        };
+    }
+
+    fn aux_bytes(&mut self, bytes: &'a [u8], position: Position) {
+        match self.target {
+            Target::Queue(index) => {
+                self.session.arrived(index, bytes);
+                self.crew.bytes(index, bytes, position, self.session.facts(), self.sink);
+            }
+            target => self.session.pass_over(target, bytes.len()),
+        }
+    }
+
+    fn problem(&mut self, what: String, at: TraceOffset, consequence: &'static str) {
+        self.session.problems.add(what, at.0, consequence);
+    }
 }
 
 impl Session {
@@ -590,7 +690,7 @@ impl Session {
     }
 
     /// Takes a finished queue's account.
-    fn settle(&mut self, (bytes, total, timed): (ByteAccount, u64, Timed)) {
+    pub(crate) fn settle(&mut self, (bytes, total, timed): (ByteAccount, u64, Timed)) {
         self.ledger.aux_bytes += total;
         self.ledger.record_bytes += bytes.record;
         self.ledger.padding_bytes += bytes.padding;
@@ -630,15 +730,15 @@ fn recording(mut session: Session, kind: InputKind, files: u32) -> Recording {
         .map(|(event, name)| Event { name: Some(name), ..event.clone() })
         .collect();
     let indexes = || (0..=u16::MAX).take(events.len()).map(EventIndex);
-    session.sources.sort_unstable();
     let arm_spe_events = session.arm_spe_events().collect();
     let synthesized = session.synthesized();
-    let time_base = session.time_base();
+    let (time_base, sources) = (session.time_base(), session.sources());
+    let problems = session.take_problems();
     Recording {
         kind,
         files,
         ledger: session.ledger,
-        sources: session.sources,
+        sources,
         time_base,
         sideband_full: session.sideband.is_full(),
         arm_spe_events,
@@ -647,8 +747,8 @@ fn recording(mut session: Session, kind: InputKind, files: u32) -> Recording {
             .collect(),
         events,
         features: session.features,
-        problem_count: session.problems.count,
-        problems: session.problems.list,
+        problem_count: problems.count,
+        problems: problems.into_list(),
         hypervisor: session.hypervisor,
         synthesized,
         foreign_tracer: session.foreign_tracer,

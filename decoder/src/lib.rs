@@ -15,7 +15,9 @@
 //! The caller brings a [`Sink`] that takes the accesses:
 //!
 //! ```
-//! use decoder::{Access, Origin, Sink};
+//! use std::num::NonZeroUsize;
+//!
+//! use decoder::{Access, Options, Origin, Shard, Sink};
 //!
 //! #[derive(Default)]
 //! struct Count(u64);
@@ -27,9 +29,20 @@
 //!     fn other(&mut self, _: &Origin) {}
 //! }
 //!
+//! // Each thread counts on its own.
+//! impl Shard for Count {
+//!     fn split(&self) -> Self {
+//!         Self::default()
+//!     }
+//!     fn merge(&mut self, other: Self) {
+//!         self.0 += other.0;
+//!     }
+//! }
+//!
 //! let mut count = Count::default();
 //! let stream = [&b"PERFILE2"[..], &16u64.to_le_bytes()].concat();
-//! let recording = decoder::decode_stream(&stream[..], 0, &mut count)?;
+//! let options = Options::threads(NonZeroUsize::MIN);
+//! let recording = decoder::decode_stream(&stream[..], 0, &options, &mut count)?;
 //! assert_eq!((count.0, recording.ledger.aux_bytes), (0, 0));
 //! # Ok::<(), decoder::Error>(())
 //! ```
@@ -40,12 +53,14 @@
 
 mod access;
 mod addr;
+mod crew;
 mod cursor;
 mod decode;
 mod error;
 mod input;
 mod ledger;
 pub mod perf;
+mod queues;
 mod session;
 pub mod spe;
 mod walk;
@@ -56,7 +71,7 @@ pub use access::{
 };
 pub use addr::{FOLIO_SHIFT, FolioPfn, PAGE_SHIFT, PAGES_PER_FOLIO, Pfn, PhysAddr, VirtAddr};
 pub use cursor::ByteOrder;
-pub use decode::{Input, InputKind, Options, Recording, decode_bytes, decode_stream};
+pub use decode::{Grain, Input, InputKind, Options, Recording, decode_bytes, decode_stream};
 pub use error::{Error, Position, Problem, TraceOffset};
 pub use ledger::{Ledger, LedgerError};
 pub use session::TimeBase;

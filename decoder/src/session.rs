@@ -2,6 +2,7 @@
 //! where each piece of AUX data belongs.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use crate::cursor::{ByteOrder, Cursor};
 use crate::perf::attr::{Attr, AttrFlags};
@@ -40,19 +41,37 @@ pub enum TimeBase {
     Ns,
 }
 
-/// The problems of a recording.
+/// The problems of a recording, or of a part of it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Problems {
-    pub(crate) list: Vec<Problem>,
+    /// The first ones, each with the number of the record at which it was found.
+    list: Vec<(u64, Problem)>,
     pub(crate) count: u64,
+    /// Number of the record that is read.
+    record: u64,
 }
 
 impl Problems {
     pub(crate) fn add(&mut self, what: impl Into<String>, at: u64, consequence: &'static str) {
         self.count += 1;
         if self.list.len() < MAX_PROBLEMS {
-            self.list.push(Problem { what: what.into(), offset: TraceOffset(at), consequence });
+            let problem = Problem { what: what.into(), offset: TraceOffset(at), consequence };
+            self.list.push((self.record, problem));
         }
+    }
+
+    /// Puts those of sample records, which others may have read, in their places: before all
+    /// others that were found at the same record or behind it.
+    fn merge(&mut self, samples: Self) {
+        self.count += samples.count;
+        self.list.splice(0..0, samples.list);
+        self.list.sort_by_key(|(record, _)| *record);
+        self.list.truncate(MAX_PROBLEMS);
+    }
+
+    /// The first problems, in their order.
+    pub(crate) fn into_list(self) -> Vec<Problem> {
+        self.list.into_iter().map(|(_, problem)| problem).collect()
     }
 }
 
@@ -101,15 +120,14 @@ pub(crate) struct Session {
     pub(crate) sideband: SideBand,
     pub(crate) ledger: Ledger,
     pub(crate) problems: Problems,
-    /// Best times of the records in AUX data, and of those that are samples.
+    /// Best times of the records in AUX data.
     pub(crate) aux_time_base: Option<TimeBase>,
-    sample_time_base: Option<TimeBase>,
-    /// Sources that records came from.
-    pub(crate) sources: Vec<Source>,
+    /// There was AUX data of Arm SPE.
+    aux_data: bool,
+    /// What sample records came to.
+    samples: Samples,
     /// A task that shows that virtual machines ran.
     pub(crate) hypervisor: Option<String>,
-    /// There were sample records with addresses.
-    address_samples: bool,
     /// A tracer that wrote AUX data which is not decoded.
     pub(crate) foreign_tracer: Option<String>,
     tracer: Option<Tracer>,
@@ -118,17 +136,83 @@ pub(crate) struct Session {
     queues: Vec<QueueState>,
     announced_cpus: HashMap<u32, Announced>,
     announced_threads: HashMap<u32, Announced>,
-    /// What is known of each event, as of the last change of events, names or features.
-    event_facts: Vec<EventFacts>,
+    facts: Arc<Facts>,
     arm_spe: Option<EventIndex>,
     names_taken: bool,
     refreshes: u32,
 }
 
-/// What an event's attribute, name and unit come down to.
+/// What is known of the events, as of the last time that it was asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    /// What the sample records of each event look like, and which unit makes them.
+    events: Vec<(Attr, Source)>,
+    /// A name for every event, by index.
+    pub(crate) names: Vec<String>,
+}
+
+/// A sample record with addresses, and what reading it takes beside the facts of its event.
 #[derive(Clone, Copy, Debug)]
-struct EventFacts {
-    source: Source,
+pub(crate) struct SampleRecord<'a> {
+    pub(crate) event: EventIndex,
+    pub(crate) body: &'a [u8],
+    pub(crate) position: Position,
+    /// The number of the record, which orders problems.
+    pub(crate) record: u64,
+}
+
+/// What sample records came to, all of them or those that one thread has read.
+#[derive(Debug, Default)]
+pub(crate) struct Samples {
+    problems: Problems,
+    time_base: Option<TimeBase>,
+    sources: Vec<Source>,
+}
+
+impl Samples {
+    /// Reads one.
+    pub(crate) fn take<S: Sink + ?Sized>(
+        &mut self,
+        record: SampleRecord<'_>,
+        facts: &Facts,
+        order: ByteOrder,
+        sink: &mut S,
+    ) {
+        let SampleRecord { event, body, position, record } = record;
+        let Some((attr, source)) = facts.events.get(usize::from(event.0)) else { return };
+        let Some(sample) = Sample::parse(body, attr, order) else {
+            self.problems.record = record;
+            self.problems.add(
+                "sample record whose fields do not end where it ends",
+                position.offset.0,
+                "it is not counted",
+            );
+            return;
+        };
+        if !self.sources.contains(source) {
+            self.sources.push(*source);
+        }
+        let base = if sample.time.is_some() { TimeBase::Ns } else { TimeBase::None };
+        self.time_base = self.time_base.max(Some(base));
+        let origin = Origin {
+            source: *source,
+            event: Some(event),
+            cpu: sample.cpu,
+            time_ns: sample.time,
+            not_retired: false,
+            position,
+        };
+        match access(&sample, origin) {
+            Some(access) => sink.access(&access),
+            None => sink.other(&origin),
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.problems.merge(other.problems);
+        self.time_base = self.time_base.max(other.time_base);
+        self.sources.extend(other.sources);
+    }
 }
 
 impl Session {
@@ -141,10 +225,9 @@ impl Session {
             ledger: Ledger::default(),
             problems: Problems::default(),
             aux_time_base: None,
-            sample_time_base: None,
-            sources: Vec::new(),
+            aux_data: false,
+            samples: Samples::default(),
             hypervisor: None,
-            address_samples: false,
             foreign_tracer: None,
             tracer: None,
             clock: None,
@@ -152,7 +235,7 @@ impl Session {
             queues: Vec::new(),
             announced_cpus: HashMap::new(),
             announced_threads: HashMap::new(),
-            event_facts: Vec::new(),
+            facts: Arc::default(),
             arm_spe: None,
             names_taken: false,
             refreshes: 0,
@@ -191,18 +274,23 @@ impl Session {
 
     /// Gives the events the names that the features have for them, and the sink all names.
     fn take_names<S: Sink + ?Sized>(&mut self, sink: &mut S) {
-        let grown = self.event_facts.len() < self.events.list().len();
+        let grown = self.facts.names.len() < self.events.list().len();
         if grown || !self.names_taken && self.refreshes < MAX_REFRESHES {
             self.names_taken = true;
             self.refreshes += 1;
             self.events.take_names(&self.features);
             self.arm_spe = self.events.arm_spe(None, &self.features);
-            let indexes = (0..=u16::MAX).take(self.events.list().len()).map(EventIndex);
-            self.event_facts = indexes
-                .map(|index| EventFacts { source: self.events.source(index, &self.features) })
-                .collect();
-            sink.event_names(&self.event_names());
+            let source = |index| self.events.source(EventIndex(index), &self.features);
+            let events = (0..=u16::MAX).zip(self.events.list());
+            let events = events.map(|(index, event)| (event.attr, source(index))).collect();
+            self.facts = Arc::new(Facts { events, names: self.event_names() });
+            sink.event_names(&self.facts.names);
         }
+    }
+
+    /// What is known of the events. Does not change while it is held.
+    pub(crate) fn facts(&self) -> &Arc<Facts> {
+        &self.facts
     }
 
     /// A name for every event, by index.
@@ -218,8 +306,11 @@ impl Session {
         position: Position,
         sink: &mut S,
     ) {
+        self.problems.record += 1;
         if record.kind == kind::SAMPLE {
-            self.sample(record.body, position, sink);
+            if let Some(sample) = self.sample(record.body, position, sink) {
+                self.samples.take(sample, &self.facts, self.order, sink);
+            }
         } else if self.other_record(record, position.offset.0).is_none() {
             self.problems.add(
                 format!("record of kind {} too short for it", record.kind),
@@ -436,9 +527,7 @@ impl Session {
             queue.covered = aux.offset..aux.offset;
         }
         queue.tail_zeros = 0;
-        if !self.sources.contains(&Source::ArmSpe) {
-            self.sources.push(Source::ArmSpe);
-        }
+        self.aux_data = true;
         // With a clock of the user's choice, nanoseconds from ticks are of another one.
         let clock = self.clock.filter(|_| !self.events.use_other_clock());
         let offset = aux.offset;
@@ -450,14 +539,37 @@ impl Session {
 
     /// Which times the records had. Where samples and AUX data differ, the lesser counts.
     pub(crate) fn time_base(&self) -> TimeBase {
-        let bases = [self.aux_time_base, self.sample_time_base];
+        let bases = [self.aux_time_base, self.samples.time_base];
         bases.into_iter().flatten().min().unwrap_or_default()
+    }
+
+    /// Sources that records came from, in the order in which they are listed.
+    pub(crate) fn sources(&self) -> Vec<Source> {
+        let mut sources = self.samples.sources.clone();
+        sources.extend(self.aux_data.then_some(Source::ArmSpe));
+        sources.sort_unstable();
+        sources.dedup();
+        sources
+    }
+
+    /// Adds what another thread has read.
+    pub(crate) fn add_samples(&mut self, samples: Samples) {
+        self.samples.merge(samples);
+    }
+
+    /// The problems, once everything is read.
+    pub(crate) fn take_problems(&mut self) -> Problems {
+        let mut problems = core::mem::take(&mut self.problems);
+        problems.merge(core::mem::take(&mut self.samples.problems));
+        problems
     }
 
     /// Whether `perf inject` has put samples in the place of SPE data: it leaves the event, takes
     /// out the records of AUX data, and adds events of its own.
     pub(crate) fn synthesized(&self) -> bool {
-        self.tracer.is_none() && self.address_samples && self.arm_spe_events().next().is_some()
+        self.tracer.is_none()
+            && !self.samples.sources.is_empty()
+            && self.arm_spe_events().next().is_some()
     }
 
     /// The Arm SPE events: those of its units' types or names.
@@ -509,45 +621,36 @@ impl Session {
         queue.tail_zeros = u8::try_from((before + zeros).min(most)).unwrap_or(0);
     }
 
-    /// A sample record.
-    fn sample<S: Sink + ?Sized>(&mut self, body: &[u8], position: Position, sink: &mut S) {
-        let Some(index) = self.events.of_sample(body, self.order) else {
+    /// Finds the event of a sample record, whose facts are up to date then. `None` if it has no
+    /// addresses or no event.
+    fn sample<'b, S: Sink + ?Sized>(
+        &mut self,
+        body: &'b [u8],
+        position: Position,
+        sink: &mut S,
+    ) -> Option<SampleRecord<'b>> {
+        let Some(event) = self.events.of_sample(body, self.order) else {
             self.problems.add("sample of no known event", position.offset.0, "it is not counted");
-            return;
+            return None;
         };
-        let Some(event) = self.events.get(index) else { return };
-        if !event.has_addresses() {
-            return;
-        }
-        let attr = event.attr;
-        let Some(sample) = Sample::parse(body, &attr, self.order) else {
-            self.problems.add(
-                "sample record whose fields do not end where it ends",
-                position.offset.0,
-                "it is not counted",
-            );
-            return;
-        };
+        self.events.get(event).filter(|event| event.has_addresses())?;
         self.take_names(sink);
-        let EventFacts { source } = self.event_facts[usize::from(index.0)];
-        self.address_samples = true;
-        if !self.sources.contains(&source) {
-            self.sources.push(source);
+        Some(SampleRecord { event, body, position, record: self.problems.record })
+    }
+
+    /// As [`Session::record`], but gives a sample record back, to be read elsewhere.
+    pub(crate) fn record_but_sample<'b, S: Sink + ?Sized>(
+        &mut self,
+        record: &Record<'b>,
+        position: Position,
+        sink: &mut S,
+    ) -> Option<SampleRecord<'b>> {
+        if record.kind != kind::SAMPLE {
+            self.record(record, position, sink);
+            return None;
         }
-        let origin = Origin {
-            source,
-            event: Some(index),
-            cpu: sample.cpu,
-            time_ns: sample.time,
-            not_retired: false,
-            position,
-        };
-        let base = if sample.time.is_some() { TimeBase::Ns } else { TimeBase::None };
-        self.sample_time_base = self.sample_time_base.max(Some(base));
-        match access(&sample, origin) {
-            Some(access) => sink.access(&access),
-            None => sink.other(&origin),
-        }
+        self.problems.record += 1;
+        self.sample(record.body, position, sink)
     }
 }
 

@@ -9,8 +9,15 @@ use crate::{Position, TraceOffset};
 
 /// Takes what a walk finds. `'a` is how long the bytes of AUX data live.
 pub(crate) trait Visitor<'a> {
+    /// A part that lies in memory as a whole comes next; its first byte stands at `start`.
+    fn part(&mut self, _bytes: &'a [u8], _start: Position) {}
     /// A record whose last byte stands at `position`.
     fn record(&mut self, record: &Record<'_>, position: Position);
+    /// A record that was compressed: it does not stand at `position`, which is that of the
+    /// compressed record, and is gone when this returns.
+    fn inflated(&mut self, record: &Record<'_>, position: Position) {
+        self.record(record, position);
+    }
     /// AUX data comes next; `None` if its record does not say where it belongs.
     fn aux(&mut self, aux: Option<&Auxtrace>, position: Position);
     /// Bytes of the AUX data that was announced last, the first of which stands at `position`.
@@ -43,7 +50,8 @@ impl Walk {
         Self { order, file, payload: 0, payload_is_aux: false, decompressor, ended: false }
     }
 
-    fn position(&self, offset: u64) -> Position {
+    /// A position in this input.
+    pub(crate) fn position(&self, offset: u64) -> Position {
         Position { file: self.file, offset: TraceOffset(offset) }
     }
 
@@ -129,7 +137,7 @@ impl Walk {
         let Compression::Running(decompressor) = &mut self.decompressor else { return };
         let order = self.order;
         let done = compressed::data(record, order).and_then(|data| {
-            decompressor.run(data, order, &mut |record| visitor.record(&record, position))
+            decompressor.run(data, order, &mut |record| visitor.inflated(&record, position))
         });
         if let Err(broken) = done {
             self.break_compression(broken, position.offset, visitor);

@@ -230,19 +230,21 @@ fn the_steady_state_allocates_nothing() {
     let new_counter = || Counter::new(Filters::default(), usize::MAX);
     let mut found = Vec::new();
 
-    let mut counter = new_counter();
-    let reader = Reader { recording: &recording, at: 0 };
-    decoder::decode_stream(reader, 0, &mut counter).unwrap();
-    assert_eq!(counted(&counter), recording.counted());
-    found.push(("stream", 1, ALLOCATIONS.swap(0, Ordering::Relaxed)));
+    let options = |threads| Options::threads(NonZeroUsize::new(threads).unwrap());
+    for threads in 1..=CPUS {
+        let mut counter = new_counter();
+        let reader = Reader { recording: &recording, at: 0 };
+        decoder::decode_stream(reader, 0, &options(threads), &mut counter).unwrap();
+        assert_eq!(counted(&counter), recording.counted());
+        found.push(("stream", threads, ALLOCATIONS.swap(0, Ordering::Relaxed)));
+    }
 
     let mut each = PerCpu::default();
-    decoder::decode_stream(&recording.bytes[..], 0, &mut each).unwrap();
+    decoder::decode_stream(&recording.bytes[..], 0, &options(1), &mut each).unwrap();
     let each = each.0.map(|records| records / (PASSES + 1));
     for threads in 1..=CPUS {
-        let options = Options { threads: NonZeroUsize::new(threads).unwrap(), ordered: false };
         let mut sink = Watched { counter: new_counter(), each, seen: [0; CPUS], watched: 0 };
-        decoder::decode_bytes(&[&recording.bytes], 0, &options, &mut sink).unwrap();
+        decoder::decode_bytes(&[&recording.bytes], 0, &options(threads), &mut sink).unwrap();
         assert_eq!(counted(&sink.counter), recording.counted());
         assert_eq!(sink.watched, CPUS, "a CPU's data went to one sink, all of it");
         found.push(("file", threads, ALLOCATIONS.swap(0, Ordering::Relaxed)));
@@ -264,5 +266,15 @@ impl Sink for PerCpu {
 
     fn other(&mut self, origin: &Origin) {
         self.0[origin.cpu.expect("the generator names it") as usize] += 1;
+    }
+}
+
+impl Shard for PerCpu {
+    fn split(&self) -> Self {
+        Self::default()
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(sum, records)| *sum += records);
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Read};
 use std::num::NonZeroUsize;
 
-use decoder::{Error, InputKind, Options, Recording, decode_bytes, decode_stream};
+use decoder::{Error, Grain, InputKind, Options, Recording, decode_bytes, decode_stream};
 
 use super::probe::{ENOUGH, Given, Probe, check, told, wanted};
 use super::{Choices, probe};
@@ -20,7 +20,8 @@ pub fn container(data: &[u8]) {
     let wanted = wanted(choices.byte(), choices.byte(), choices.flag());
     let read = |threads, ordered, probe: &mut Probe| {
         let threads = NonZeroUsize::MIN.saturating_add(threads);
-        decode_bytes(&[data], FIRST_FILE, &Options { threads, ordered }, probe)
+        let options = Options { threads, ordered, grain: grain(data) };
+        decode_bytes(&[data], FIRST_FILE, &options, probe)
     };
 
     let mut pressed = Probe::new(memory);
@@ -28,7 +29,15 @@ pub fn container(data: &[u8]) {
     let mut ordered = Probe::new(ENOUGH);
     let file = read(0, true, &mut ordered);
     let mut piped = Probe::new(ENOUGH);
-    let stream = decode_stream(Pieces { data, sizes: choices.clone() }, FIRST_FILE, &mut piped);
+    let mut shared = Probe::new(ENOUGH);
+    let pipe = |threads: usize, probe: &mut Probe| {
+        let threads = NonZeroUsize::MIN.saturating_add(threads);
+        let options = Options { grain: grain(data), ..Options::threads(threads) };
+        let pieces = Pieces { data, sizes: choices.clone() };
+        decode_stream(pieces, FIRST_FILE, &options, probe)
+    };
+    let stream = pipe(0, &mut piped);
+    let of_many = pipe(1 + data.len() % 3, &mut shared);
 
     match (&small, &file) {
         (Ok(small), Ok(file)) => {
@@ -42,6 +51,17 @@ pub fn container(data: &[u8]) {
         }
         (Err(small), Err(file)) => assert_eq!(small.to_string(), file.to_string()),
         (small, file) => panic!("{small:?} and {file:?}"),
+    }
+    match (&stream, &of_many) {
+        (Ok(stream), Ok(of_many)) => {
+            assert_eq!(told(stream), told(of_many));
+            assert_eq!(stream.ledger, of_many.ledger);
+            assert!(shared.counter.ledgers().eq(piped.counter.ledgers()), "records, threads");
+            assert_eq!(shared.in_order(), piped.in_order());
+            assert_eq!(shared.pages(), piped.pages());
+        }
+        (Err(stream), Err(of_many)) => assert_eq!(stream.to_string(), of_many.to_string()),
+        (stream, of_many) => panic!("{stream:?} and {of_many:?}"),
     }
     match (&file, &stream) {
         (Ok(file), Ok(stream)) => {
@@ -64,10 +84,16 @@ pub fn container(data: &[u8]) {
     folder(data, &mut choices, wanted);
 }
 
+/// Queues are cut into small parts, and streams are read in small buffers of odd sizes.
+fn grain(data: &[u8]) -> Grain {
+    Grain { part: 1 + data.len() % 97, buffer: 1 + data.len() % 1013 }
+}
+
 /// The first part as `data`, the others as `data.0` and so on.
 fn folder(data: &[u8], choices: &mut Choices<'_>, wanted: heatmap::Wanted) {
     let files = choices.cuts(data, 3);
-    let options = Options { threads: NonZeroUsize::MIN, ordered: choices.flag() };
+    let threads = NonZeroUsize::MIN.saturating_add(choices.below(3));
+    let options = Options { threads, ordered: choices.flag(), grain: grain(data) };
     let mut probe = probe::Probe::new(ENOUGH);
     if let Ok(recording) = decode_bytes(&files, FIRST_FILE, &options, &mut probe) {
         assert_eq!(recording.files as usize, files.len());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use decoder::spe::{ByteAccount, Decoder, Record};
-use decoder::{Ledger, Options, decode_bytes, decode_stream};
+use decoder::{Grain, Ledger, Options, decode_bytes, decode_stream};
 use tracegen::bytes::Endian;
 use tracegen::perf::attr::{Attr, Event, flag, sample_type};
 use tracegen::perf::feature::Features;
@@ -276,17 +276,18 @@ fn recording(streams: &[Vec<u8>], choices: &mut Choices<'_>) {
     let (bytes, filling) = container(streams, &form, choices);
     let want = expected(streams, filling);
     let mut runs = Vec::new();
-    for (threads, ordered) in [(1, false), (3, false), (1, true)] {
+    let grain = Grain { part: 1 + choices.below(512), buffer: 1 + choices.below(2048) };
+    for (threads, ordered) in [(1, false), (2, false), (3, false), (4, false), (1, true)] {
+        let threads = NonZeroUsize::new(threads).expect("1 to 4");
+        let options = Options { threads, ordered, grain };
         let mut probe = Probe::new(ENOUGH);
-        let threads = NonZeroUsize::new(threads).expect("1 or 3");
-        let options = Options { threads, ordered };
         let recording = decode_bytes(&[&bytes], 0, &options, &mut probe);
         runs.push((recording.expect("a recording"), probe));
-    }
-    if form.stream {
-        let mut probe = Probe::new(ENOUGH);
-        let recording = decode_stream(&bytes[..], 0, &mut probe);
-        runs.push((recording.expect("a stream"), probe));
+        if form.stream {
+            let mut probe = Probe::new(ENOUGH);
+            let recording = decode_stream(&bytes[..], 0, &options, &mut probe);
+            runs.push((recording.expect("a stream"), probe));
+        }
     }
     let records = runs[0].1.in_order();
     for (recording, probe) in &runs {

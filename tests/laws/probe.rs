@@ -36,7 +36,7 @@ impl Given {
 }
 
 /// Remembers records and counts them.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Probe {
     pub(super) given: Vec<Given>,
     pub(super) seen: u64,

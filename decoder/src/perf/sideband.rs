@@ -29,11 +29,33 @@ pub struct SideBand {
     switches: HashMap<u32, BTreeMap<u64, Option<Task>>>,
     switch_count: usize,
     full: bool,
+    /// What was learned, for others that learn the same; if somebody takes it from here.
+    pub(crate) told: Option<Vec<Learned>>,
+}
+
+/// One thing that was learned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Learned {
+    /// See [`SideBand::thread`].
+    Thread(Task),
+    /// See [`SideBand::switch`].
+    Switch(u32, u64, Option<Task>),
 }
 
 impl SideBand {
+    /// Learns what another one has learned.
+    pub fn learn(&mut self, learned: Learned) {
+        match learned {
+            Learned::Thread(task) => self.thread(task),
+            Learned::Switch(cpu, time, task) => self.switch(cpu, time, task),
+        }
+    }
+
     /// Learns that a thread belongs to a process. The last word wins: numbers are used again.
     pub fn thread(&mut self, task: Task) {
+        if let Some(told) = &mut self.told {
+            told.push(Learned::Thread(task));
+        }
         if self.process_of.len() < MAX_THREADS || self.process_of.contains_key(&task.tid) {
             self.process_of.insert(task.tid, task.pid);
         } else {
@@ -43,6 +65,9 @@ impl SideBand {
 
     /// Learns that a CPU runs `task` from `time` on; `None` is one that no record names.
     pub fn switch(&mut self, cpu: u32, time: u64, task: Option<Task>) {
+        if let Some(told) = &mut self.told {
+            told.push(Learned::Switch(cpu, time, task));
+        }
         let full = self.switch_count >= MAX_SWITCHES;
         if (full || self.switches.len() >= MAX_CPUS) && !self.switches.contains_key(&cpu) {
             self.full = true;

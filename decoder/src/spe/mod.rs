@@ -9,6 +9,7 @@ mod packet;
 mod queue;
 mod record;
 mod scan;
+mod split;
 mod threads;
 mod vector;
 
@@ -18,6 +19,7 @@ pub use operation::{Subclass, direction, operation, subclass};
 pub use packet::{CutOff, Header, Kind, MAX_PACKET_LEN, Packet, Packets};
 pub use queue::{Piece, Queue, Timed};
 pub use record::{ByteAccount, Decoder, Join, Record};
+pub(crate) use split::{Between, guess};
 
 use crate::{Access, AccessFlags, Direction, Operation, Origin, PhysAddr, VirtAddr};
 

@@ -3,6 +3,7 @@
 
 use super::gather::{Filling, Gathered};
 use super::layout::{Layouts, Run, Take};
+use super::split::Between;
 use super::threads::Threads;
 use super::{ByteAccount, Decoder, Encoding, Join, Record};
 use crate::perf::{Clock, QueueKey, SideBand};
@@ -280,5 +281,19 @@ impl Queue {
     pub fn finish(mut self) -> (ByteAccount, u64, Timed) {
         self.decoder.finish();
         (self.decoder.bytes(), self.decoder.total(), self.timed)
+    }
+
+    /// What is left of the bytes so far, if that is all: see [`Between`].
+    pub(crate) fn between(&self) -> Option<Between> {
+        (self.repeated == 0 && self.finished == 0).then(|| self.decoder.between()).flatten()
+    }
+
+    /// A queue that goes on behind the first `taken` bytes of a piece.
+    pub(crate) fn resumed(key: QueueKey, piece: Piece, taken: u64, between: Between) -> Self {
+        let next = piece.offset.wrapping_add(taken);
+        let decoder = Decoder::resumed(between);
+        let mut queue = Self { decoder, piece: Some(piece), next, ..Self::new(key) };
+        queue.pass_breaks();
+        queue
     }
 }

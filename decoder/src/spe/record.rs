@@ -21,6 +21,7 @@ use super::event::Events;
 use super::layout::{Layouts, Take};
 use super::packet::{CutOff, Kind, MAX_PACKET_LEN, Packet};
 use super::scan::{Scanned, scan};
+use super::split::Between;
 
 /// Longest record: PMSIDR_EL1.MaxSize is 2 KiB at most. Padding inside does not count.
 pub(super) const MAX_RECORD_LEN: u64 = 2048;
@@ -617,6 +618,19 @@ impl Decoder {
     fn proves_itself(&self, has: Fields) -> bool {
         let wanted = if self.seen.is_empty() { Fields::ALWAYS } else { self.seen };
         has.contains(wanted) || self.failed == Some(has) && !has.is_empty()
+    }
+
+    /// What is left of the bytes so far, if that is all: see [`Between`].
+    pub(super) fn between(&self) -> Option<Between> {
+        let open = self.record_len > 0 || self.carry_len > 0 || self.padding_run > 0;
+        let repeats = self.repeated_until.is_some() || self.repeated_before > 0;
+        (!open && !repeats && self.failed.is_none())
+            .then_some(Between { seen: self.seen.bits(), unproven: self.unproven })
+    }
+
+    /// A decoder that goes on there.
+    pub(super) fn resumed(Between { seen, unproven }: Between) -> Self {
+        Self { seen: Fields::from_bits_truncate(seen), unproven, ..Self::default() }
     }
 }
 
