@@ -73,8 +73,8 @@ impl Index {
         // Every bit of the number is in some bit of either half.
         #[expect(clippy::cast_possible_truncation, reason = "the halves are what is wanted")]
         let mixed = (wide as u64) ^ (wide >> 64) as u64;
-        let start = (mixed >> 16) as usize & (self.buckets.len() - 1);
-        start
+        let start = (mixed >> 16) as usize;
+        start & (self.buckets.len() - 1)
     }
 
     /// Reads where [`Index::find`] begins, so that it is in the cache.

@@ -268,7 +268,7 @@ mod tests {
             let accesses = (0_u64..).zip(list);
             let access = accesses.map(|(offset, (what, (pid, time_ns, latency)))| {
                 let ((block, page), direction, vaddr) = what;
-                let paddr = block << 21 | page << 12 | offset % 4096;
+                let paddr = block << 21 | page << 12 | (offset & 0xfff);
                 Access {
                     origin: Origin {
                         source: Source::ArmSpe,

@@ -108,7 +108,8 @@ fn peak<B: Block>(limit: usize, batches: usize, page: impl Fn(&mut Random) -> u6
 }
 
 fn check<B: Block>(limit: usize, batches: usize) {
-    let workloads: [(&str, fn(&mut Random) -> u64); 4] = [
+    type Page = fn(&mut Random) -> u64;
+    let workloads: [(&str, Page); 4] = [
         ("few pages of many blocks", |random| random.below(1 << 17) << 9 | random.below(20)),
         ("all pages of many blocks", |random| random.below(1 << 24)),
         ("hot pages", |random| random.below(1 << 10) << 9 | random.below(100)),
