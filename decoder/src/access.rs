@@ -341,7 +341,8 @@ pub struct Batch<'a> {
 /// Takes the records of an input, one by one or in batches.
 pub trait Sink {
     /// How much of each access is looked at. Asked before each piece of AUX data; records that
-    /// are samples are always given out in full.
+    /// are samples are always given out in full. Where several threads decode a stream, its
+    /// side-band records are read for them only if more than places is asked for at the start.
     fn detail(&self) -> Detail {
         Detail::Accesses
     }
@@ -356,7 +357,8 @@ pub trait Sink {
     fn other(&mut self, origin: &Origin);
     /// The input has ended. What comes next has a clock of its own.
     fn recording_ended(&mut self) {}
-    /// Whether nothing more is wanted: a stream is then not read on.
+    /// Whether nothing more is wanted: a stream is then not read on. Several threads that decode
+    /// one ask only at the start.
     fn has_enough(&self) -> bool {
         false
     }
@@ -364,10 +366,11 @@ pub trait Sink {
 
 /// A sink whose work several threads can share.
 pub trait Shard: Sink + Send + Sized {
-    /// An empty sink for another thread.
+    /// An empty sink for another thread. It may go without being merged, and then leaves no
+    /// trace.
     fn split(&self) -> Self;
     /// Adds what another thread's sink took. The result must not depend on which records
-    /// went to which sink.
+    /// went to which sink; only records of one position always go to one, in their order.
     fn merge(&mut self, other: Self);
 }
 

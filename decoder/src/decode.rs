@@ -30,7 +30,8 @@ use crate::{
 /// How to decode.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Threads that decode AUX data.
+    /// Threads that decode AUX data and sample records. If there are several, one more walks
+    /// over the input's records.
     pub threads: NonZeroUsize,
     /// Whether records must come in the order of their positions. Then one thread decodes.
     pub ordered: bool,
@@ -40,7 +41,7 @@ pub struct Options {
 
 impl Options {
     /// As many threads, and no order.
-    pub fn threads(threads: NonZeroUsize) -> Self {
+    pub fn new(threads: NonZeroUsize) -> Self {
         Self { threads, ordered: false, grain: Grain::default() }
     }
 }

@@ -41,7 +41,7 @@
 //!
 //! let mut count = Count::default();
 //! let stream = [&b"PERFILE2"[..], &16u64.to_le_bytes()].concat();
-//! let options = Options::threads(NonZeroUsize::MIN);
+//! let options = Options::new(NonZeroUsize::MIN);
 //! let recording = decoder::decode_stream(&stream[..], 0, &options, &mut count)?;
 //! assert_eq!((count.0, recording.ledger.aux_bytes), (0, 0));
 //! # Ok::<(), decoder::Error>(())

@@ -227,8 +227,8 @@ fn parts(lens: &[usize], threads: usize, least: usize) -> Vec<usize> {
         return vec![1; lens.len()];
     }
     // Two for each thread: they need not be equally fast.
-    let wanted = (share / 2).max(least).max(1);
-    lens.iter().map(|len| (len / wanted).max(1)).collect()
+    let (wanted, least) = ((share / 2).max(1), least.max(1));
+    lens.iter().map(|len| len.div_ceil(wanted).min(len / least).max(1)).collect()
 }
 
 /// Decodes all queues. What each thread finds adds up, whichever finds it.
@@ -279,4 +279,133 @@ pub(crate) fn decode_queues<S: Shard>(
         progress.accounts.into_iter().for_each(|account| session.settle(account));
     }
     session.sideband = sideband;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spe::Encoding;
+    use crate::{Access, Origin};
+
+    /// Where records end.
+    #[derive(Debug, Default, PartialEq)]
+    struct Ends(Vec<u64>);
+
+    impl Sink for Ends {
+        fn access(&mut self, access: &Access) {
+            self.other(&access.origin);
+        }
+        fn other(&mut self, origin: &Origin) {
+            self.0.push(origin.position.offset.0);
+        }
+    }
+
+    impl Shard for Ends {
+        fn split(&self) -> Self {
+            Self::default()
+        }
+        fn merge(&mut self, other: Self) {
+            self.0.extend(other.0);
+        }
+    }
+
+    /// A branch, 18 bytes.
+    const BRANCH: [u8; 18] = [
+        0xb0, 0x40, 0x10, 0x40, 0, 0, 0, 0, 0x80, 0x4a, 0x01, 0x42, 0x42, 0x98, 0x05, 0x00, 0x00,
+        0x01,
+    ];
+
+    fn collected(bytes: &[u8]) -> Collected<'_> {
+        let mut queue = Collected::new(QueueKey { idx: 0, cpu: None, tid: None });
+        for (number, bytes) in bytes.chunks(100).enumerate() {
+            let offset = number as u64 * 100;
+            let piece = Piece {
+                offset,
+                data_len: bytes.len() as u64,
+                join: Join::Continued,
+                repeated: 0,
+                breaks: Vec::new(),
+                clock: None,
+                event: None,
+                encoding: Encoding::Unknown,
+            };
+            let position = Position { file: 0, offset: TraceOffset(offset) };
+            queue.begin(piece, position);
+            queue.bytes(bytes, position);
+        }
+        queue
+    }
+
+    /// Decodes the parts in this order. Returns the ends of records, their bytes and all bytes.
+    fn run(bytes: &[u8], cuts: &[(Place, Between)], order: &[usize]) -> (Ends, u64, u64) {
+        let chain = Chain { cuts: cuts.to_vec(), ..Chain::<Ends>::new(collected(bytes), 1) };
+        chain.progress().guessed = (0..=cuts.len()).map(|_| None).collect();
+        let (mut ends, sideband) = (Ends::default(), SideBand::default());
+        order.iter().for_each(|part| chain.decode(*part, &sideband, &mut ends));
+        ends.0.sort_unstable();
+        let progress = chain.progress.into_inner().unwrap();
+        let sum =
+            |of: fn(&(ByteAccount, u64, Timed)) -> u64| progress.accounts.iter().map(of).sum();
+        (ends, sum(|(bytes, ..)| bytes.record), sum(|(_, total, _)| *total))
+    }
+
+    #[test]
+    fn no_guess_and_no_order_changes_the_result() {
+        let mut trace = BRANCH.repeat(30);
+        trace[100] = 0xff;
+        trace.drain(301..309);
+        let (_, between) = guess(&trace[400..]).unwrap();
+        let whole = run(&trace, &[], &[0]);
+        assert!(whole.0.0.len() > 20);
+        for first in 1..trace.len() - 1 {
+            let second = (first + 1 + first * 7 % 200).min(trace.len() - 1);
+            // Places are within a piece, never at its start.
+            let cuts: Vec<_> = [first, second]
+                .into_iter()
+                .filter(|place| place % 100 > 0)
+                .map(|place| ((place / 100, place % 100), between))
+                .collect();
+            let orders: &[&[usize]] = match cuts.len() {
+                2 if first < second => {
+                    &[&[0, 1, 2], &[0, 2, 1], &[1, 0, 2], &[1, 2, 0], &[2, 0, 1], &[2, 1, 0]]
+                }
+                1 => &[&[0, 1], &[1, 0]],
+                _ => continue,
+            };
+            for order in orders {
+                assert_eq!(run(&trace, &cuts, order), whole, "{first} {second} {order:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn right_guesses_are_taken() {
+        let trace = BRANCH.repeat(50);
+        let mut queue = collected(&trace[..100]);
+        queue.pieces[0].0.data_len = 900;
+        queue.bytes(&trace, Position::default());
+        queue.len = 900;
+        let chain = Chain::<Ends>::new(queue, 4);
+        assert_eq!(chain.cuts.len(), 3);
+        let sideband = SideBand::default();
+        for part in [3, 1, 2] {
+            chain.decode(part, &sideband, &mut Ends::default());
+        }
+        let mut first = Ends::default();
+        chain.decode(0, &sideband, &mut first);
+        assert_eq!(first.0.len(), 50, "with what was decoded before");
+        let progress = chain.progress.into_inner().unwrap();
+        assert_eq!(progress.accounts.len(), 4, "each part has its own");
+    }
+
+    #[test]
+    fn queues_are_cut_only_if_threads_would_wait() {
+        assert_eq!(parts(&[100; 8], 4, 1), [1; 8]);
+        assert_eq!(parts(&[100], 1, 1), [1]);
+        assert_eq!(parts(&[], 4, 1), []);
+        assert_eq!(parts(&[1000], 2, 1), [4]);
+        assert_eq!(parts(&[1000], 2, 400), [2], "no part is shorter than is allowed");
+        assert_eq!(parts(&[1000, 10, 10], 2, 1), [4, 1, 1], "badly unequal");
+        assert_eq!(parts(&[100, 100, 100], 2, 1), [2, 2, 2]);
+    }
 }

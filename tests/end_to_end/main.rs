@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `pages` | are the counts those of the recorded workloads and of the made traces? |
 //! | `forms` | do file, folder and stream, one thread and many say the same? |
+//! | `threads` | is the result the same with any number of threads, however the work is cut? |
 //! | `truth` | does each record have the values that perf has for it? |
 //! | `second_opinion` | does another reader see the same samples? |
 //! | `generated` | does it find what a generator knows it wrote, whole and damaged? |
@@ -29,4 +30,5 @@ mod pages;
 mod report;
 mod second_opinion;
 mod side_records;
+mod threads;
 mod truth;

@@ -32,7 +32,7 @@ pub fn container(data: &[u8]) {
     let mut shared = Probe::new(ENOUGH);
     let pipe = |threads: usize, probe: &mut Probe| {
         let threads = NonZeroUsize::MIN.saturating_add(threads);
-        let options = Options { grain: grain(data), ..Options::threads(threads) };
+        let options = Options { grain: grain(data), ..Options::new(threads) };
         let pieces = Pieces { data, sizes: choices.clone() };
         decode_stream(pieces, FIRST_FILE, &options, probe)
     };

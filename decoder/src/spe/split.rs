@@ -23,8 +23,8 @@ pub(crate) struct Between {
 const IN_A_ROW: u32 = 4;
 /// Bytes that are looked through for them.
 const LOOKED_THROUGH: usize = 64 << 10;
-/// Bytes that are looked at in one step: fewer than two records.
-const STEP: usize = 64;
+/// Bytes that are looked at in one step: less than a record.
+const STEP: usize = 8;
 
 /// Guesses a place between two records, counted in bytes, and what is known there. `None` if
 /// there are no records in a row near the start of `bytes`.
@@ -50,4 +50,38 @@ pub(crate) fn guess(bytes: &[u8]) -> Option<(usize, Between)> {
         at += step.len();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A branch, 18 bytes.
+    const BRANCH: [u8; 18] = [
+        0xb0, 0x40, 0x10, 0x40, 0, 0, 0, 0, 0x80, 0x4a, 0x01, 0x42, 0x42, 0x98, 0x05, 0x00, 0x00,
+        0x01,
+    ];
+
+    #[test]
+    fn in_healthy_data_every_guess_is_right() {
+        let trace = BRANCH.repeat(12);
+        for start in 0..60 {
+            let (end, between) = guess(&trace[start..]).unwrap();
+            assert_eq!((start + end) % BRANCH.len(), 0, "from {start}");
+            let mut decoder = Decoder::default();
+            decoder.feed(&trace[..start + end], 0, &mut |_, _| {});
+            assert_eq!(decoder.between(), Some(between), "from {start}");
+        }
+    }
+
+    #[test]
+    fn inside_of_a_record_nothing_is_left_but_the_record() {
+        for cut in 1..BRANCH.len() {
+            let mut decoder = Decoder::default();
+            decoder.feed(&BRANCH[..cut], 0, &mut |_, _| {});
+            assert_eq!(decoder.between(), None, "at {cut}");
+        }
+        assert_eq!(guess(&BRANCH), None, "one record is no row");
+        assert_eq!(guess(&[0; 4096]), None);
+    }
 }

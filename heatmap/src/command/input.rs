@@ -32,7 +32,7 @@ impl InputOptions {
         let threads = self
             .threads
             .unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
-        let options = Options { ordered, ..Options::threads(threads) };
+        let options = Options { ordered, ..Options::new(threads) };
         let mut recordings = Vec::new();
         let mut first_file = 0;
         for path in &self.inputs {
