@@ -40,7 +40,8 @@ fn folios(c: &mut Criterion) {
         let file = file(folios, RECORDS);
         let mut counter = Counter::new(Filters::default(), usize::MAX);
         count(&file, &mut counter);
-        group.bench_function(format!("{folios} folios"), |b| b.iter(|| count(&file, &mut counter)));
+        group
+            .bench_function(format!("folios: {folios}"), |b| b.iter(|| count(&file, &mut counter)));
     }
 }
 
@@ -59,7 +60,7 @@ fn eviction(c: &mut Criterion) {
     let needed = (9..=16).map(|part| enough / 16 * part).find(fits).expect("the last is enough");
     let mut group = c.benchmark_group("evict");
     group.throughput(Throughput::Elements(RECORDS));
-    group.bench_function("half of 20000 folios", |b| {
+    group.bench_function("folios: 20000, room for half", |b| {
         b.iter_batched_ref(
             || with(needed / 2),
             |counter| count(&file, counter),

@@ -86,7 +86,7 @@ fn pages(c: &mut Criterion) {
     group.throughput(Throughput::Bytes(file.len() as u64));
     for threads in [1, 2] {
         let threads = NonZeroUsize::new(threads).expect("it is not 0");
-        group.bench_function(format!("{threads} threads"), |b| {
+        group.bench_function(format!("threads: {threads}"), |b| {
             b.iter(|| {
                 let mut counter = Counter::new(Filters::default(), usize::MAX);
                 let recordings = [decode(&file, threads, &mut counter)];
