@@ -87,12 +87,12 @@ impl Repeated {
             records: 20_000,
             folios: 200,
             layouts: vec![SpeLayout::N1, SpeLayout::Hw, SpeLayout::Mix],
-            cpus: u32::try_from(CPUS).unwrap(),
+            cpus: u32::try_from(CPUS).expect("a small number"),
             form: Form::Stream,
             piece_size: 32 << 10,
             ..Config::default()
         };
-        let (bytes, truth) = tracegen::to_bytes(&config).unwrap();
+        let (bytes, truth) = tracegen::to_bytes(&config).expect("the configuration is right");
         let mut start = 16;
         while field(&bytes, start, 4) != FINISHED_INIT {
             start += field(&bytes, start + 6, 2);
