@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use decoder::Options;
-use heatmap::{Counter, Filters};
+use heatmap::{Counter, Counters, Filters};
 use tracegen::{Config, Kind, Layout};
 
 fn file(folios: usize, records: u64) -> Vec<u8> {
@@ -27,7 +27,7 @@ fn file(folios: usize, records: u64) -> Vec<u8> {
 }
 
 fn count(file: &[u8], counter: &mut Counter) {
-    let options = Options { threads: NonZeroUsize::MIN, ordered: false };
+    let options = Options::new(NonZeroUsize::MIN);
     decoder::decode_bytes(&[file], 0, &options, counter).expect("tracegen wrote it");
 }
 
@@ -38,7 +38,7 @@ fn folios(c: &mut Criterion) {
     group.throughput(Throughput::Elements(RECORDS));
     for folios in [1, 2005, 100_000, 524_288] {
         let file = file(folios, RECORDS);
-        let mut counter = Counter::new(Filters::default(), usize::MAX);
+        let mut counter = Counter::<Counters>::new(Filters::default(), usize::MAX);
         count(&file, &mut counter);
         group
             .bench_function(format!("folios: {folios}"), |b| b.iter(|| count(&file, &mut counter)));
@@ -49,7 +49,7 @@ fn folios(c: &mut Criterion) {
 fn eviction(c: &mut Criterion) {
     const RECORDS: u64 = 500_000;
     let file = file(20_000, RECORDS);
-    let with = |budget| Counter::new(Filters::default(), budget);
+    let with = |budget| Counter::<Counters>::new(Filters::default(), budget);
     let fits = |budget: &usize| {
         let mut counter = with(*budget);
         count(&file, &mut counter);

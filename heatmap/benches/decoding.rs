@@ -7,7 +7,7 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use decoder::spe::Packets;
 use decoder::{Access, Batch, Detail, Options, Origin, Shard, Sink};
-use heatmap::{Counter, Filters, Summary, Wanted};
+use heatmap::{Counter, Counters, Filters, Summary, Wanted};
 use tracegen::{Config, Layout, Source};
 
 /// Records of each recording: several times what caches hold.
@@ -49,7 +49,7 @@ fn file(config: &Config) -> Vec<u8> {
 }
 
 fn decode(file: &[u8], threads: NonZeroUsize, sink: &mut impl Shard) -> decoder::Recording {
-    let options = Options { threads, ordered: false };
+    let options = Options::new(threads);
     decoder::decode_bytes(&[file], 0, &options, sink).expect("tracegen wrote it")
 }
 
@@ -88,7 +88,7 @@ fn pages(c: &mut Criterion) {
         let threads = NonZeroUsize::new(threads).expect("it is not 0");
         group.bench_function(format!("threads: {threads}"), |b| {
             b.iter(|| {
-                let mut counter = Counter::new(Filters::default(), usize::MAX);
+                let mut counter = Counter::<Counters>::new(Filters::default(), usize::MAX);
                 let recordings = [decode(&file, threads, &mut counter)];
                 let wanted = Wanted::default();
                 Summary::new(String::new(), &recordings, &counter, wanted).pages().count()

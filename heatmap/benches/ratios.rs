@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use decoder::spe::{Kind, Packets};
 use decoder::{Access, Batch, Detail, Options, Origin, PhysAddr, Sink};
-use heatmap::{Counter, Filters};
+use heatmap::{Counter, Counters, Filters};
 use tracegen::{Config, Layout};
 
 /// A recording of one CPU in memory, and where its AUX data lies.
@@ -76,7 +76,7 @@ impl Trace {
     }
 
     fn decode(&self, sink: &mut impl decoder::Shard) {
-        let options = Options { threads: NonZeroUsize::MIN, ordered: false };
+        let options = Options::new(NonZeroUsize::MIN);
         decoder::decode_bytes(&[&self.bytes], 0, &options, sink).expect("tracegen wrote it");
     }
 
@@ -86,7 +86,7 @@ impl Trace {
         places
     }
 
-    fn count(&self) -> Counter {
+    fn count(&self) -> Counter<Counters> {
         let mut counter = Counter::new(Filters::default(), usize::MAX);
         self.decode(&mut counter);
         counter

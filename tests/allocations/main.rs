@@ -230,7 +230,7 @@ fn the_steady_state_allocates_nothing() {
     let new_counter = || Counter::new(Filters::default(), usize::MAX);
     let mut found = Vec::new();
 
-    let options = |threads| Options::threads(NonZeroUsize::new(threads).unwrap());
+    let options = |threads| Options::new(NonZeroUsize::new(threads).unwrap());
     for threads in 1..=CPUS {
         let mut counter = new_counter();
         let reader = Reader { recording: &recording, at: 0 };
