@@ -25,9 +25,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
+use crate::channel::{Receiver, Sender, channel};
 use crate::perf::{Learned, QueueKey, SideBand};
 use crate::session::{Facts, SampleRecord, Samples, Session};
 use crate::spe::{Piece, Queue};
@@ -224,7 +224,7 @@ impl<S: Shard> Worker<S> {
 
 /// A worker on a thread of its own.
 struct Hand<'scope, 'a, S> {
-    to: SyncSender<Arc<Parcel<'a>>>,
+    to: Sender<Arc<Parcel<'a>>>,
     back: Receiver<Arc<Parcel<'a>>>,
     thread: ScopedJoinHandle<'scope, Worker<S>>,
 }
@@ -241,8 +241,11 @@ pub(crate) struct Crew<'scope, 'env, 'a, S> {
     open: Parcel<'a>,
     /// Who has the parcels that are on their way, oldest first.
     on_the_way: VecDeque<u64>,
-    free: Vec<Arc<Parcel<'a>>>,
-    buffers: Vec<Arc<Vec<u8>>>,
+    /// Used in turn, so that all grow while the recording is new, and none later.
+    free: VecDeque<Arc<Parcel<'a>>>,
+    buffers: VecDeque<Arc<Vec<u8>>>,
+    /// The buffers have been made.
+    has_buffers: bool,
     /// The worker that reads the samples of the last parcel that had some, and the position of
     /// the last one.
     turn: usize,
@@ -264,8 +267,9 @@ impl<'scope, 'a: 'scope, S: Shard + 'scope> Crew<'scope, '_, 'a, S> {
             alone: None,
             open: Parcel::new(),
             on_the_way: VecDeque::new(),
-            free: Vec::new(),
-            buffers: Vec::new(),
+            free: VecDeque::new(),
+            buffers: VecDeque::new(),
+            has_buffers: false,
             turn: 0,
             last_position: Position::default(),
         }
@@ -380,10 +384,11 @@ impl<'scope, 'a: 'scope, S: Shard + 'scope> Crew<'scope, '_, 'a, S> {
     /// Starts the workers. If the system has no threads for all of them, one does it here.
     fn hire(&mut self, sink: &S) {
         let (workers, order) = (self.workers, self.order);
+        self.free.extend((0..workers + WAITING).map(|_| Arc::new(Parcel::new())));
         for number in 0..workers {
             let mut worker = Worker::new(number, workers, order, sink.split());
-            let (to, parcels) = sync_channel::<Arc<Parcel<'a>>>(workers + WAITING);
-            let (give_back, back) = sync_channel(workers + WAITING);
+            let (to, parcels) = channel::<Arc<Parcel<'a>>>(workers + WAITING);
+            let (give_back, back) = channel(workers + WAITING);
             let work = move || {
                 for parcel in parcels {
                     worker.work(&parcel);
@@ -407,12 +412,9 @@ impl<'scope, 'a: 'scope, S: Shard + 'scope> Crew<'scope, '_, 'a, S> {
     /// An empty parcel. `None` if a worker is gone.
     fn parcel(&mut self) -> Option<Arc<Parcel<'a>>> {
         if self.free.is_empty() {
-            if self.on_the_way.len() < self.workers + WAITING {
-                return Some(Arc::new(Parcel::new()));
-            }
             self.take_back()?;
         }
-        self.free.pop()
+        self.free.pop_front()
     }
 
     /// Waits for the oldest parcel that is on its way. `None` if a worker is gone.
@@ -422,30 +424,36 @@ impl<'scope, 'a: 'scope, S: Shard + 'scope> Crew<'scope, '_, 'a, S> {
         for (number, hand) in self.hands.iter().enumerate() {
             if wanted >> number & 1 == 1 {
                 // The one before is dropped: the last one is the only one left.
-                last = Some(hand.back.recv().ok()?);
+                last = Some(hand.back.receive().ok()?);
             }
         }
         let mut parcel = last?;
         if let Base::Read(buffer) = Arc::get_mut(&mut parcel)?.clear() {
             self.give_back(buffer);
         }
-        self.free.push(parcel);
+        self.free.push_back(parcel);
         Some(())
     }
 
     /// A buffer to read into: one that nobody uses any more, or a new one of this length while
     /// there are few. `None` if a worker is gone.
     pub(crate) fn buffer(&mut self, len: usize) -> Option<Arc<Vec<u8>>> {
+        if !self.has_buffers {
+            self.has_buffers = true;
+            // One for each parcel on its way, one for the open one, one for what is walked over.
+            let buffers = self.workers + WAITING + 2;
+            self.buffers.extend((0..buffers).map(|_| Arc::new(vec![0; len])));
+        }
         while self.buffers.is_empty() && self.on_the_way.len() >= self.workers + WAITING {
             self.take_back()?;
         }
-        Some(self.buffers.pop().unwrap_or_else(|| Arc::new(vec![0; len])))
+        Some(self.buffers.pop_front().unwrap_or_else(|| Arc::new(vec![0; len])))
     }
 
     /// Takes a buffer, unless it is still in use: then its last user brings it.
     pub(crate) fn give_back(&mut self, mut buffer: Arc<Vec<u8>>) {
         if Arc::get_mut(&mut buffer).is_some() {
-            self.buffers.push(buffer);
+            self.buffers.push_back(buffer);
         }
     }
 

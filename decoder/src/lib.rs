@@ -53,6 +53,7 @@
 
 mod access;
 mod addr;
+mod channel;
 mod crew;
 mod cursor;
 mod decode;

@@ -1,7 +1,15 @@
 //! Memory that several stores may use together.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+#[cfg(all(test, loom))]
+use loom::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+#[cfg(not(all(test, loom)))]
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 /// One store's part of a budget that others share. What is taken is given back when the part is
 /// dropped.
@@ -17,7 +25,7 @@ pub(crate) struct Share {
 impl Share {
     /// A budget of `limit` bytes, and the first share of it.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, all: Arc::default(), used: 0 }
+        Self { limit, all: Arc::new(AtomicUsize::new(0)), used: 0 }
     }
 
     /// Another share of the same budget.
@@ -27,9 +35,10 @@ impl Share {
 
     /// Takes `bytes` if the budget holds them.
     pub(crate) fn try_take(&mut self, bytes: usize) -> bool {
-        let fits = self.over(bytes) == 0;
+        let sum = |all: usize| all.checked_add(bytes).filter(|sum| *sum <= self.limit);
+        let fits = self.all.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum).is_ok();
         if fits {
-            self.take(bytes);
+            self.used += bytes;
         }
         fits
     }
@@ -93,5 +102,27 @@ mod tests {
         assert!(first.try_take(40));
         first.give_back(100);
         assert_eq!((first.used(), first.over(100)), (0, 0));
+    }
+
+    #[test]
+    fn two_shares_never_take_more_than_there_is() {
+        let test = || {
+            #[cfg(loom)]
+            use loom::thread;
+            #[cfg(not(loom))]
+            use std::thread;
+            let mut first = Share::new(100);
+            let mut second = first.split();
+            let other = thread::spawn(move || (second.try_take(60), second));
+            let taken = first.try_take(60);
+            let (other_taken, second) = other.join().unwrap();
+            assert!(taken != other_taken, "one of them");
+            drop(second);
+            assert_eq!(first.over(100), if taken { 60 } else { 0 });
+        };
+        #[cfg(loom)]
+        loom::model(test);
+        #[cfg(not(loom))]
+        test();
     }
 }

@@ -14,10 +14,10 @@ use heatmap::{Counter, Filters};
 use tracegen::{Config, Form, Layout as SpeLayout, Truth};
 
 const CPUS: usize = 2;
-/// How often the same trace comes before allocations are counted. Being a power of two, no
-/// counter grows past 4 or 8 bits in the pass behind: pages that were counted 15 times in all
-/// or less are then counted below 16 no more, and so on. So a store has no reason to widen one.
-const PASSES: u64 = 16;
+/// How often the same trace comes before allocations are counted. Counters grow where a page
+/// passes 255 accesses: no page that has `n` in each pass does so in pass 34, 35 or 36, whatever
+/// `n` is. Three, since workers are up to two passes behind the reader that starts counting.
+const PASSES: u64 = 35;
 
 /// Counts allocations of the whole process, or of one thread, while that is switched on.
 struct Counting;
