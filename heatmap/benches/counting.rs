@@ -26,7 +26,7 @@ fn file(folios: usize, records: u64) -> Vec<u8> {
     tracegen::to_bytes(&config).expect("the configuration is right").0
 }
 
-fn count(file: &[u8], counter: &mut Counter) {
+fn count(file: &[u8], counter: &mut Counter<Counters>) {
     let options = Options::new(NonZeroUsize::MIN);
     decoder::decode_bytes(&[file], 0, &options, counter).expect("tracegen wrote it");
 }
