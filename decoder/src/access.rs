@@ -369,6 +369,11 @@ pub trait Shard: Sink + Send + Sized {
     /// An empty sink for another thread. It may go without being merged, and then leaves no
     /// trace.
     fn split(&self) -> Self;
+    /// An empty sink for a thread all of whose records will be merged, and none without it: such
+    /// sinks may put together what they take before that.
+    fn join_in(&self) -> Self {
+        self.split()
+    }
     /// Adds what another thread's sink took. The result must not depend on which records
     /// went to which sink; only records of one position always go to one, in their order.
     fn merge(&mut self, other: Self);

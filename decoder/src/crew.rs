@@ -386,7 +386,7 @@ impl<'scope, 'a: 'scope, S: Shard + 'scope> Crew<'scope, '_, 'a, S> {
         let (workers, order) = (self.workers, self.order);
         self.free.extend((0..workers + WAITING).map(|_| Arc::new(Parcel::new())));
         for number in 0..workers {
-            let mut worker = Worker::new(number, workers, order, sink.split());
+            let mut worker = Worker::new(number, workers, order, sink.join_in());
             let (to, parcels) = channel::<Arc<Parcel<'a>>>(workers + WAITING);
             let (give_back, back) = channel(workers + WAITING);
             let work = move || {
@@ -402,7 +402,7 @@ impl<'scope, 'a: 'scope, S: Shard + 'scope> Crew<'scope, '_, 'a, S> {
                 Err(_) => {
                     self.hands.clear();
                     (self.workers, self.turn, self.open.reader) = (1, 0, 0);
-                    self.alone = Some(Worker::new(0, 1, order, sink.split()));
+                    self.alone = Some(Worker::new(0, 1, order, sink.join_in()));
                     return;
                 }
             }

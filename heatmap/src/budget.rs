@@ -60,11 +60,6 @@ impl Share {
         self.all.load(Ordering::Relaxed).saturating_add(bytes).saturating_sub(self.limit)
     }
 
-    /// Bytes that all shares together may take.
-    pub(crate) fn limit(&self) -> usize {
-        self.limit
-    }
-
     /// Bytes that this share has taken.
     pub(crate) fn used(&self) -> usize {
         self.used

@@ -10,6 +10,7 @@ use hdrhistogram::Histogram;
 use crate::folio::{Block, Folio, Times};
 use crate::query::Filters;
 use crate::store::Store;
+use crate::stripes::{Sorted, Stripes};
 
 /// CPUs of which coverage is told. More come only from damage.
 const MAX_CPUS: usize = 1 << 16;
@@ -27,17 +28,37 @@ pub struct Coverage {
     pub times: Times,
 }
 
+/// Bytes from which on a shard puts its blocks together with those of others.
+const LARGE: usize = 8 << 20;
+
 /// Counts the accesses of one run, and keeps of each block what `B` says.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Counter<B: Block = Folio> {
     filters: Arc<Filters>,
     event_wanted: Vec<bool>,
     store: Store<B>,
+    /// Where shards count what has grown large.
+    together: Arc<Stripes<B>>,
+    sorted: Sorted,
+    counts: Counts,
+    /// Bytes from which on a shard is large.
+    large: usize,
     ledgers: [Ledger; Source::ALL.len()],
     coverage: HashMap<u32, Coverage>,
     times: Times,
     spans: Vec<u64>,
     latencies: Latencies,
+}
+
+/// Where a counter counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counts {
+    /// In its own store, always.
+    Apart,
+    /// In its own store, as long as that is small.
+    ApartYet,
+    /// Together with others.
+    Together,
 }
 
 /// Latencies in cycles; 0 stands for none.
@@ -79,14 +100,26 @@ impl Latencies {
 impl<B: Block> Counter<B> {
     /// Counts what `filters` keep, in at most `memory` bytes for counters.
     pub fn new(filters: Filters, memory: usize) -> Self {
-        Self::with(Arc::new(filters), Vec::new(), Store::new(memory))
+        let store = Store::new(memory);
+        let together = Arc::new(Stripes::new(&store));
+        Self::with(Arc::new(filters), Vec::new(), store, together, Counts::Apart)
     }
 
-    fn with(filters: Arc<Filters>, event_wanted: Vec<bool>, store: Store<B>) -> Self {
+    fn with(
+        filters: Arc<Filters>,
+        event_wanted: Vec<bool>,
+        store: Store<B>,
+        together: Arc<Stripes<B>>,
+        counts: Counts,
+    ) -> Self {
         Self {
             filters,
             event_wanted,
             store,
+            together,
+            sorted: Sorted::new(),
+            counts,
+            large: LARGE,
             ledgers: [Ledger::default(); Source::ALL.len()],
             coverage: HashMap::new(),
             times: Times::default(),
@@ -100,7 +133,29 @@ impl<B: Block> Counter<B> {
         &self.filters
     }
 
-    /// The counters.
+    /// An empty counter that shares this one's budget.
+    fn shard(&self, counts: Counts) -> Self {
+        let (filters, together) = (Arc::clone(&self.filters), Arc::clone(&self.together));
+        let shard =
+            Self::with(filters, self.event_wanted.clone(), self.store.split(), together, counts);
+        Self { large: self.large, ..shard }
+    }
+
+    /// Counts in blocks.
+    fn count(&mut self, batch: &Batch<'_>) {
+        if self.counts == Counts::Together {
+            self.together.batch(batch, &mut self.sorted);
+            return;
+        }
+        self.store.batch(batch);
+        if self.counts == Counts::ApartYet && self.store.used() > self.large {
+            self.counts = Counts::Together;
+            let empty = self.store.split();
+            self.together.put(core::mem::replace(&mut self.store, empty));
+        }
+    }
+
+    /// The counters. Those of shards are in it once [`Sink::recording_ended`].
     pub fn store(&self) -> &Store<B> {
         &self.store
     }
@@ -179,7 +234,7 @@ impl<B: Block> Sink for Counter<B> {
         for touch in batch.touches.iter().filter(|touch| touch.latency_cycles > 0) {
             self.latencies.add(touch.latency_cycles);
         }
-        self.store.batch(batch);
+        self.count(batch);
     }
 
     fn event_names(&mut self, names: &[String]) {
@@ -204,7 +259,7 @@ impl<B: Block> Sink for Counter<B> {
         if let Some(latency) = access.latency_cycles.filter(|latency| *latency > 0) {
             self.latencies.add(latency);
         }
-        self.store.access(paddr, access);
+        Store::<B>::of_one(paddr, access, |batch| self.count(batch));
     }
 
     fn other(&mut self, origin: &Origin) {
@@ -213,13 +268,18 @@ impl<B: Block> Sink for Counter<B> {
     }
 
     fn recording_ended(&mut self) {
+        self.together.empty_into(&mut self.store);
         self.spans.extend(core::mem::take(&mut self.times).span());
     }
 }
 
 impl<B: Block + Send> Shard for Counter<B> {
     fn split(&self) -> Self {
-        Self::with(Arc::clone(&self.filters), self.event_wanted.clone(), self.store.split())
+        self.shard(Counts::Apart)
+    }
+
+    fn join_in(&self) -> Self {
+        self.shard(Counts::ApartYet)
     }
 
     fn merge(&mut self, other: Self) {
@@ -348,6 +408,7 @@ mod tests {
         fn batches_count_like_single_accesses(
             accesses in accesses(),
             cuts in prop::collection::vec((1..300_usize, any::<prop::sample::Index>()), 1..40),
+            large in prop_oneof![Just(0), Just(1 << 15), Just(LARGE)],
         ) {
             let mut naive = BTreeMap::<u64, u32>::new();
             for access in &accesses {
@@ -359,9 +420,12 @@ mod tests {
             accesses.iter().for_each(|access| single.access(access));
             prop_assert_eq!(&pages(&single), &naive);
 
-            let mut batched: Vec<Counter> = vec![single.split(), single.split(), single.split()];
-            let mut places: Vec<Counter<Counters>> = vec![Counter::new(Filters::default(), ENOUGH)];
-            places.push(places[0].split());
+            // Shards that stay apart and shards that put together what is large.
+            single.large = large;
+            let mut batched: Vec<Counter> = vec![single.split(), single.join_in(), single.join_in()];
+            let mut whole: Counter<Counters> = Counter::new(Filters::default(), ENOUGH);
+            whole.large = large;
+            let mut places = vec![whole.join_in(), whole.split(), whole.join_in()];
             let mut rest = &accesses[..];
             for (len, shard) in cuts.iter().cycle() {
                 if rest.is_empty() {
@@ -372,13 +436,14 @@ mod tests {
                 give(shard.get_mut(&mut batched), batch);
                 give(shard.get_mut(&mut places), batch);
             }
+            places.into_iter().for_each(|shard| whole.merge(shard));
+            whole.recording_ended();
+            prop_assert_eq!(&pages(&whole), &naive);
             let mut whole = batched[0].split();
             batched.into_iter().for_each(|shard| whole.merge(shard));
+            whole.recording_ended();
             prop_assert_eq!(&pages(&whole), &naive);
             prop_assert_eq!(known(&whole), known(&single));
-            let mut whole = places[0].split();
-            places.into_iter().for_each(|shard| whole.merge(shard));
-            prop_assert_eq!(&pages(&whole), &naive);
         }
     }
 

@@ -25,6 +25,7 @@ mod query;
 pub mod report;
 mod slab;
 mod store;
+mod stripes;
 mod summary;
 mod verdict;
 

@@ -1,6 +1,8 @@
 //! The counter store: a block for every 2 MiB of physical memory that was accessed, as many as
 //! the memory budget holds.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use decoder::{Access, Batch, FOLIO_SHIFT, FolioPfn, PhysAddr, Source, Touch};
 
 use crate::budget::Share;
@@ -9,7 +11,7 @@ use crate::folio::{Block, Folio};
 use crate::index::Index;
 use crate::slab::Slab;
 
-/// How much of the budget one eviction frees, as a part of it.
+/// How much of a store one eviction frees, as a part of it.
 const EVICTED_PART: usize = 8;
 /// Accesses that are looked up together before any is counted.
 const GATHERED: usize = 128;
@@ -32,6 +34,8 @@ pub struct Store<B: Block = Folio> {
     /// Grows with every access: orders blocks by their last use.
     clock: u32,
     evicted: [u64; Source::ALL.len()],
+    /// Bytes from which on counters are read ahead of counting.
+    read_ahead: usize,
     /// Where the blocks of the accesses are that are being counted.
     places: [u32; GATHERED],
 }
@@ -79,6 +83,12 @@ impl<B: Block> Entry<B> {
     }
 }
 
+/// Locks a store. A thread that panics while it counts ends the run: nobody then reads what it
+/// left.
+pub(crate) fn lock<B: Block>(store: &Mutex<Store<B>>) -> MutexGuard<'_, Store<B>> {
+    store.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl<B: Block> Store<B> {
     /// What a piece of the list of blocks takes. Eviction sorts a word for each block.
     const PIECE_BYTES: usize =
@@ -88,10 +98,10 @@ impl<B: Block> Store<B> {
 
     /// An empty store that uses at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self::with(Share::new(limit))
+        Self::with(Share::new(limit), READ_AHEAD)
     }
 
-    fn with(mut share: Share) -> Self {
+    fn with(mut share: Share, read_ahead: usize) -> Self {
         let index = Index::new();
         share.take(index.heap_bytes());
         Self {
@@ -100,17 +110,33 @@ impl<B: Block> Store<B> {
             share,
             clock: 0,
             evicted: [0; Source::ALL.len()],
+            read_ahead,
             places: [0; GATHERED],
         }
     }
 
     /// An empty store that shares this one's budget.
     pub fn split(&self) -> Self {
-        Self::with(self.share.split())
+        Self::with(self.share.split(), READ_AHEAD)
+    }
+
+    /// An empty store that shares this one's budget, one of `parts` that are used together.
+    pub(crate) fn split_in(&self, parts: usize) -> Self {
+        Self::with(self.share.split(), READ_AHEAD / parts.max(1))
+    }
+
+    /// Bytes that it has taken of the budget.
+    pub(crate) fn used(&self) -> usize {
+        self.share.used()
     }
 
     /// Counts an access.
     pub fn access(&mut self, paddr: PhysAddr, access: &Access) {
+        Self::of_one(paddr, access, |batch| self.batch(batch));
+    }
+
+    /// Has a batch counted that is one access.
+    pub(crate) fn of_one(paddr: PhysAddr, access: &Access, count: impl FnOnce(&Batch<'_>)) {
         let touch = Touch {
             direction: access.operation.direction,
             latency_cycles: access.latency_cycles.unwrap_or(0),
@@ -119,7 +145,7 @@ impl<B: Block> Store<B> {
             time_ns: access.origin.time_ns,
             offset: access.origin.position.offset,
         };
-        self.batch(&Batch {
+        count(&Batch {
             source: access.origin.source,
             cpu: access.origin.cpu,
             file: access.origin.position.file,
@@ -148,7 +174,7 @@ impl<B: Block> Store<B> {
     fn count(&mut self, batch: &Batch<'_>) -> usize {
         self.make_time();
         let found = self.find(batch);
-        if self.share.used() > READ_AHEAD {
+        if self.share.used() > self.read_ahead {
             self.read_ahead(batch, found);
         }
         for at in 0..found {
@@ -182,7 +208,7 @@ impl<B: Block> Store<B> {
     /// many.
     fn find(&mut self, batch: &Batch<'_>) -> usize {
         let wanted = batch.addresses.len().min(GATHERED);
-        if self.share.used() > READ_AHEAD {
+        if self.share.used() > self.read_ahead {
             let numbers = batch.addresses[..wanted].iter().map(|paddr| paddr.get() >> FOLIO_SHIFT);
             core::hint::black_box(numbers.fold(0, |sum, number| sum ^ self.index.peek(number)));
         }
@@ -291,38 +317,60 @@ impl<B: Block> Store<B> {
         if self.len() < other.len() {
             core::mem::swap(self, &mut other);
         }
-        let Self { index, mut entries, mut share, evicted, .. } = other;
-        for (sum, other) in self.evicted.iter_mut().zip(evicted) {
+        for (sum, other) in self.evicted.iter_mut().zip(other.evicted) {
             *sum += other;
         }
+        other.give_away(|entry| self.take_entry(entry));
+    }
+
+    /// Adds all of it to stores of the same budget: each block to the one that `which` says, by
+    /// its number. What was evicted before goes to the first.
+    pub(crate) fn spread(self, stores: &[Mutex<Self>], which: impl Fn(u64) -> usize) {
+        if let Some(first) = stores.first() {
+            for (sum, evicted) in lock(first).evicted.iter_mut().zip(self.evicted) {
+                *sum += evicted;
+            }
+        }
+        self.give_away(|entry| lock(&stores[which(entry.number)]).take_entry(entry));
+    }
+
+    /// Gives all blocks to others of the same budget, one by one.
+    fn give_away(self, mut take: impl FnMut(Entry<B>)) {
+        let Self { index, mut entries, mut share, .. } = self;
         share.give_back(index.heap_bytes());
         drop(index);
         loop {
             let pieces = entries.pieces();
-            let Some(mut entry) = entries.pop() else { break };
+            let Some(entry) = entries.pop() else { break };
             share.give_back((pieces - entries.pieces()) * Self::PIECE_BYTES);
-            self.make_time();
-            self.clock += 1;
-            entry.last_use = self.clock;
-            let (number, heap) = (entry.number, entry.heap_bytes());
-            if self.index.find(number).is_none() {
-                self.take_for_entry();
-                self.insert(entry);
-                self.share.take(heap);
-            } else {
-                self.take_for_change(number);
-                let place = self.kept(number);
-                self.entries.at_mut(place).last_use = self.clock;
-                self.change(place, |known| known.merge(entry));
-            }
+            let heap = entry.heap_bytes();
+            take(entry);
             share.give_back(heap);
+        }
+    }
+
+    /// Adds a block of another store.
+    fn take_entry(&mut self, mut entry: Entry<B>) {
+        self.make_time();
+        self.clock += 1;
+        entry.last_use = self.clock;
+        let (number, heap) = (entry.number, entry.heap_bytes());
+        if self.index.find(number).is_none() {
+            self.take_for_entry();
+            self.insert(entry);
+            self.share.take(heap);
+        } else {
+            self.take_for_change(number);
+            let place = self.kept(number);
+            self.entries.at_mut(place).last_use = self.clock;
+            self.change(place, |known| known.merge(entry));
         }
     }
 
     /// Frees a part of the budget, and room for so many bytes. The block `keep` stays.
     #[cold]
     fn evict(&mut self, room: usize, keep: u64) {
-        let wanted = self.share.over(room) + self.share.limit() / EVICTED_PART;
+        let wanted = self.share.over(room) + self.share.used() / EVICTED_PART;
         let mut words: Vec<u64> = Vec::with_capacity(self.entries.len());
         words.extend(self.entries.iter().map(|entry| entry.block.total()));
         let middle = words.len() / 2;

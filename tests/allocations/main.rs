@@ -154,7 +154,6 @@ impl Read for Reader<'_> {
 }
 
 /// Counts, and has the allocations of its thread counted during the last pass over a CPU's data.
-#[derive(Clone)]
 struct Watched {
     counter: Counter,
     /// Records of each CPU in one pass.
@@ -211,7 +210,7 @@ impl Sink for Watched {
 
 impl Shard for Watched {
     fn split(&self) -> Self {
-        Self { counter: self.counter.split(), ..self.clone() }
+        Self { counter: self.counter.split(), ..*self }
     }
 
     fn merge(&mut self, other: Self) {
