@@ -1,152 +1,126 @@
 //! The 512 counters of one block. Most blocks that are sampled are touched on a few pages:
 //! representation follows density, behind one type.
+//!
+//! Whatever the form, an access to a page that has been touched before adds 1 to a byte. Which
+//! byte that is depends on the form, but no branch does: which form the next access meets cannot
+//! be predicted.
+
+use core::hint::select_unpredictable;
 
 use decoder::PAGES_PER_FOLIO;
 
 /// Words of 64 bits in a set of pages.
 const WORDS: usize = PAGES_PER_FOLIO / 64;
-/// Touched pages that are kept without memory of their own: a little over a tenth of all.
-const MAX_FEW: usize = 55;
-/// Pages of more than 255 accesses from which on words are as good as bytes.
+/// Touched pages that are kept without memory of their own: about a tenth of all, and as many as
+/// two cache lines hold with the rest.
+const MAX_FEW: usize = 48;
+/// Pages of more than 255 accesses from which on their upper halves are kept for all pages.
 const MAX_CARRIES: usize = 64;
+/// Accesses that a carry stands for.
+const CARRIED: u32 = 1 << u8::BITS;
 /// Bits of a carry's count.
 const CARRY_BITS: u32 = u32::BITS - PAGES_PER_FOLIO.trailing_zeros();
 /// The greatest count of a carry.
 const MAX_CARRY: u32 = (1 << CARRY_BITS) - 1;
-/// Accesses that a carry stands for. A byte that has carried is never 0, so that 0 means an
-/// untouched page.
-const CARRIED: u32 = u8::MAX as u32;
 
 /// Accesses to each page of a block. A counter is exact up to 2^32 - 1 and stays there.
-#[derive(Clone, Debug, Default)]
-pub struct Counters(Form);
-
-#[derive(Clone, Debug)]
-enum Form {
-    Few(Few),
-    Bytes(Box<Bytes>),
-    Words(Box<[u32; PAGES_PER_FOLIO]>),
-}
-
-/// At most 55 touched pages with at most 255 accesses each. Numbers are bytes here, so that all
-/// of it and the name of its form take two cache lines and no more.
 #[derive(Clone, Debug)]
 #[repr(C)]
-struct Few {
-    /// The counts of the touched pages in their order, then zeros.
-    counts: [u8; MAX_FEW],
-    /// For each word of `pages`, how many pages the words before it have.
-    ranks: [u8; WORDS],
+pub struct Counters {
     /// The touched pages, in words of 64.
-    pages: [[u8; 8]; WORDS],
+    pages: [u64; WORDS],
+    /// While there are few of them: for each word, how many pages the words before it have.
+    ranks: [u8; WORDS],
+    /// And their counts in their order, then zeros.
+    few: [u8; MAX_FEW],
+    /// The counts of all pages, once those have no room for them.
+    dense: Option<Box<Dense>>,
 }
 
-/// Counts in bytes, and what they do not hold.
+/// Counts of all pages.
 #[derive(Clone, Debug)]
-struct Bytes {
+#[repr(C)]
+struct Dense {
+    /// Their lowest bytes.
     low: [u8; PAGES_PER_FOLIO],
+    carries: Carries,
+}
+
+/// What the lowest bytes do not hold.
+#[derive(Clone, Debug)]
+enum Carries {
     /// In the order of their pages; each a page above how often its byte has carried.
-    carries: Vec<u32>,
+    Some(Vec<u32>),
+    /// For all pages how often.
+    All(Box<[u32; PAGES_PER_FOLIO]>),
 }
 
-impl Default for Form {
+impl Default for Counters {
     fn default() -> Self {
-        Self::Few(Few { counts: [0; MAX_FEW], ranks: [0; WORDS], pages: [[0; 8]; WORDS] })
+        Self { pages: [0; WORDS], ranks: [0; WORDS], few: [0; MAX_FEW], dense: None }
     }
 }
 
-impl Few {
-    /// Whether a page is touched, and how many touched pages come before it.
-    #[inline]
-    fn rank(&self, page: usize) -> (bool, usize) {
-        let (word, bit) = (page / 64 % WORDS, page % 64);
-        let pages = u64::from_le_bytes(self.pages[word]);
-        let before = (pages & ((1 << bit) - 1)).count_ones() as usize;
-        (pages >> bit & 1 == 1, usize::from(self.ranks[word]) + before)
-    }
-
-    /// Adds an access; false if there is no room for it.
-    #[inline]
-    fn hit(&mut self, page: usize) -> bool {
-        let (touched, rank) = self.rank(page);
-        if !touched {
-            return self.insert(page, rank, 1);
-        }
-        let sum = self.counts[rank].checked_add(1);
-        self.counts[rank] = sum.unwrap_or(u8::MAX);
-        sum.is_some()
-    }
-
-    /// Adds a page that had no accesses, the one after `rank` others.
-    fn insert(&mut self, page: usize, rank: usize, count: u8) -> bool {
-        let room = self.counts[MAX_FEW - 1] == 0;
-        if room {
-            self.counts.copy_within(rank..MAX_FEW - 1, rank + 1);
-            self.counts[rank] = count;
-            self.pages[page / 64][page % 64 / 8] |= 1 << (page % 8);
-            self.ranks[page / 64 + 1..].iter_mut().for_each(|rank| *rank += 1);
-        }
-        room
+impl Carries {
+    /// Where a page's carry is in a list, or belongs.
+    fn search(list: &[u32], page: usize) -> Result<usize, usize> {
+        list.binary_search_by_key(&page, |carry| (carry >> CARRY_BITS) as usize)
     }
 
     fn get(&self, page: usize) -> u32 {
-        let (touched, rank) = self.rank(page);
-        if touched { u32::from(self.counts[rank]) } else { 0 }
+        match self {
+            Self::Some(list) => Self::search(list, page).map_or(0, |at| list[at] & MAX_CARRY),
+            Self::All(all) => all[page],
+        }
     }
 
-    /// Sets a count of at least 1; false if there is no room for it.
-    fn set(&mut self, page: usize, count: u32) -> bool {
-        let Ok(count) = u8::try_from(count) else { return false };
-        let (touched, rank) = self.rank(page);
-        if !touched {
-            return self.insert(page, rank, count);
+    fn set(&mut self, page: usize, count: u32) {
+        match self {
+            Self::All(all) => all[page] = count,
+            Self::Some(list) => match Self::search(list, page) {
+                Err(_) if count == 0 => {}
+                Ok(at) if count <= MAX_CARRY => list[at] = list[at] & !MAX_CARRY | count,
+                #[expect(clippy::cast_possible_truncation, reason = "pages are below 512")]
+                Err(at) if count <= MAX_CARRY && list.len() < MAX_CARRIES => {
+                    list.insert(at, (page as u32) << CARRY_BITS | count);
+                }
+                _ => {
+                    let mut all = Box::new([0; PAGES_PER_FOLIO]);
+                    self.each().for_each(|(page, count)| all[page] = count);
+                    all[page] = count;
+                    *self = Self::All(all);
+                }
+            },
         }
-        self.counts[rank] = count;
-        true
+    }
+
+    /// All that are not 0, with their pages.
+    fn each(&self) -> impl Iterator<Item = (usize, u32)> {
+        let (list, all): (&[u32], &[u32]) = match self {
+            Self::Some(list) => (list, &[]),
+            Self::All(all) => (&[], &**all),
+        };
+        let list = list.iter().map(|carry| ((carry >> CARRY_BITS) as usize, carry & MAX_CARRY));
+        let all = all.iter().copied().enumerate().filter(|(_, count)| *count > 0);
+        list.chain(all)
     }
 }
 
-impl Bytes {
-    /// Adds an access unless that carries.
-    #[inline]
-    fn hit(&mut self, page: usize) -> bool {
-        let sum = self.low[page].checked_add(1);
-        self.low[page] = sum.unwrap_or(u8::MAX);
-        sum.is_some()
-    }
-
-    /// Where a page's carry is, or belongs.
-    fn carry(&self, page: usize) -> Result<usize, usize> {
-        self.carries.binary_search_by_key(&page, |carry| (carry >> CARRY_BITS) as usize)
-    }
-
+impl Dense {
     fn get(&self, page: usize) -> u32 {
-        let carried = self.carry(page).map_or(0, |at| self.carries[at] & MAX_CARRY);
-        u32::from(self.low[page]) + carried * CARRIED
+        self.carries.get(page) * CARRIED + u32::from(self.low[page])
     }
 
-    /// Sets a count of at least 1; false if there is no room for it.
-    fn set(&mut self, page: usize, count: u32) -> bool {
-        let (carried, low) = ((count - 1) / CARRIED, (count - 1) % CARRIED + 1);
-        match self.carry(page) {
-            _ if carried > MAX_CARRY => return false,
-            Ok(at) => self.carries[at] = self.carries[at] & !MAX_CARRY | carried,
-            Err(_) if carried == 0 => {}
-            Err(_) if self.carries.len() == MAX_CARRIES => return false,
-            #[expect(clippy::cast_possible_truncation, reason = "pages are below 512")]
-            Err(at) => self.carries.insert(at, (page as u32) << CARRY_BITS | carried),
-        }
-        self.low[page] = u8::try_from(low).expect("1 to 255");
-        true
+    fn set(&mut self, page: usize, count: u32) {
+        self.low[page] = count.to_le_bytes()[0];
+        self.carries.set(page, count / CARRIED);
     }
 
     /// Adds the bytes of another. The answer is where that carries.
     fn add(&mut self, other: &[u8; PAGES_PER_FOLIO]) -> [bool; PAGES_PER_FOLIO] {
         let mut carried = [false; PAGES_PER_FOLIO];
         for ((low, other), carried) in self.low.iter_mut().zip(other).zip(&mut carried) {
-            let (sum, over) = low.overflowing_add(*other);
-            // A carry is 255, not 256.
-            (*low, *carried) = (sum.wrapping_add(u8::from(over)), over);
+            (*low, *carried) = low.overflowing_add(*other);
         }
         carried
     }
@@ -157,36 +131,67 @@ impl Counters {
     /// into two others at most.
     pub(crate) const MAX_GROWTH: usize = 4 << 10;
 
+    /// Whether a page is touched, and, while there are few, how many touched pages come before it.
+    #[inline]
+    fn rank(&self, page: usize) -> (bool, usize) {
+        let (word, bit) = (page / 64 % WORDS, page % 64);
+        let pages = self.pages[word];
+        let before = (pages & ((1 << bit) - 1)).count_ones() as usize;
+        (pages >> bit & 1 == 1, usize::from(self.ranks[word]) + before)
+    }
+
     /// Adds an access to a page in 0..512 where that takes no memory; otherwise nothing happens,
     /// and the answer is false.
     #[inline]
     pub(crate) fn hit(&mut self, page: usize) -> bool {
-        match &mut self.0 {
-            Form::Few(few) => few.hit(page),
-            Form::Bytes(bytes) => bytes.hit(page),
-            Form::Words(words) => {
-                words[page] = words[page].saturating_add(1);
-                true
-            }
+        let (touched, rank) = self.rank(page);
+        if !touched {
+            return self.touch(page, rank, 1);
         }
+        let is_dense = self.dense.is_some();
+        let dense = self.dense.as_mut().map_or(&mut [][..], |dense| &mut dense.low[..]);
+        let counts = select_unpredictable(is_dense, dense, &mut self.few[..]);
+        let at = select_unpredictable(is_dense, page, rank);
+        let Some(count) = counts.get_mut(at).filter(|count| **count < u8::MAX) else {
+            return false;
+        };
+        *count += 1;
+        true
     }
 
     /// Reads where [`Counters::hit`] writes, so that it is in the cache.
     #[inline]
     pub(crate) fn peek(&self, page: usize) -> u8 {
-        match &self.0 {
-            Form::Few(few) => few.ranks[0] ^ few.pages[page / 64][0],
-            Form::Bytes(bytes) => bytes.low[page],
-            Form::Words(words) => u8::from(words[page] == 0),
+        let is_dense = self.dense.is_some();
+        let dense = self.dense.as_ref().map_or(&[][..], |dense| &dense.low[..]);
+        let counts = select_unpredictable(is_dense, dense, &self.few[..]);
+        let at = select_unpredictable(is_dense, page, 0);
+        counts.get(at).map_or(0, |count| count ^ self.pages[page / 64 % WORDS].to_le_bytes()[0])
+    }
+
+    /// Adds a page that had no accesses, the one after `rank` others; false if there is no room
+    /// for it.
+    fn touch(&mut self, page: usize, rank: usize, count: u8) -> bool {
+        if let Some(dense) = &mut self.dense {
+            dense.low[page] = count;
+        } else if self.few[MAX_FEW - 1] == 0 {
+            self.few.copy_within(rank..MAX_FEW - 1, rank + 1);
+            self.few[rank] = count;
+            self.ranks[page / 64 + 1..].iter_mut().for_each(|rank| *rank += 1);
+        } else {
+            return false;
         }
+        self.pages[page / 64] |= 1 << (page % 64);
+        true
     }
 
     /// The accesses to a page in 0..512.
     fn get(&self, page: usize) -> u32 {
-        match &self.0 {
-            Form::Few(few) => few.get(page),
-            Form::Bytes(bytes) => bytes.get(page),
-            Form::Words(words) => words[page],
+        let (touched, rank) = self.rank(page);
+        match &self.dense {
+            _ if !touched => 0,
+            Some(dense) => dense.get(page),
+            None => u32::from(self.few[rank]),
         }
     }
 
@@ -196,154 +201,101 @@ impl Counters {
     /// If there is no such page.
     pub fn add(&mut self, page: usize, count: u32) {
         let sum = self.get(page).saturating_add(count);
-        if sum == 0 {
-            return;
-        }
-        while !self.set(page, sum) {
-            self.widen();
-        }
-    }
-
-    /// Sets a count of at least 1; false if this form has no room for it.
-    fn set(&mut self, page: usize, count: u32) -> bool {
-        match &mut self.0 {
-            Form::Few(few) => few.set(page, count),
-            Form::Bytes(bytes) => bytes.set(page, count),
-            Form::Words(words) => {
-                words[page] = count;
-                true
-            }
+        if sum > 0 && !self.set_few(page, sum) {
+            let Self { pages, few, dense, .. } = self;
+            let dense = dense.get_or_insert_with(|| Dense::of(pages, few));
+            dense.set(page, sum);
+            pages[page / 64] |= 1 << (page % 64);
         }
     }
 
-    /// Goes on to the next form, which holds what this one does.
-    fn widen(&mut self) {
-        self.0 = match &self.0 {
-            Form::Few(_) => {
-                let mut bytes = Box::new(Bytes { low: [0; PAGES_PER_FOLIO], carries: Vec::new() });
-                for (page, count) in self.touched() {
-                    bytes.low[page] = u8::try_from(count).expect("no more is held");
-                }
-                Form::Bytes(bytes)
-            }
-            Form::Bytes(_) | Form::Words(_) => Form::Words(Box::new(self.to_array())),
+    /// Sets a count of at least 1 while there are few; false if there is no room for it.
+    fn set_few(&mut self, page: usize, count: u32) -> bool {
+        let Some(count) = u8::try_from(count).ok().filter(|_| self.dense.is_none()) else {
+            return false;
         };
+        let (touched, rank) = self.rank(page);
+        if !touched {
+            return self.touch(page, rank, count);
+        }
+        self.few[rank] = count;
+        true
     }
 
     /// All counters.
     pub fn to_array(&self) -> [u32; PAGES_PER_FOLIO] {
         let mut counts = [0; PAGES_PER_FOLIO];
-        match &self.0 {
-            Form::Few(_) => self.touched().for_each(|(page, count)| counts[page] = count),
-            Form::Bytes(bytes) => {
-                for (count, low) in counts.iter_mut().zip(&bytes.low) {
+        match &self.dense {
+            None => self.touched().for_each(|(page, count)| counts[page] = count),
+            Some(dense) => {
+                for (count, low) in counts.iter_mut().zip(&dense.low) {
                     *count = u32::from(*low);
                 }
-                for carry in &bytes.carries {
-                    counts[(carry >> CARRY_BITS) as usize] += (carry & MAX_CARRY) * CARRIED;
-                }
+                dense.carries.each().for_each(|(page, carried)| counts[page] += carried * CARRIED);
             }
-            Form::Words(words) => counts = **words,
         }
         counts
     }
 
-    /// The set of the touched pages, in words of 64.
-    fn pages(&self) -> [u64; WORDS] {
-        fn set<T: Copy + PartialEq + Default>(counts: &[T; PAGES_PER_FOLIO]) -> [u64; WORDS] {
-            let mut pages = [0; WORDS];
-            for (word, counts) in pages.iter_mut().zip(counts.as_chunks::<64>().0) {
-                for (bit, count) in counts.iter().enumerate() {
-                    *word |= u64::from(*count != T::default()) << bit;
-                }
-            }
-            pages
-        }
-        match &self.0 {
-            Form::Few(few) => few.pages.map(u64::from_le_bytes),
-            Form::Bytes(bytes) => set(&bytes.low),
-            Form::Words(words) => set(words),
-        }
-    }
-
     /// How many pages are touched.
     pub fn touched_pages(&self) -> u32 {
-        self.pages().iter().map(|word| word.count_ones()).sum()
+        self.pages.iter().map(|word| word.count_ones()).sum()
     }
 
     /// The touched pages, in ascending order, with their counts.
     pub fn touched(&self) -> impl Iterator<Item = (usize, u32)> + '_ {
-        let pages = self.pages().into_iter().enumerate().flat_map(|(word, mut pages)| {
-            core::iter::from_fn(move || {
-                let bit = (pages != 0).then(|| pages.trailing_zeros() as usize)?;
-                pages &= pages - 1;
-                Some(word * 64 + bit)
-            })
-        });
-        pages.enumerate().map(|(rank, page)| match &self.0 {
-            Form::Few(few) => (page, u32::from(few.counts[rank])),
-            Form::Bytes(bytes) => (page, bytes.get(page)),
-            Form::Words(words) => (page, words[page]),
+        pages_of(&self.pages).enumerate().map(|(rank, page)| match &self.dense {
+            None => (page, u32::from(self.few[rank])),
+            Some(dense) => (page, dense.get(page)),
         })
     }
 
     /// The sum of all counters.
     pub fn total(&self) -> u64 {
-        match &self.0 {
-            Form::Few(few) => few.counts.iter().map(|count| u64::from(*count)).sum(),
-            Form::Bytes(bytes) => {
-                let low: u64 = bytes.low.iter().map(|low| u64::from(*low)).sum();
-                let carries = bytes.carries.iter().map(|carry| u64::from(carry & MAX_CARRY));
-                low + carries.sum::<u64>() * u64::from(CARRIED)
+        let sum = |counts: &[u8]| counts.iter().map(|count| u64::from(*count)).sum::<u64>();
+        match &self.dense {
+            None => sum(&self.few),
+            Some(dense) => {
+                let carried: u64 = dense.carries.each().map(|(_, count)| u64::from(count)).sum();
+                sum(&dense.low) + carried * u64::from(CARRIED)
             }
-            Form::Words(words) => words.iter().map(|count| u64::from(*count)).sum(),
         }
     }
 
     /// How many counters have reached their greatest value.
     pub fn saturated(&self) -> usize {
-        match &self.0 {
-            Form::Few(_) | Form::Bytes(_) => 0,
-            Form::Words(words) => words.iter().filter(|count| **count == u32::MAX).count(),
-        }
+        let Some(dense) = &self.dense else { return 0 };
+        dense.carries.each().filter(|(page, _)| dense.get(*page) == u32::MAX).count()
     }
 
     /// Adds another block's counters.
     pub fn merge(&mut self, mut other: Self) {
-        let width = |counters: &Self| match counters.0 {
-            Form::Few(_) => 0,
-            Form::Bytes(_) => 1,
-            Form::Words(_) => 2,
-        };
-        if width(self) < width(&other) {
+        if self.dense.is_none() {
             core::mem::swap(self, &mut other);
         }
-        match (&mut self.0, &other.0) {
-            (Form::Words(words), _) => {
-                for (count, other) in words.iter_mut().zip(other.to_array()) {
-                    *count = count.saturating_add(other);
-                }
+        if let (Some(dense), Some(others)) = (&mut self.dense, &other.dense) {
+            let carried = dense.add(&others.low);
+            for (word, pages) in self.pages.iter_mut().zip(other.pages) {
+                *word |= pages;
             }
-            (Form::Bytes(bytes), Form::Bytes(other)) => {
-                let carried = bytes.add(&other.low);
-                for (page, _) in carried.iter().enumerate().filter(|(_, carried)| **carried) {
-                    self.add(page, CARRIED);
-                }
-                for carry in &other.carries {
-                    self.add((carry >> CARRY_BITS) as usize, (carry & MAX_CARRY) * CARRIED);
-                }
+            for (page, _) in carried.iter().enumerate().filter(|(_, carried)| **carried) {
+                self.add(page, CARRIED);
             }
-            _ => other.touched().for_each(|(page, count)| self.add(page, count)),
+            others.carries.each().for_each(|(page, count)| self.add(page, count * CARRIED));
+        } else {
+            other.touched().for_each(|(page, count)| self.add(page, count));
         }
     }
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        match &self.0 {
-            Form::Few(_) => 0,
-            Form::Bytes(bytes) => size_of::<Bytes>() + bytes.carries.capacity() * size_of::<u32>(),
-            Form::Words(_) => size_of::<[u32; PAGES_PER_FOLIO]>(),
-        }
+        self.dense.as_ref().map_or(0, |dense| {
+            size_of::<Dense>()
+                + match &dense.carries {
+                    Carries::Some(list) => list.capacity() * size_of::<u32>(),
+                    Carries::All(all) => size_of_val(&**all),
+                }
+        })
     }
 
     /// Tests what holds between calls.
@@ -351,27 +303,46 @@ impl Counters {
     /// # Panics
     /// If it does not.
     pub fn validate(&self) {
-        match &self.0 {
-            Form::Few(few) => {
-                let mut touched = 0;
-                for (word, pages) in few.pages.iter().enumerate() {
-                    assert_eq!(usize::from(few.ranks[word]), touched);
-                    touched += u64::from_le_bytes(*pages).count_ones() as usize;
-                }
-                let (counts, rest) = few.counts.split_at(touched);
-                assert!(counts.iter().all(|count| *count > 0), "no touched page has none");
-                assert!(rest.iter().all(|count| *count == 0), "no other page has any");
+        let touched = self.touched().inspect(|(_, count)| assert!(*count > 0, "or not touched"));
+        let touched = touched.count();
+        let Some(dense) = &self.dense else {
+            let mut before = 0;
+            for (rank, pages) in self.ranks.iter().zip(&self.pages) {
+                assert_eq!(usize::from(*rank), before);
+                before += pages.count_ones() as usize;
             }
-            Form::Bytes(bytes) => {
-                let pages = bytes.carries.iter().map(|carry| (carry >> CARRY_BITS) as usize);
-                assert!(bytes.carries.len() <= MAX_CARRIES);
-                assert!(pages.clone().is_sorted_by(|a, b| a < b), "ascending, each page once");
-                assert!(pages.clone().all(|page| bytes.low[page] > 0));
-                assert!(bytes.carries.iter().all(|carry| carry & MAX_CARRY > 0));
-            }
-            Form::Words(_) => {}
+            assert!(self.few[touched..].iter().all(|count| *count == 0), "no other has any");
+            return;
+        };
+        let others = (0..PAGES_PER_FOLIO).filter(|page| !self.rank(*page).0);
+        assert!(others.map(|page| dense.get(page)).all(|count| count == 0), "no other has any");
+        if let Carries::Some(list) = &dense.carries {
+            assert!(list.len() <= MAX_CARRIES);
+            let pages = list.iter().map(|carry| carry >> CARRY_BITS);
+            assert!(pages.is_sorted_by(|a, b| a < b), "ascending, each page once");
         }
     }
+}
+
+impl Dense {
+    /// The counts of a few pages.
+    fn of(pages: &[u64; WORDS], few: &[u8]) -> Box<Self> {
+        let carries = Carries::Some(Vec::new());
+        let mut dense = Box::new(Self { low: [0; PAGES_PER_FOLIO], carries });
+        pages_of(pages).zip(few).for_each(|(page, count)| dense.low[page] = *count);
+        dense
+    }
+}
+
+/// The pages in a set, in ascending order.
+fn pages_of(words: &[u64; WORDS]) -> impl Iterator<Item = usize> {
+    words.iter().copied().enumerate().flat_map(|(word, mut pages)| {
+        core::iter::from_fn(move || {
+            let bit = (pages != 0).then(|| pages.trailing_zeros() as usize)?;
+            pages &= pages - 1;
+            Some(word * 64 + bit)
+        })
+    })
 }
 
 #[cfg(test)]
@@ -435,8 +406,9 @@ mod tests {
 
     #[test]
     fn no_change_allocates_more_than_it_says() {
-        let bytes = size_of::<Bytes>() + MAX_CARRIES * size_of::<u32>() * 3 / 2;
-        assert!(bytes + size_of::<[u32; PAGES_PER_FOLIO]>() <= Counters::MAX_GROWTH);
+        let list = MAX_CARRIES * size_of::<u32>() * 3 / 2;
+        let most = size_of::<Dense>() + list + size_of::<[u32; PAGES_PER_FOLIO]>();
+        assert!(most <= Counters::MAX_GROWTH);
     }
 
     #[test]

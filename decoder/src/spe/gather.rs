@@ -2,15 +2,19 @@
 
 use crate::{Batch, Direction, PhysAddr, Sink, Source, Touch, TraceOffset};
 
-/// Accesses in a batch: enough to hide the latency of memory, few enough to stay in the first
-/// cache beside what is decoded and counted.
-pub(super) const BATCH: usize = 128;
+/// Accesses in a batch of addresses alone. While they are counted nothing is decoded, and the
+/// other way round: that each has the first cache to itself for long pays more than that the
+/// addresses stay in it. With 128, 1024 and 4096 of them, decoding and counting 256 MiB took 67,
+/// 46 and 46 ms (benchmark `ratios`, case `count`).
+pub(super) const BATCH: usize = 1024;
+/// Accesses in a batch that says more of each. They are larger, and every queue has its own.
+const TOUCHES: usize = 128;
 
 /// Room for one batch.
 #[derive(Clone, Debug)]
 pub(super) struct Gathered {
     addresses: Box<[PhysAddr; BATCH]>,
-    touches: Vec<Touch>, // BATCH of them, or none until one is put in
+    touches: Vec<Touch>, // TOUCHES of them, or none until one is put in
 }
 
 impl Default for Gathered {
@@ -71,14 +75,14 @@ impl<'a> Filling<'a> {
         touch: Touch,
         sink: &mut S,
     ) {
-        if self.room.touches.len() != BATCH {
+        if self.room.touches.len() != TOUCHES {
             self.room.make_room();
         }
         self.touched = true;
-        self.room.addresses[self.totals.len % BATCH] = address;
-        self.room.touches[self.totals.len % BATCH] = touch;
+        self.room.addresses[self.totals.len % TOUCHES] = address;
+        self.room.touches[self.totals.len % TOUCHES] = touch;
         self.totals.len += 1;
-        if self.totals.len == BATCH {
+        if self.totals.len == TOUCHES {
             self.totals.give_to(&self.room.addresses, &self.room.touches, sink);
         }
     }
@@ -154,6 +158,6 @@ impl Gathered {
             time_ns: None,
             offset: TraceOffset(0),
         };
-        self.touches.resize(BATCH, nothing);
+        self.touches.resize(TOUCHES, nothing);
     }
 }
