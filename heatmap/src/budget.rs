@@ -55,6 +55,13 @@ impl Share {
         self.all.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// Takes over `bytes` that another share of the same budget has taken.
+    pub(crate) fn take_over(&mut self, other: &mut Self, bytes: usize) {
+        debug_assert!(Arc::ptr_eq(&self.all, &other.all), "they share a budget");
+        other.used -= bytes;
+        self.used += bytes;
+    }
+
     /// By how much the budget is exceeded once `bytes` more are taken.
     pub(crate) fn over(&self, bytes: usize) -> usize {
         self.all.load(Ordering::Relaxed).saturating_add(bytes).saturating_sub(self.limit)
@@ -93,8 +100,11 @@ mod tests {
         assert_eq!(first.over(5), 5);
         let copy = second.clone();
         assert_eq!((copy.used(), first.over(0)), (40, 40));
-        drop((copy, second));
-        assert!(first.try_take(40));
+        drop(copy);
+        first.take_over(&mut second, 30);
+        assert_eq!((first.used(), second.used(), first.over(0)), (90, 10, 0));
+        drop(second);
+        assert!(first.try_take(10));
         first.give_back(100);
         assert_eq!((first.used(), first.over(100)), (0, 0));
     }

@@ -62,8 +62,18 @@ impl Index {
     /// Bytes of the table that one more entry needs, if it needs another. The present table is
     /// given up once that one is filled.
     pub(crate) fn growth(&self) -> usize {
-        let full = (self.len + 1) * 2 > self.buckets.len() * BUCKET;
-        if full { 2 * self.heap_bytes() } else { 0 }
+        self.growth_by(1)
+    }
+
+    /// The same for several more entries.
+    pub(crate) fn growth_by(&self, more: usize) -> usize {
+        let full = (self.len + more) * 2 > self.buckets.len() * BUCKET;
+        if full { self.buckets_for(more) * size_of::<Bucket>() } else { 0 }
+    }
+
+    /// How many buckets several more entries need.
+    fn buckets_for(&self, more: usize) -> usize {
+        ((self.len + more) * 2).div_ceil(BUCKET).next_power_of_two()
     }
 
     /// The bucket where a number belongs.
@@ -108,14 +118,19 @@ impl Index {
     pub(crate) fn insert(&mut self, number: u64, place: usize) {
         debug_assert!(number >> NUMBER_BITS == 0 && place < Self::PLACES);
         debug_assert_eq!(self.find(number), None);
-        if self.growth() > 0 {
-            let larger = vec![EMPTY; 2 * self.buckets.len()].into();
+        self.make_room(1);
+        self.put(number << PLACE_BITS | place as u64);
+        self.len += 1;
+    }
+
+    /// Makes room for several more entries.
+    pub(crate) fn make_room(&mut self, more: usize) {
+        if self.growth_by(more) > 0 {
+            let larger = vec![EMPTY; self.buckets_for(more)].into();
             let buckets = core::mem::replace(&mut self.buckets, larger);
             let entries = buckets.iter().flat_map(|bucket| bucket.0).filter(|entry| *entry != FREE);
             entries.for_each(|entry| self.put(entry));
         }
-        self.put(number << PLACE_BITS | place as u64);
-        self.len += 1;
     }
 
     fn put(&mut self, entry: u64) {
@@ -160,7 +175,10 @@ mod tests {
             let mut index = Index::new();
             // The greatest number looks most like a free entry.
             let number = |small: u64| ((1 << NUMBER_BITS) - 1) - small;
-            for _ in 0..2 {
+            for room in [0, map.len()] {
+                let bytes = index.heap_bytes().max(index.growth_by(room));
+                index.make_room(room);
+                prop_assert_eq!((index.heap_bytes(), index.growth_by(room)), (bytes, 0));
                 map.iter().for_each(|(small, place)| index.insert(number(*small), *place));
                 index.validate();
                 for small in 0..3000 {

@@ -49,6 +49,27 @@ impl<T> Slab<T> {
         item
     }
 
+    /// Takes an item. The last one gets its number.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub(crate) fn swap_remove(&mut self, number: usize) -> T {
+        let last = self.pop().expect("there is one with this number");
+        if number == self.len() { last } else { core::mem::replace(self.at_mut(number), last) }
+    }
+
+    /// Takes a whole piece: a full one, as long as there is one. Other items change their numbers.
+    pub(crate) fn take_piece(&mut self) -> Option<Vec<T>> {
+        let last = self.pieces.len().checked_sub(1)?;
+        Some(self.pieces.swap_remove(last.saturating_sub(1)))
+    }
+
+    /// Adds another list's piece at the end. All pieces must be full.
+    pub(crate) fn push_piece(&mut self, piece: Vec<T>) {
+        debug_assert!(self.is_full() && !piece.is_empty() && piece.len() <= Self::PIECE);
+        self.pieces.push(piece);
+    }
+
     /// The item with this number.
     ///
     /// # Panics
@@ -70,5 +91,29 @@ impl<T> Slab<T> {
     /// The items by number.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.pieces.iter().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_move_from_list_to_list() {
+        const PIECE: usize = Slab::<usize>::PIECE;
+        for len in [1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE, 5 * PIECE - 7] {
+            let (mut from, mut to) = (Slab::new(), Slab::new());
+            (0..len).for_each(|item| from.push(item));
+            assert_eq!(from.swap_remove(len / 2), len / 2);
+            assert_eq!(from.len(), len - 1);
+            while let Some(piece) = from.take_piece() {
+                to.push_piece(piece);
+            }
+            to.push(len / 2);
+            assert_eq!((from.len(), to.len(), to.pieces()), (0, len, len.div_ceil(PIECE)));
+            let mut items: Vec<_> = (0..len).map(|number| *to.at(number)).collect();
+            items.sort_unstable();
+            assert!(items.into_iter().eq(0..len));
+        }
     }
 }

@@ -83,6 +83,30 @@ impl<B: Block> Entry<B> {
     }
 }
 
+/// What remains of a store whose blocks are given to others.
+struct Remains<B> {
+    entries: Slab<Entry<B>>,
+    share: Share,
+}
+
+impl<B: Block> Remains<B> {
+    /// Gives a block to who takes it. The last one gets its place.
+    fn give(&mut self, place: usize, take: impl FnOnce(Entry<B>)) {
+        let pieces = self.entries.pieces();
+        let entry = self.entries.swap_remove(place);
+        self.share.give_back((pieces - self.entries.pieces()) * Store::<B>::PIECE_BYTES);
+        let heap = entry.heap_bytes();
+        take(entry);
+        self.share.give_back(heap);
+    }
+
+    /// Gives the last block to who takes it, if there is one.
+    fn give_last(&mut self, take: impl FnOnce(Entry<B>)) -> bool {
+        let last = self.entries.len().checked_sub(1);
+        last.map(|place| self.give(place, take)).is_some()
+    }
+}
+
 /// Locks a store. A thread that panics while it counts ends the run: nobody then reads what it
 /// left.
 pub(crate) fn lock<B: Block>(store: &Mutex<Store<B>>) -> MutexGuard<'_, Store<B>> {
@@ -320,7 +344,26 @@ impl<B: Block> Store<B> {
         for (sum, other) in self.evicted.iter_mut().zip(other.evicted) {
             *sum += other;
         }
-        other.give_away(|entry| self.take_entry(entry));
+        let mut other = other.into_remains();
+        let mut place = 0;
+        while place < other.entries.len() {
+            if self.index.find(other.entries.at(place).number).is_some() {
+                other.give(place, |entry| self.take_entry(entry));
+            } else {
+                place += 1;
+            }
+        }
+        // The rest is new here, and changes hands by the piece where ours are full.
+        while other.entries.len() > 0 {
+            let blocks = other.entries.len();
+            if !self.entries.is_full() {
+                other.give_last(|entry| self.take_entry(entry));
+            } else if self.try_take_for_index(blocks) {
+                self.take_piece(&mut other);
+            } else {
+                self.evict(self.index.growth_by(blocks), GONE);
+            }
+        }
     }
 
     /// Adds all of it to stores of the same budget: each block to the one that `which` says, by
@@ -331,22 +374,48 @@ impl<B: Block> Store<B> {
                 *sum += evicted;
             }
         }
-        self.give_away(|entry| lock(&stores[which(entry.number)]).take_entry(entry));
+        let mut blocks = self.into_remains();
+        while blocks.give_last(|entry| lock(&stores[which(entry.number)]).take_entry(entry)) {}
     }
 
-    /// Gives all blocks to others of the same budget, one by one.
-    fn give_away(self, mut take: impl FnMut(Entry<B>)) {
-        let Self { index, mut entries, mut share, .. } = self;
+    /// Gives up all but its blocks.
+    fn into_remains(self) -> Remains<B> {
+        let Self { index, entries, mut share, .. } = self;
         share.give_back(index.heap_bytes());
-        drop(index);
-        loop {
-            let pieces = entries.pieces();
-            let Some(entry) = entries.pop() else { break };
-            share.give_back((pieces - entries.pieces()) * Self::PIECE_BYTES);
-            let heap = entry.heap_bytes();
-            take(entry);
-            share.give_back(heap);
+        Remains { entries, share }
+    }
+
+    /// Makes room in the index for so many more blocks, if the budget holds it. Where there is
+    /// nothing that could go for it, it has to.
+    fn try_take_for_index(&mut self, blocks: usize) -> bool {
+        let (before, growth) = (self.index.heap_bytes(), self.index.growth_by(blocks));
+        let empty = self.entries.len() == 0;
+        let fits = self.entries.len() + blocks <= Index::PLACES
+            && (growth == 0 || self.share.try_take(growth));
+        if empty && !fits {
+            self.share.take(growth);
         }
+        if growth > 0 && (empty || fits) {
+            self.index.make_room(blocks);
+            self.share.give_back(before);
+        }
+        empty || fits
+    }
+
+    /// Takes over a piece of what remains of another store. None of its blocks is known, the index
+    /// has room for them, and the pieces here are full.
+    fn take_piece(&mut self, other: &mut Remains<B>) {
+        let Some(mut piece) = other.entries.take_piece() else { return };
+        self.make_time();
+        let mut bytes = Self::PIECE_BYTES;
+        for (place, entry) in (self.entries.len()..).zip(&mut piece) {
+            self.clock += 1;
+            entry.last_use = self.clock;
+            self.index.insert(entry.number, place);
+            bytes += entry.heap_bytes();
+        }
+        self.share.take_over(&mut other.share, bytes);
+        self.entries.push_piece(piece);
     }
 
     /// Adds a block of another store.
@@ -524,6 +593,82 @@ mod tests {
             let same = merged.folios().find(|(other, _)| *other == pfn).unwrap().1;
             assert_eq!(same.counters.to_array(), folio.counters.to_array());
             assert_eq!(same.directions, folio.directions);
+        }
+    }
+
+    /// What is known of each block, in order.
+    fn known(store: &Store) -> Vec<(u64, [u64; Source::ALL.len()], Folio)> {
+        store.validate();
+        let places = store.folios().enumerate().map(|(place, (pfn, _))| (pfn, place));
+        let mut places: Vec<_> = places.collect();
+        places.sort_unstable();
+        let entries = places.into_iter().map(|(_, place)| store.entries.at(place));
+        entries.map(|entry| (entry.number, entry.by_source(), entry.block.clone())).collect()
+    }
+
+    #[test]
+    fn stores_put_together_hold_what_one_would() {
+        const PIECE: u64 = Slab::<Entry<Folio>>::PIECE as u64;
+        let ends = [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 5 * PIECE + 3];
+        let ranges = |start| ends.map(|end| start..start + end);
+        // Blocks that are in one of them alone, in both, or some of them in both.
+        let pairs = ranges(0).into_iter().flat_map(|first| {
+            let others = [ranges(1000), ranges(0), ranges(PIECE / 2)].into_iter().flatten();
+            others.map(move |second| (first.clone(), second))
+        });
+        for (first, second) in pairs {
+            const LIMIT: usize = 1 << 40;
+            let mut whole: Store = Store::new(LIMIT);
+            let mut parts = [whole.split(), whole.split()];
+            for (part, blocks) in parts.iter_mut().zip([first, second]) {
+                for number in blocks {
+                    // Some blocks have memory of their own, some a second source.
+                    let pages = if number % 5 == 0 { 70 } else { 1 };
+                    for page in 0..pages {
+                        let paddr = number << 21 | page << 12;
+                        count(part, paddr, 1);
+                        count(&mut whole, paddr, 1);
+                    }
+                    if number % 3 == 0 {
+                        let mut access = access(number << 21);
+                        access.origin.source = Source::ArmSpe;
+                        let paddr = PhysAddr::new_truncate(number << 21);
+                        part.access(paddr, &access);
+                        whole.access(paddr, &access);
+                    }
+                }
+            }
+            let [mut merged, other] = parts;
+            let together = merged.len() + other.len();
+            merged.merge(other);
+            assert!(merged.len() <= together);
+            assert_eq!(merged.share.over(LIMIT), whole.share.used() + merged.share.used());
+            let (merged, whole) = (known(&merged), known(&whole));
+            assert_eq!(merged.len(), whole.len());
+            for ((number, sources, folio), same) in merged.iter().zip(&whole) {
+                assert_eq!((number, sources), (&same.0, &same.1));
+                assert_eq!(folio.counters.to_array(), same.2.counters.to_array());
+                assert_eq!(folio.directions, same.2.directions);
+            }
+        }
+    }
+
+    #[test]
+    fn putting_together_keeps_the_budget() {
+        // What two stores hold fills the budget, so that a larger index pushes blocks out.
+        for pieces in 4..40 {
+            let limit = pieces * Store::<Folio>::PIECE_BYTES;
+            let mut first: Store = Store::new(limit);
+            let mut second = first.split();
+            for number in 0..2000 {
+                count(if number % 3 == 0 { &mut second } else { &mut first }, number << 21, 2);
+            }
+            first.merge(second);
+            first.validate();
+            assert_eq!(first.share.over(0), 0, "{pieces} pieces");
+            let kept: u64 = first.folios().map(|(_, folio)| folio.directions.total()).sum();
+            assert_eq!(kept + first.evicted().iter().sum::<u64>(), 4000);
+            assert!(!first.is_empty());
         }
     }
 

@@ -142,3 +142,23 @@ fn what_is_known_is_counted_without_allocating() {
     }
     assert_eq!((calls::<Counters>(), calls::<Folio>()), (0, 0));
 }
+
+#[test]
+fn stores_of_other_blocks_are_put_together_without_copying_them() {
+    const BLOCKS: u64 = 10_000;
+    let whole: Store = Store::new(usize::MAX);
+    let mut parts: Vec<Store> = (0..8).map(|_| whole.split()).collect();
+    for (number, part) in (0..).zip(&mut parts) {
+        let blocks = BLOCKS * number..BLOCKS * (number + 1);
+        Accesses::to(blocks.map(|block| block << 9)).count(part, Source::ArmSpe);
+    }
+    let before = CALLS.get();
+    let merged = parts.into_iter().reduce(|mut all, part| {
+        all.merge(part);
+        all
+    });
+    let calls = CALLS.get() - before;
+    assert_eq!(merged.map(|all| all.len() as u64), Some(8 * BLOCKS));
+    // The index and the list of pieces, which double: not the pieces, of which there are 1,250.
+    assert!(calls < 30, "{calls} allocations");
+}
