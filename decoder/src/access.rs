@@ -338,6 +338,25 @@ pub struct Batch<'a> {
     pub touches: &'a [Touch],
 }
 
+impl<'a> Batch<'a> {
+    /// Memory operations of which nothing but their addresses is known.
+    pub const fn of_places(source: Source, addresses: &'a [PhysAddr]) -> Self {
+        Self {
+            source,
+            cpu: None,
+            file: 0,
+            records: addresses.len() as u64,
+            not_memory: 0,
+            no_physical_address: 0,
+            not_retired: 0,
+            tid_unknown: 0,
+            times: None,
+            addresses,
+            touches: &[],
+        }
+    }
+}
+
 /// Takes the records of an input, one by one or in batches.
 pub trait Sink {
     /// How much of each access is looked at. Asked before each piece of AUX data; records that

@@ -43,6 +43,12 @@ impl Share {
         fits
     }
 
+    /// Takes `bytes` if no more than a part of the budget is used then.
+    pub(crate) fn try_take_within(&mut self, bytes: usize, part: usize) -> bool {
+        let room = self.all.load(Ordering::Relaxed).saturating_add(bytes) <= self.limit / part;
+        room && self.try_take(bytes)
+    }
+
     /// Takes `bytes`, also if the budget does not hold them.
     pub(crate) fn take(&mut self, bytes: usize) {
         self.used += bytes;

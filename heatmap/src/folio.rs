@@ -15,8 +15,8 @@ pub trait Block: Clone + core::fmt::Debug + Default {
     fn hit(&mut self, batch: &Batch<'_>, at: usize) -> bool;
     /// Reads where [`Block::hit`] writes, so that it is in the cache.
     fn peek(&self, page: usize) -> u8;
-    /// Counts access `at` of a batch.
-    fn add(&mut self, batch: &Batch<'_>, at: usize);
+    /// Counts access `at` of a batch so many times.
+    fn add(&mut self, batch: &Batch<'_>, at: usize, times: u32);
     /// Adds what another thread counted for the same block.
     fn merge(&mut self, other: Self);
     /// Accesses to each page.
@@ -46,8 +46,8 @@ impl Block for Counters {
         self.peek(page)
     }
 
-    fn add(&mut self, batch: &Batch<'_>, at: usize) {
-        self.add(page(batch, at), 1);
+    fn add(&mut self, batch: &Batch<'_>, at: usize, times: u32) {
+        self.add(page(batch, at), times);
     }
 
     fn merge(&mut self, other: Self) {
@@ -288,9 +288,9 @@ impl Block for Folio {
         self.counters.peek(page) ^ rest.to_le_bytes()[0]
     }
 
-    fn add(&mut self, batch: &Batch<'_>, at: usize) {
-        self.counters.add(page(batch, at), 1);
-        self.directions.add(direction(batch, at), 1);
+    fn add(&mut self, batch: &Batch<'_>, at: usize, times: u32) {
+        self.counters.add(page(batch, at), times);
+        self.directions.add(direction(batch, at), times.into());
         self.seen(batch, at);
     }
 

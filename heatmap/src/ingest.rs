@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 
 use crate::folio::{Block, Folio, Times};
 use crate::query::Filters;
+use crate::recent::Recent;
 use crate::store::Store;
 use crate::stripes::{Sorted, Stripes};
 
@@ -37,6 +38,8 @@ pub struct Counter<B: Block = Folio> {
     filters: Arc<Filters>,
     event_wanted: Vec<bool>,
     store: Store<B>,
+    /// What is not in the store yet.
+    recent: Recent,
     /// Where shards count what has grown large.
     together: Arc<Stripes<B>>,
     sorted: Sorted,
@@ -116,6 +119,7 @@ impl<B: Block> Counter<B> {
             filters,
             event_wanted,
             store,
+            recent: Recent::new(),
             together,
             sorted: Sorted::new(),
             counts,
@@ -147,15 +151,20 @@ impl<B: Block> Counter<B> {
             self.together.batch(batch, &mut self.sorted);
             return;
         }
-        self.store.batch(batch);
+        if B::DETAIL == Detail::Places {
+            self.recent.batch(batch, &mut self.store);
+        } else {
+            self.store.batch(batch);
+        }
         if self.counts == Counts::ApartYet && self.store.used() > self.large {
             self.counts = Counts::Together;
+            self.recent.end(&mut self.store);
             let empty = self.store.split();
             self.together.put(core::mem::replace(&mut self.store, empty));
         }
     }
 
-    /// The counters. Those of shards are in it once [`Sink::recording_ended`].
+    /// The counters. All accesses, and those of shards, are in it once [`Sink::recording_ended`].
     pub fn store(&self) -> &Store<B> {
         &self.store
     }
@@ -268,6 +277,7 @@ impl<B: Block> Sink for Counter<B> {
     }
 
     fn recording_ended(&mut self) {
+        self.recent.end(&mut self.store);
         self.together.empty_into(&mut self.store);
         self.spans.extend(core::mem::take(&mut self.times).span());
     }
@@ -282,7 +292,8 @@ impl<B: Block + Send> Shard for Counter<B> {
         self.shard(Counts::ApartYet)
     }
 
-    fn merge(&mut self, other: Self) {
+    fn merge(&mut self, mut other: Self) {
+        other.recent.end(&mut other.store);
         self.store.merge(other.store);
         for (ledger, other) in self.ledgers.iter_mut().zip(other.ledgers) {
             *ledger += other;

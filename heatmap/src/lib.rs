@@ -22,6 +22,7 @@ mod index;
 mod ingest;
 mod page_size;
 mod query;
+mod recent;
 pub mod report;
 mod slab;
 mod store;

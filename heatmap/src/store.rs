@@ -18,6 +18,8 @@ const GATHERED: usize = 128;
 /// Memory in bytes from which on counters are read ahead of counting: what caches hold is
 /// counted faster without.
 const READ_AHEAD: usize = 4 << 20;
+/// As long as no more than this part of the budget is used, others than blocks may have some.
+const ASIDE_PART: usize = 8;
 /// The number of a block that has gone.
 const GONE: u64 = u64::MAX;
 
@@ -170,18 +172,33 @@ impl<B: Block> Store<B> {
             offset: access.origin.position.offset,
         };
         count(&Batch {
-            source: access.origin.source,
             cpu: access.origin.cpu,
             file: access.origin.position.file,
-            records: 1,
-            not_memory: 0,
-            no_physical_address: 0,
-            not_retired: 0,
-            tid_unknown: 0,
-            times: None,
-            addresses: &[paddr],
             touches: &[touch],
+            ..Batch::of_places(access.origin.source, &[paddr])
         });
+    }
+
+    /// Counts so many accesses to a page, of which no more is known.
+    pub(crate) fn add(&mut self, paddr: PhysAddr, times: u32, source: Source) {
+        let addresses = [paddr];
+        let batch = Batch::of_places(source, &addresses);
+        self.make_time();
+        self.find(&batch);
+        self.clock += 1;
+        let place = self.places[0] as usize;
+        self.entries.at_mut(place).last_use = self.clock;
+        self.count_growing(place, &batch, 0, times);
+    }
+
+    /// Takes memory of the budget for something else than blocks, early on.
+    pub(crate) fn try_take_aside(&mut self, bytes: usize) -> bool {
+        self.share.try_take_within(bytes, ASIDE_PART)
+    }
+
+    /// Gives back what was taken for something else.
+    pub(crate) fn give_back_aside(&mut self, bytes: usize) {
+        self.share.give_back(bytes);
     }
 
     /// Counts the accesses of a batch.
@@ -209,7 +226,7 @@ impl<B: Block> Store<B> {
             if entry.source == batch.source && entry.block.hit(batch, at) {
                 continue;
             }
-            if self.count_growing(place, batch, at) {
+            if self.count_growing(place, batch, at, 1) {
                 // The places are those from before the eviction.
                 return at + 1;
             }
@@ -260,16 +277,22 @@ impl<B: Block> Store<B> {
         wanted
     }
 
-    /// Counts access `at` of a batch that may need memory, or comes from another source than the
+    /// Counts access `at` of a batch so many times. It may need memory, or come from another source than the
     /// block's first. Whether others had to go for it.
     #[cold]
-    fn count_growing(&mut self, place: usize, batch: &Batch<'_>, at: usize) -> bool {
+    fn count_growing(
+        &mut self,
+        place: usize,
+        batch: &Batch<'_>,
+        at: usize,
+        times: u32,
+    ) -> bool {
         let number = self.entries.at(place).number;
         let evicted = self.take_for_change(number);
         let place = if evicted { self.kept(number) } else { place };
         self.change(place, |entry| {
-            entry.block.add(batch, at);
-            entry.add_source(batch.source, 1);
+            entry.block.add(batch, at, times);
+            entry.add_source(batch.source, times.into());
         });
         evicted
     }
