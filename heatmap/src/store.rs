@@ -280,13 +280,7 @@ impl<B: Block> Store<B> {
     /// Counts access `at` of a batch so many times. It may need memory, or come from another source than the
     /// block's first. Whether others had to go for it.
     #[cold]
-    fn count_growing(
-        &mut self,
-        place: usize,
-        batch: &Batch<'_>,
-        at: usize,
-        times: u32,
-    ) -> bool {
+    fn count_growing(&mut self, place: usize, batch: &Batch<'_>, at: usize, times: u32) -> bool {
         let number = self.entries.at(place).number;
         let evicted = self.take_for_change(number);
         let place = if evicted { self.kept(number) } else { place };

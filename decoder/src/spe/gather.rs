@@ -4,9 +4,9 @@ use crate::{Batch, Direction, PhysAddr, Sink, Source, Touch, TraceOffset};
 
 /// Accesses in a batch of addresses alone. While they are counted nothing is decoded, and the
 /// other way round: that each has the first cache to itself for long pays more than that the
-/// addresses stay in it. With 128, 1024 and 4096 of them, decoding and counting 256 MiB took 67,
-/// 46 and 46 ms (benchmark `ratios`, case `count`).
-pub(super) const BATCH: usize = 1024;
+/// addresses stay in it. With 256, 512 and 1024 of them, decoding 256 MiB took 13.3, 14.5 and 15.9
+/// ms, decoding and counting 33, 30 and 28 ms (benchmark `ratios`).
+pub(super) const BATCH: usize = 512;
 /// Accesses in a batch that says more of each. They are larger, and every queue has its own.
 const TOUCHES: usize = 128;
 
