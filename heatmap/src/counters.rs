@@ -140,23 +140,22 @@ impl Counters {
         (pages >> bit & 1 == 1, usize::from(self.ranks[word]) + before)
     }
 
-    /// Adds an access to a page in 0..512 where that takes no memory; otherwise nothing happens,
-    /// and the answer is false.
+    /// Adds accesses, at least one, to a page in 0..512 where that takes no memory; otherwise
+    /// nothing happens, and the answer is false.
     #[inline]
-    pub(crate) fn hit(&mut self, page: usize) -> bool {
+    pub(crate) fn hit(&mut self, page: usize, times: u8) -> bool {
         let (touched, rank) = self.rank(page);
         if !touched {
-            return self.touch(page, rank, 1);
+            return self.touch(page, rank, times);
         }
         let is_dense = self.dense.is_some();
         let dense = self.dense.as_mut().map_or(&mut [][..], |dense| &mut dense.low[..]);
         let counts = select_unpredictable(is_dense, dense, &mut self.few[..]);
         let at = select_unpredictable(is_dense, page, rank);
-        let Some(count) = counts.get_mut(at).filter(|count| **count < u8::MAX) else {
-            return false;
-        };
-        *count += 1;
-        true
+        let Some(count) = counts.get_mut(at) else { return false };
+        let sum = count.checked_add(times);
+        *count = sum.unwrap_or(*count);
+        sum.is_some()
     }
 
     /// Reads where [`Counters::hit`] writes, so that it is in the cache.
@@ -365,7 +364,8 @@ mod tests {
     fn counted(additions: &[(usize, u32)]) -> (Counters, [u32; PAGES_PER_FOLIO]) {
         let (mut counters, mut naive) = (Counters::default(), [0_u32; PAGES_PER_FOLIO]);
         for (page, count) in additions {
-            if *count != 1 || !counters.hit(*page) {
+            let few = u8::try_from(*count).ok().filter(|count| *count > 0);
+            if few.is_none_or(|count| !counters.hit(*page, count)) {
                 counters.add(*page, *count);
             }
             counters.validate();

@@ -10,9 +10,9 @@ pub trait Block: Clone + core::fmt::Debug + Default {
     /// What must be known of each access.
     const DETAIL: Detail;
 
-    /// Counts access `at` of a batch where that takes no memory. Otherwise nothing happens, and
-    /// the answer is false.
-    fn hit(&mut self, batch: &Batch<'_>, at: usize) -> bool;
+    /// Counts access `at` of a batch so many times, at least once, where that takes no memory.
+    /// Otherwise nothing happens, and the answer is false.
+    fn hit(&mut self, batch: &Batch<'_>, at: usize, times: u8) -> bool;
     /// Reads where [`Block::hit`] writes, so that it is in the cache.
     fn peek(&self, page: usize) -> u8;
     /// Counts access `at` of a batch so many times.
@@ -37,8 +37,8 @@ impl Block for Counters {
     const DETAIL: Detail = Detail::Places;
 
     #[inline]
-    fn hit(&mut self, batch: &Batch<'_>, at: usize) -> bool {
-        self.hit(page(batch, at))
+    fn hit(&mut self, batch: &Batch<'_>, at: usize, times: u8) -> bool {
+        self.hit(page(batch, at), times)
     }
 
     #[inline]
@@ -271,12 +271,13 @@ impl Block for Folio {
     const DETAIL: Detail = Detail::Touches;
 
     #[inline]
-    fn hit(&mut self, batch: &Batch<'_>, at: usize) -> bool {
+    fn hit(&mut self, batch: &Batch<'_>, at: usize, times: u8) -> bool {
         let direction = direction(batch, at);
         let low = &mut self.directions.low[direction as usize];
-        let hit = *low < u32::MAX && self.counters.hit(page(batch, at));
+        let Some(sum) = low.checked_add(times.into()) else { return false };
+        let hit = self.counters.hit(page(batch, at), times);
         if hit {
-            *low += 1;
+            *low = sum;
             self.seen(batch, at);
         }
         hit

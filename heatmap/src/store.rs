@@ -187,8 +187,12 @@ impl<B: Block> Store<B> {
         self.find(&batch);
         self.clock += 1;
         let place = self.places[0] as usize;
-        self.entries.at_mut(place).last_use = self.clock;
-        self.count_growing(place, &batch, 0, times);
+        let entry = self.entries.at_mut(place);
+        entry.last_use = self.clock;
+        let few = u8::try_from(times).ok().filter(|_| entry.source == source);
+        if few.is_none_or(|times| !entry.block.hit(&batch, 0, times)) {
+            self.count_growing(place, &batch, 0, times);
+        }
     }
 
     /// Takes memory of the budget for something else than blocks, early on.
@@ -223,7 +227,7 @@ impl<B: Block> Store<B> {
             self.clock += 1;
             let entry = self.entries.at_mut(place);
             entry.last_use = self.clock;
-            if entry.source == batch.source && entry.block.hit(batch, at) {
+            if entry.source == batch.source && entry.block.hit(batch, at, 1) {
                 continue;
             }
             if self.count_growing(place, batch, at, 1) {
