@@ -158,3 +158,62 @@ fn add<B: Block>(word: u64, source: Source, store: &mut Store<B>) {
     #[expect(clippy::cast_possible_truncation, reason = "20 bits")]
     store.add(paddr, (word & MAX_COUNT) as u32, source);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counters::Counters;
+
+    /// What is counted of accesses, by page, once all of it is in the store.
+    fn counted(batches: &[(Source, Vec<PhysAddr>)], limit: usize) -> Vec<(u64, u32)> {
+        let mut store = Store::<Counters>::new(limit);
+        let mut recent = Recent::new();
+        for (source, addresses) in batches {
+            recent.batch(&Batch::of_places(*source, addresses), &mut store);
+        }
+        recent.end(&mut store);
+        store.validate();
+        let pages = store.in_order().flat_map(|(folio, counters)| {
+            counters.touched().map(move |(page, count)| (folio.page(page).get(), count))
+        });
+        pages.collect()
+    }
+
+    fn page(number: u64) -> PhysAddr {
+        PhysAddr::new_truncate(number << PAGE_SHIFT)
+    }
+
+    #[test]
+    fn more_pages_than_it_holds_are_counted_all_the_same() {
+        // Each once, so that it stands aside, then each twice, in an order of their own.
+        let count = 3 * MAX_PAGES as u64 / 2;
+        let once: Vec<_> = (0..count).map(|at| page(at * 7919 % count)).collect();
+        let twice: Vec<_> = once.iter().rev().chain(&once).copied().collect();
+        let wanted: Vec<_> = (0..count).map(|at| (at, 3)).collect();
+        let batches = [(Source::ArmSpe, once), (Source::ArmSpe, twice)];
+        for limit in [usize::MAX, 64 << 20, 24 << 20] {
+            assert_eq!(counted(&batches, limit), wanted, "{limit}");
+        }
+    }
+
+    #[test]
+    fn a_count_that_a_word_cannot_hold_goes_on() {
+        let times = 2 * usize::try_from(MAX_COUNT).expect("20 bits") + 3;
+        // The first page and the last, whose words look most like nobody's.
+        let pages = [page(0), page((1 << 44) - 1)];
+        let accesses = pages.map(|page| vec![page; times]).concat();
+        let wanted = pages.map(|page| (page.pfn().get(), 2 * MAX_COUNT as u32 + 3));
+        assert_eq!(counted(&[(Source::ArmSpe, accesses)], usize::MAX), wanted);
+    }
+
+    #[test]
+    fn sources_are_told_apart() {
+        let mut store = Store::<Counters>::new(usize::MAX);
+        let mut recent = Recent::new();
+        for source in [Source::ArmSpe, Source::Pebs, Source::ArmSpe] {
+            recent.batch(&Batch::of_places(source, &[page(7), page(7)]), &mut store);
+        }
+        recent.end(&mut store);
+        assert_eq!(store.by_source(), [4, 2, 0, 0, 0]);
+    }
+}

@@ -518,6 +518,14 @@ impl<B: Block> Store<B> {
         self.evicted
     }
 
+    /// The accesses in it by source, in the order of [`Source::ALL`].
+    #[cfg(test)]
+    pub(crate) fn by_source(&self) -> [u64; Source::ALL.len()] {
+        self.entries.iter().map(Entry::by_source).fold([0; Source::ALL.len()], |sums, counts| {
+            core::array::from_fn(|at| sums[at] + counts[at])
+        })
+    }
+
     /// The blocks, by number, in no order.
     pub fn folios(&self) -> impl Iterator<Item = (FolioPfn, &B)> {
         self.entries.iter().map(|entry| (FolioPfn::from_number(entry.number), &entry.block))
