@@ -374,6 +374,13 @@ pub trait Sink {
     fn access(&mut self, access: &Access);
     /// A record of any other operation.
     fn other(&mut self, origin: &Origin);
+    /// Whether [`Sink::recording_so_far`] is wanted now. Asked after every read of a stream.
+    fn wants_recording(&self) -> bool {
+        false
+    }
+    /// What the input has said so far besides its accesses. Where several threads decode, AUX
+    /// data is not in its ledger before its end.
+    fn recording_so_far(&mut self, _recording: &crate::Recording) {}
     /// The input has ended. What comes next has a clock of its own.
     fn recording_ended(&mut self) {}
     /// Whether nothing more is wanted: a stream is then not read on. Several threads that decode

@@ -252,7 +252,7 @@ pub fn decode_bytes<S: Shard>(
     }
     sink.recording_ended();
     let files = u32::try_from(files.len()).unwrap_or(u32::MAX);
-    Ok(recording(session, kind, files))
+    Ok(recording(&mut session, &[], kind, files))
 }
 
 fn walk_parts<'a>(
@@ -301,7 +301,7 @@ pub fn decode_stream<S: Shard>(
         })?;
     }
     sink.recording_ended();
-    Ok(recording(session, InputKind::Stream, 1))
+    Ok(recording(&mut session, &[], InputKind::Stream, 1))
 }
 
 /// Decodes what comes where it is.
@@ -316,6 +316,10 @@ fn read_alone<S: Sink>(
         let (window, offset) = stream.window();
         let taken = walk.advance(window, offset, &mut visitor);
         stream.consume(taken);
+        if visitor.sink.wants_recording() {
+            let so_far = recording(visitor.session, &visitor.queues, InputKind::Stream, 1);
+            visitor.sink.recording_so_far(&so_far);
+        }
         if visitor.sink.has_enough() || !stream.fill()? {
             break;
         }
@@ -347,6 +351,10 @@ fn read_with<'scope, S: Shard + 'scope>(
         let taken = walk.advance(window, offset, &mut visitor);
         stream.consume(taken);
         visitor.crew.send(visitor.sink);
+        if visitor.sink.wants_recording() {
+            let so_far = recording(visitor.session, &[], InputKind::Stream, 1);
+            visitor.sink.recording_so_far(&so_far);
+        }
         if !more {
             break;
         }
@@ -691,20 +699,8 @@ impl Session {
     }
 
     /// Takes a finished queue's account.
-    pub(crate) fn settle(&mut self, (bytes, total, timed): (ByteAccount, u64, Timed)) {
-        self.ledger.aux_bytes += total;
-        self.ledger.record_bytes += bytes.record;
-        self.ledger.padding_bytes += bytes.padding;
-        self.ledger.skipped_bytes += bytes.skipped;
-        self.ledger.cut_off_bytes += bytes.cut_off;
-        self.ledger.overlap_bytes += bytes.overlap;
-        let base = match timed {
-            Timed { ns: true, .. } => Some(TimeBase::Ns),
-            Timed { ticks: true, .. } => Some(TimeBase::Ticks),
-            Timed { records: true, .. } => Some(TimeBase::None),
-            _ => None,
-        };
-        self.aux_time_base = self.aux_time_base.max(base);
+    pub(crate) fn settle(&mut self, account: (ByteAccount, u64, Timed)) {
+        add_queue(&mut self.ledger, &mut self.aux_time_base, account);
     }
 
     /// Counts AUX bytes that no queue takes.
@@ -719,8 +715,34 @@ impl Session {
     }
 }
 
-fn recording(mut session: Session, kind: InputKind, files: u32) -> Recording {
-    session.ledger.lost = session.ledger.lost_records.max(session.ledger.lost_samples);
+/// Adds a queue's account to that of all, and its times to the best.
+fn add_queue(
+    ledger: &mut Ledger,
+    best: &mut Option<TimeBase>,
+    (bytes, total, timed): (ByteAccount, u64, Timed),
+) {
+    ledger.aux_bytes += total;
+    ledger.record_bytes += bytes.record;
+    ledger.padding_bytes += bytes.padding;
+    ledger.skipped_bytes += bytes.skipped;
+    ledger.cut_off_bytes += bytes.cut_off;
+    ledger.overlap_bytes += bytes.overlap;
+    let base = match timed {
+        Timed { ns: true, .. } => Some(TimeBase::Ns),
+        Timed { ticks: true, .. } => Some(TimeBase::Ticks),
+        Timed { records: true, .. } => Some(TimeBase::None),
+        _ => None,
+    };
+    *best = (*best).max(base);
+}
+
+/// What the records have said so far. `queues` are those that are not settled.
+fn recording(session: &mut Session, queues: &[Queue], kind: InputKind, files: u32) -> Recording {
+    let (mut ledger, mut aux_time_base) = (session.ledger, session.aux_time_base);
+    for queue in queues {
+        add_queue(&mut ledger, &mut aux_time_base, queue.so_far());
+    }
+    ledger.lost = ledger.lost_records.max(ledger.lost_samples);
     session.events.take_names(&session.features);
     let names = session.event_names();
     let events: Vec<_> = session
@@ -731,27 +753,24 @@ fn recording(mut session: Session, kind: InputKind, files: u32) -> Recording {
         .map(|(event, name)| Event { name: Some(name), ..event.clone() })
         .collect();
     let indexes = || (0..=u16::MAX).take(events.len()).map(EventIndex);
-    let arm_spe_events = session.arm_spe_events().collect();
-    let synthesized = session.synthesized();
-    let (time_base, sources) = (session.time_base(), session.sources());
-    let problems = session.take_problems();
+    let problems = session.problems();
     Recording {
         kind,
         files,
-        ledger: session.ledger,
-        sources,
-        time_base,
+        ledger,
+        sources: session.sources(),
+        time_base: session.time_base(aux_time_base),
         sideband_full: session.sideband.is_full(),
-        arm_spe_events,
+        arm_spe_events: session.arm_spe_events().collect(),
         event_sources: indexes()
             .map(|index| session.events.source(index, &session.features))
             .collect(),
         events,
-        features: session.features,
+        features: session.features.clone(),
         problem_count: problems.count,
         problems: problems.into_list(),
-        hypervisor: session.hypervisor,
-        synthesized,
-        foreign_tracer: session.foreign_tracer,
+        hypervisor: session.hypervisor.clone(),
+        synthesized: session.synthesized(),
+        foreign_tracer: session.foreign_tracer.clone(),
     }
 }

@@ -538,8 +538,8 @@ impl Session {
     }
 
     /// Which times the records had. Where samples and AUX data differ, the lesser counts.
-    pub(crate) fn time_base(&self) -> TimeBase {
-        let bases = [self.aux_time_base, self.samples.time_base];
+    pub(crate) fn time_base(&self, aux_time_base: Option<TimeBase>) -> TimeBase {
+        let bases = [aux_time_base, self.samples.time_base];
         bases.into_iter().flatten().min().unwrap_or_default()
     }
 
@@ -557,10 +557,10 @@ impl Session {
         self.samples.merge(samples);
     }
 
-    /// The problems, once everything is read.
-    pub(crate) fn take_problems(&mut self) -> Problems {
-        let mut problems = core::mem::take(&mut self.problems);
-        problems.merge(core::mem::take(&mut self.samples.problems));
+    /// The problems so far.
+    pub(crate) fn problems(&self) -> Problems {
+        let mut problems = self.problems.clone();
+        problems.merge(self.samples.problems.clone());
         problems
     }
 

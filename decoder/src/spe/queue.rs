@@ -283,6 +283,13 @@ impl Queue {
         (self.decoder.bytes(), self.decoder.total(), self.timed)
     }
 
+    /// The same before its end: what is unfinished is in none of it.
+    pub fn so_far(&self) -> (ByteAccount, u64, Timed) {
+        let bytes = self.decoder.bytes();
+        let total = bytes.record + bytes.padding + bytes.skipped + bytes.cut_off;
+        (bytes, total, self.timed)
+    }
+
     /// What is left of the bytes so far, if that is all: see [`Between`].
     pub(crate) fn between(&self) -> Option<Between> {
         (self.repeated == 0 && self.finished == 0).then(|| self.decoder.between()).flatten()
