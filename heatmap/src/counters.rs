@@ -286,6 +286,15 @@ impl Counters {
         }
     }
 
+    /// Halves all counters so many times. What is 0 then is untouched.
+    pub fn halve(&mut self, times: u32) {
+        let mut halved = Self::default();
+        for (page, count) in self.touched() {
+            halved.add(page, count.checked_shr(times).unwrap_or(0));
+        }
+        *self = halved;
+    }
+
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         self.dense.as_ref().map_or(0, |dense| {

@@ -1,6 +1,7 @@
 //! What a recording says about itself: how it was sampled, what it left out, and what follows
 //! for its reader.
 
+use crate::page_size::PageSize;
 use crate::query::Filters;
 use decoder::perf::{Attr, AttrFlags, Event};
 use decoder::{Ledger, Recording, Source, TimeBase};
@@ -145,6 +146,37 @@ impl Facts {
     /// Whether hot pages may be missing.
     pub fn leaves_out(&self) -> bool {
         !self.left_out.is_empty()
+    }
+
+    /// What a reader should know: the notes, what is missing, and the kernel's base page, which
+    /// may only be assumed.
+    pub fn sentences(
+        &self,
+        assume_complete: bool,
+        (page_size, assumed): (PageSize, bool),
+    ) -> Vec<String> {
+        let mut notes = self.notes.clone();
+        if self.leaves_out() {
+            let reasons = self.left_out();
+            notes.push(if assume_complete {
+                format!("Taken as complete on request, although {reasons}.")
+            } else {
+                format!("Hot pages may be missing, so no block is judged: {reasons}. --assume-complete judges all the same.")
+            });
+        }
+        if !page_size.is_4k() {
+            notes.push(format!(
+                "The kernel's base page is {page_size}: a PMD block there is {} MiB, so blocks \
+                 of 2 MiB are counted but not judged.",
+                page_size.pmd_block_bytes() >> 20
+            ));
+        } else if assumed {
+            notes.push(
+                "The recording does not tell the kernel's page size: 4 KiB assumed (--page-size)."
+                    .to_owned(),
+            );
+        }
+        notes
     }
 
     /// Why, in one sentence without its full stop.

@@ -93,11 +93,23 @@ impl Directions {
         }
     }
 
+    const ALL: [Direction; 4] =
+        [Direction::Load, Direction::Store, Direction::Atomic, Direction::Unknown];
+
     fn merge(&mut self, other: &Self) {
-        use Direction::{Atomic, Load, Store, Unknown};
-        for direction in [Load, Store, Atomic, Unknown] {
+        for direction in Self::ALL {
             self.add(direction, other.get(direction));
         }
+    }
+
+    /// The same after so many halvings.
+    #[must_use]
+    pub fn halved(&self, times: u32) -> Self {
+        let mut halved = Self::default();
+        for direction in Self::ALL {
+            halved.add(direction, self.get(direction).checked_shr(times).unwrap_or(0));
+        }
+        halved
     }
 
     /// Accesses that read.
@@ -247,6 +259,14 @@ pub struct Folio {
 }
 
 impl Folio {
+    /// Halves all counts so many times, each by itself.
+    pub fn halve(&mut self, times: u32) {
+        if times > 0 {
+            self.counters.halve(times);
+            self.directions = self.directions.halved(times);
+        }
+    }
+
     /// Takes in what an access says beside its place.
     #[inline]
     fn seen(&mut self, batch: &Batch<'_>, at: usize) {

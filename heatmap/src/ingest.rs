@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use decoder::{Access, Batch, Detail, Ledger, Origin, Shard, Sink, Source};
+use decoder::{Access, Batch, Detail, Ledger, Origin, PhysAddr, Shard, Sink, Source};
 use hashbrown::HashMap;
 use hdrhistogram::Histogram;
 
@@ -32,11 +32,21 @@ pub struct Coverage {
 /// Bytes from which on a shard puts its blocks together with those of others.
 const LARGE: usize = 8 << 20;
 
+/// The account of records: which are counted, and what became of the others.
+#[derive(Debug)]
+pub(crate) struct Account {
+    filters: Arc<Filters>,
+    event_wanted: Vec<bool>,
+    ledgers: [Ledger; Source::ALL.len()],
+    coverage: HashMap<u32, Coverage>,
+    times: Times,
+    latencies: Latencies,
+}
+
 /// Counts the accesses of one run, and keeps of each block what `B` says.
 #[derive(Debug)]
 pub struct Counter<B: Block = Folio> {
-    filters: Arc<Filters>,
-    event_wanted: Vec<bool>,
+    account: Account,
     store: Store<B>,
     /// What is not in the store yet.
     recent: Recent,
@@ -46,11 +56,7 @@ pub struct Counter<B: Block = Folio> {
     counts: Counts,
     /// Bytes from which on a shard is large.
     large: usize,
-    ledgers: [Ledger; Source::ALL.len()],
-    coverage: HashMap<u32, Coverage>,
-    times: Times,
     spans: Vec<u64>,
-    latencies: Latencies,
 }
 
 /// Where a counter counts.
@@ -100,49 +106,162 @@ impl Latencies {
     }
 }
 
+impl Account {
+    /// An empty account of what `filters` keep.
+    pub(crate) fn new(filters: Arc<Filters>) -> Self {
+        Self {
+            filters,
+            event_wanted: Vec::new(),
+            ledgers: [Ledger::default(); Source::ALL.len()],
+            coverage: HashMap::new(),
+            times: Times::default(),
+            latencies: Latencies::new(),
+        }
+    }
+
+    /// An empty account with the same filters, of the same recording.
+    fn split(&self) -> Self {
+        let event_wanted = self.event_wanted.clone();
+        Self { event_wanted, ..Self::new(Arc::clone(&self.filters)) }
+    }
+
+    /// The filters.
+    pub(crate) fn filters(&self) -> &Filters {
+        &self.filters
+    }
+
+    /// What must be known of each access, where `wanted` is needed to count it.
+    pub(crate) fn detail(&self, wanted: Detail) -> Detail {
+        // Filters look at all of an access.
+        if self.filters.is_empty() { wanted } else { Detail::Accesses }
+    }
+
+    /// The names of the recording's events.
+    pub(crate) fn event_names(&mut self, names: &[String]) {
+        self.event_wanted = names.iter().map(|name| self.filters.wants_event(name)).collect();
+    }
+
+    /// Takes in what one CPU delivered.
+    fn cover(&mut self, cpu: Option<u32>, coverage: &Coverage) {
+        if let Some(cpu) = cpu
+            && (self.coverage.len() < MAX_CPUS || self.coverage.contains_key(&cpu))
+        {
+            self.coverage.entry(cpu).or_default().merge(coverage);
+        }
+    }
+
+    /// Takes in a record, memory operation or not.
+    fn record(&mut self, origin: &Origin) {
+        let times = Times::from_iter(origin.time_ns);
+        self.times.merge(&times);
+        self.cover(origin.cpu, &Coverage { records: 1, times });
+        let ledger = &mut self.ledgers[origin.source as usize];
+        ledger.records += 1;
+        ledger.not_retired += u64::from(origin.not_retired);
+    }
+
+    /// Takes in the records of a batch; its accesses are to be counted.
+    pub(crate) fn batch(&mut self, batch: &Batch<'_>) {
+        let times = Times::from_iter(batch.times.into_iter().flat_map(<[u64; 2]>::from));
+        self.times.merge(&times);
+        self.cover(batch.cpu, &Coverage { records: batch.records, times });
+        let ledger = &mut self.ledgers[batch.source as usize];
+        ledger.records += batch.records;
+        ledger.not_memory += batch.not_memory;
+        ledger.no_physical_address += batch.no_physical_address;
+        ledger.not_retired += batch.not_retired;
+        ledger.tid_unknown += batch.tid_unknown;
+        ledger.counted += batch.addresses.len() as u64;
+        for touch in batch.touches.iter().filter(|touch| touch.latency_cycles > 0) {
+            self.latencies.add(touch.latency_cycles);
+        }
+    }
+
+    /// Takes in an access. The answer is where it is to be counted, if it is.
+    pub(crate) fn access(&mut self, access: &Access) -> Option<PhysAddr> {
+        self.record(&access.origin);
+        let ledger = &mut self.ledgers[access.origin.source as usize];
+        ledger.tid_unknown += u64::from(access.tid.is_none());
+        // In the order in which a record ends in the first that fits.
+        let Some(paddr) = access.paddr else {
+            ledger.no_physical_address += 1;
+            return None;
+        };
+        if !self.filters.keep(access, &self.event_wanted) {
+            ledger.filtered += 1;
+            return None;
+        }
+        ledger.counted += 1;
+        // Events without a latency have the weight 0.
+        if let Some(latency) = access.latency_cycles.filter(|latency| *latency > 0) {
+            self.latencies.add(latency);
+        }
+        Some(paddr)
+    }
+
+    /// Takes in a record that is no access.
+    pub(crate) fn other(&mut self, origin: &Origin) {
+        self.record(origin);
+        self.ledgers[origin.source as usize].not_memory += 1;
+    }
+
+    /// What each CPU delivered.
+    pub(crate) fn coverage(&self) -> BTreeMap<u32, Coverage> {
+        self.coverage.iter().map(|(cpu, coverage)| (*cpu, *coverage)).collect()
+    }
+
+    /// The times of the recording's records so far.
+    pub(crate) fn times(&self) -> Times {
+        self.times
+    }
+
+    /// The records' part of the ledger, by source.
+    pub(crate) fn ledgers(&self) -> [Ledger; Source::ALL.len()] {
+        self.ledgers
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for (ledger, other) in self.ledgers.iter_mut().zip(other.ledgers) {
+            *ledger += other;
+        }
+        for (cpu, coverage) in &other.coverage {
+            self.coverage.entry(*cpu).or_default().merge(coverage);
+        }
+        self.times.merge(&other.times);
+        self.latencies.merge(&other.latencies);
+    }
+}
+
 impl<B: Block> Counter<B> {
     /// Counts what `filters` keep, in at most `memory` bytes for counters.
     pub fn new(filters: Filters, memory: usize) -> Self {
         let store = Store::new(memory);
         let together = Arc::new(Stripes::new(&store));
-        Self::with(Arc::new(filters), Vec::new(), store, together, Counts::Apart)
+        Self::with(Account::new(Arc::new(filters)), store, together, Counts::Apart)
     }
 
-    fn with(
-        filters: Arc<Filters>,
-        event_wanted: Vec<bool>,
-        store: Store<B>,
-        together: Arc<Stripes<B>>,
-        counts: Counts,
-    ) -> Self {
+    fn with(account: Account, store: Store<B>, together: Arc<Stripes<B>>, counts: Counts) -> Self {
         Self {
-            filters,
-            event_wanted,
+            account,
             store,
             recent: Recent::new(),
             together,
             sorted: Sorted::new(),
             counts,
             large: LARGE,
-            ledgers: [Ledger::default(); Source::ALL.len()],
-            coverage: HashMap::new(),
-            times: Times::default(),
             spans: Vec::new(),
-            latencies: Latencies::new(),
         }
     }
 
     /// The filters.
     pub fn filters(&self) -> &Filters {
-        &self.filters
+        self.account.filters()
     }
 
     /// An empty counter that shares this one's budget.
     fn shard(&self, counts: Counts) -> Self {
-        let (filters, together) = (Arc::clone(&self.filters), Arc::clone(&self.together));
-        let shard =
-            Self::with(filters, self.event_wanted.clone(), self.store.split(), together, counts);
-        Self { large: self.large, ..shard }
+        let (account, store) = (self.account.split(), self.store.split());
+        Self { large: self.large, ..Self::with(account, store, Arc::clone(&self.together), counts) }
     }
 
     /// Counts in blocks.
@@ -171,7 +290,7 @@ impl<B: Block> Counter<B> {
 
     /// What each CPU delivered.
     pub fn coverage(&self) -> BTreeMap<u32, Coverage> {
-        self.coverage.iter().map(|(cpu, coverage)| (*cpu, *coverage)).collect()
+        self.account.coverage()
     }
 
     /// Lengths in ns of the recordings that ended, from the first to the last record with a
@@ -182,37 +301,18 @@ impl<B: Block> Counter<B> {
 
     /// Latencies in cycles of the counted accesses that have one.
     pub fn latencies(&self) -> Histogram<u64> {
-        self.latencies.histogram()
+        self.account.latencies.histogram()
     }
 
     /// The records' part of the ledger, by source. What was evicted counts as over budget.
     pub fn ledgers(&self) -> impl Iterator<Item = (Source, Ledger)> {
         let evicted = self.store.evicted();
-        Source::ALL.into_iter().zip(self.ledgers).map(move |(source, mut ledger)| {
+        Source::ALL.into_iter().zip(self.account.ledgers()).map(move |(source, mut ledger)| {
             let over = evicted[source as usize];
             ledger.counted -= over;
             ledger.over_budget += over;
             (source, ledger)
         })
-    }
-
-    /// Takes in what one CPU delivered.
-    fn cover(&mut self, cpu: Option<u32>, coverage: &Coverage) {
-        if let Some(cpu) = cpu
-            && (self.coverage.len() < MAX_CPUS || self.coverage.contains_key(&cpu))
-        {
-            self.coverage.entry(cpu).or_default().merge(coverage);
-        }
-    }
-
-    /// Takes in a record, memory operation or not.
-    fn record(&mut self, origin: &Origin) {
-        let times = Times::from_iter(origin.time_ns);
-        self.times.merge(&times);
-        self.cover(origin.cpu, &Coverage { records: 1, times });
-        let ledger = &mut self.ledgers[origin.source as usize];
-        ledger.records += 1;
-        ledger.not_retired += u64::from(origin.not_retired);
     }
 }
 
@@ -225,61 +325,32 @@ impl Coverage {
 
 impl<B: Block> Sink for Counter<B> {
     fn detail(&self) -> Detail {
-        // Filters look at all of an access.
-        if self.filters.is_empty() { B::DETAIL } else { Detail::Accesses }
+        self.account.detail(B::DETAIL)
     }
 
     fn batch(&mut self, batch: &Batch<'_>) {
-        let times = Times::from_iter(batch.times.into_iter().flat_map(<[u64; 2]>::from));
-        self.times.merge(&times);
-        self.cover(batch.cpu, &Coverage { records: batch.records, times });
-        let ledger = &mut self.ledgers[batch.source as usize];
-        ledger.records += batch.records;
-        ledger.not_memory += batch.not_memory;
-        ledger.no_physical_address += batch.no_physical_address;
-        ledger.not_retired += batch.not_retired;
-        ledger.tid_unknown += batch.tid_unknown;
-        ledger.counted += batch.addresses.len() as u64;
-        for touch in batch.touches.iter().filter(|touch| touch.latency_cycles > 0) {
-            self.latencies.add(touch.latency_cycles);
-        }
+        self.account.batch(batch);
         self.count(batch);
     }
 
     fn event_names(&mut self, names: &[String]) {
-        self.event_wanted = names.iter().map(|name| self.filters.wants_event(name)).collect();
+        self.account.event_names(names);
     }
 
     fn access(&mut self, access: &Access) {
-        self.record(&access.origin);
-        let ledger = &mut self.ledgers[access.origin.source as usize];
-        ledger.tid_unknown += u64::from(access.tid.is_none());
-        // In the order in which a record ends in the first that fits.
-        let Some(paddr) = access.paddr else {
-            ledger.no_physical_address += 1;
-            return;
-        };
-        if !self.filters.keep(access, &self.event_wanted) {
-            ledger.filtered += 1;
-            return;
+        if let Some(paddr) = self.account.access(access) {
+            Store::<B>::of_one(paddr, access, |batch| self.count(batch));
         }
-        ledger.counted += 1;
-        // Events without a latency have the weight 0.
-        if let Some(latency) = access.latency_cycles.filter(|latency| *latency > 0) {
-            self.latencies.add(latency);
-        }
-        Store::<B>::of_one(paddr, access, |batch| self.count(batch));
     }
 
     fn other(&mut self, origin: &Origin) {
-        self.record(origin);
-        self.ledgers[origin.source as usize].not_memory += 1;
+        self.account.other(origin);
     }
 
     fn recording_ended(&mut self) {
         self.recent.end(&mut self.store);
         self.together.empty_into(&mut self.store);
-        self.spans.extend(core::mem::take(&mut self.times).span());
+        self.spans.extend(core::mem::take(&mut self.account.times).span());
     }
 }
 
@@ -295,14 +366,7 @@ impl<B: Block + Send> Shard for Counter<B> {
     fn merge(&mut self, mut other: Self) {
         other.recent.end(&mut other.store);
         self.store.merge(other.store);
-        for (ledger, other) in self.ledgers.iter_mut().zip(other.ledgers) {
-            *ledger += other;
-        }
-        for (cpu, coverage) in &other.coverage {
-            self.coverage.entry(*cpu).or_default().merge(coverage);
-        }
-        self.times.merge(&other.times);
-        self.latencies.merge(&other.latencies);
+        self.account.merge(&other.account);
     }
 }
 
@@ -310,9 +374,7 @@ impl<B: Block + Send> Shard for Counter<B> {
 mod tests {
     use super::*;
     use crate::counters::Counters;
-    use decoder::{
-        AccessFlags, Direction, Operation, PhysAddr, Position, Touch, TraceOffset, VirtAddr,
-    };
+    use decoder::{AccessFlags, Direction, Operation, Position, Touch, TraceOffset, VirtAddr};
     use proptest::prelude::*;
 
     const ENOUGH: usize = usize::MAX;

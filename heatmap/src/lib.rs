@@ -20,6 +20,7 @@ mod filter;
 mod folio;
 mod index;
 mod ingest;
+pub mod live;
 mod page_size;
 mod query;
 mod recent;

@@ -399,6 +399,15 @@ impl<B: Block> Store<B> {
         while blocks.give_last(|entry| lock(&stores[which(entry.number)]).take_entry(entry)) {}
     }
 
+    /// Its blocks by number, in ascending order. What was evicted must have been asked before.
+    pub(crate) fn into_blocks(self) -> Vec<(u64, B)> {
+        let mut blocks = Vec::with_capacity(self.len());
+        let mut remains = self.into_remains();
+        while remains.give_last(|entry| blocks.push((entry.number, entry.block))) {}
+        blocks.sort_unstable_by_key(|(number, _)| *number);
+        blocks
+    }
+
     /// Gives up all but its blocks.
     fn into_remains(self) -> Remains<B> {
         let Self { index, entries, mut share, .. } = self;

@@ -39,6 +39,11 @@ pub struct Wanted {
     pub page_size: Option<PageSize>,
 }
 
+/// The span that is asked of sparse blocks: what was given, else by the length of what was seen.
+pub(crate) fn least_span(given_ns: Option<u64>, seen_ns: u64) -> u64 {
+    given_ns.unwrap_or(MIN_SPAN_NS.min(seen_ns / MIN_SPAN_PART))
+}
+
 /// A run that has ended.
 pub struct Summary<'a, B: Block = Folio> {
     counter: &'a Counter<B>,
@@ -153,7 +158,7 @@ impl<'a> Summary<'a> {
         let (Some(span), Some(shortest)) = (times.span(), self.counter.spans().iter().min()) else {
             return Span::NotAsked;
         };
-        let least = self.wanted.min_span_ns.unwrap_or(MIN_SPAN_NS.min(shortest / MIN_SPAN_PART));
+        let least = least_span(self.wanted.min_span_ns, *shortest);
         if span >= least { Span::Long } else { Span::Short }
     }
 
@@ -261,28 +266,7 @@ impl<'a> Summary<'a> {
     }
 
     fn notes(&self) -> Vec<String> {
-        let mut notes = self.facts.notes.clone();
-        if self.facts.leaves_out() {
-            let reasons = self.facts.left_out();
-            notes.push(if self.wanted.assume_complete {
-                format!("Taken as complete on request, although {reasons}.")
-            } else {
-                format!("Hot pages may be missing, so no block is judged: {reasons}. --assume-complete judges all the same.")
-            });
-        }
-        let (page_size, assumed) = self.page_size;
-        if !page_size.is_4k() {
-            notes.push(format!(
-                "The kernel's base page is {page_size}: a PMD block there is {} MiB, so blocks \
-                 of 2 MiB are counted but not judged.",
-                page_size.pmd_block_bytes() >> 20
-            ));
-        } else if assumed {
-            notes.push(
-                "The recording does not tell the kernel's page size: 4 KiB assumed (--page-size)."
-                    .to_owned(),
-            );
-        }
+        let mut notes = self.facts.sentences(self.wanted.assume_complete, self.page_size);
         if self.judge.min_hot_chunks() <= 1 {
             let (order, threshold) = (self.wanted.order, self.wanted.threshold);
             notes.push(format!(

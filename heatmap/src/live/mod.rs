@@ -1,0 +1,449 @@
+//! Counting a stream that goes on: epochs, cooling, forgetting, and what readers see of it.
+//!
+//! ```text
+//! access -> clock: its epoch -> counters of that epoch (at most two are open)
+//! an epoch closes: its counters -> heat (halved up to there) -> snapshot -> readers
+//! ```
+//!
+//! Whoever counts owns the open epochs; readers have snapshots, which do not change. Neither
+//! waits for the other.
+
+mod clock;
+mod heat;
+mod snapshot;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use decoder::{Access, Batch, Detail, Origin, Recording, Shard, Sink};
+
+use crate::folio::{Block, Folio};
+use crate::ingest::Account;
+use crate::page_size::PageSize;
+use crate::query::Filters;
+use crate::store::Store;
+use clock::Clock;
+use heat::{Heat, Moment};
+pub use snapshot::{InputState, Known, LiveFolio, LiveFraction, LiveJudge, Snapshot};
+
+/// The part of the budget that open epochs may use.
+const OPEN_PART: usize = 4;
+/// How much of the heat one eviction frees, as a part of it.
+const EVICTED_PART: usize = 8;
+/// Epochs without input after which wall time drives the clock.
+const SILENT_EPOCHS: u32 = 2;
+
+/// How to count.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Length of an epoch in ns, at least 1.
+    pub epoch_ns: u64,
+    /// Time after which all counters are halved, in ns; 0: never.
+    pub cooling_ns: u64,
+    /// Time without accesses after which a block is forgotten, in ns; 0: never.
+    pub ttl_ns: u64,
+    /// Bytes that counters may use, what readers see included.
+    pub memory: usize,
+    /// Time that the accesses of a sparse block must span.
+    pub min_span_ns: Option<u64>,
+    /// Nothing is taken to be missing.
+    pub assume_complete: bool,
+    /// The kernel's base page, if it was given.
+    pub page_size: Option<PageSize>,
+    /// The trace's time against wall time at which accesses are taken in; `None`: as they come.
+    pub speed: Option<f64>,
+    /// The input comes as it is recorded, so that silence means that time passes.
+    pub live: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            epoch_ns: 1_000_000_000,
+            cooling_ns: 10_000_000_000,
+            ttl_ns: 30_000_000_000,
+            memory: usize::MAX,
+            min_span_ns: None,
+            assume_complete: false,
+            page_size: None,
+            speed: None,
+            live: false,
+        }
+    }
+}
+
+/// Where the latest snapshot is found, without waiting for anybody.
+pub type Latest = Arc<ArcSwap<Snapshot>>;
+
+/// Counts a stream. Clones count into the same.
+#[derive(Clone, Debug)]
+pub struct Live {
+    shared: Arc<Mutex<Counting>>,
+    latest: Latest,
+}
+
+#[derive(Debug)]
+struct Counting {
+    settings: Settings,
+    account: Account,
+    filters: Arc<Filters>,
+    clock: Clock,
+    /// Epochs that are open and have accesses, in no order.
+    open: Vec<(u64, Store)>,
+    /// What open epochs are split from: it holds their budget.
+    budget: Store,
+    heat: Heat,
+    /// Bytes of the heat that only the snapshot before keeps.
+    replaced: usize,
+    /// Accesses that the budget had no room for.
+    evicted: u64,
+    late: u64,
+    closed: Option<u64>,
+    known: Option<Known>,
+    state: InputState,
+    /// An epoch has closed since the last snapshot.
+    changed: bool,
+    sequence: u64,
+    wall_driven: bool,
+    /// When something came last.
+    last_input: Option<Instant>,
+    /// When the first access was taken in, and its time.
+    start: Option<(Instant, u64)>,
+    stop: bool,
+}
+
+impl Live {
+    /// Counts what `filters` keep.
+    pub fn new(settings: Settings, filters: Filters) -> Self {
+        let filters = Arc::new(filters);
+        let counting = Counting {
+            account: Account::new(Arc::clone(&filters)),
+            filters,
+            clock: Clock::new(settings.epoch_ns),
+            open: Vec::new(),
+            budget: Store::new(settings.memory / OPEN_PART),
+            heat: Heat::default(),
+            replaced: 0,
+            evicted: 0,
+            late: 0,
+            closed: None,
+            known: None,
+            state: InputState::Waiting,
+            changed: false,
+            sequence: 0,
+            wall_driven: false,
+            last_input: None,
+            start: None,
+            stop: false,
+            settings,
+        };
+        let latest = Arc::new(ArcSwap::from_pointee(counting.snapshot()));
+        Self { shared: Arc::new(Mutex::new(counting)), latest }
+    }
+
+    /// Where readers find the latest snapshot.
+    pub fn latest(&self) -> Latest {
+        Arc::clone(&self.latest)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counting> {
+        // A thread that panics while it counts ends the program.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says how the input is doing, and shows it.
+    pub fn set_state(&self, state: InputState) {
+        let mut counting = self.lock();
+        counting.state = state;
+        counting.publish(&self.latest);
+    }
+
+    /// Has the input read no further.
+    pub fn stop(&self) {
+        self.lock().stop = true;
+    }
+
+    /// Lets time pass where nothing comes; to be called about once an epoch.
+    pub fn tick(&self) {
+        self.lock().tick(&self.latest);
+    }
+
+    /// Takes accesses in no faster than the trace's time passes at the wanted speed.
+    fn pace(&self, time_ns: Option<u64>) {
+        let wait = self.lock().wait(time_ns);
+        if let Some(wait) = wait {
+            // Not all at once, so that a stop is heard.
+            let until = Instant::now() + wait;
+            while Instant::now() < until && !self.lock().stop {
+                let left = until.saturating_duration_since(Instant::now());
+                std::thread::sleep(left.min(Duration::from_millis(50)));
+            }
+        }
+    }
+}
+
+impl Counting {
+    fn heat_limit(&self) -> usize {
+        self.settings.memory - self.settings.memory / OPEN_PART
+    }
+
+    /// The counters of an epoch.
+    fn store(&mut self, epoch: u64) -> &mut Store {
+        let place = self.open.iter().position(|(open, _)| *open == epoch);
+        let place = place.unwrap_or_else(|| {
+            self.open.push((epoch, self.budget.split()));
+            self.open.len() - 1
+        });
+        &mut self.open[place].1
+    }
+
+    /// Counts the accesses of a batch, each in its epoch.
+    fn count(&mut self, batch: &Batch<'_>) {
+        self.last_input = Some(Instant::now());
+        self.state = InputState::Running;
+        self.wall_driven = false;
+        let mut start = 0;
+        let mut run = None;
+        for (at, touch) in batch.touches.iter().enumerate() {
+            let epoch = match touch.time_ns {
+                Some(time) => {
+                    let before = self.clock.open();
+                    let placed = self.clock.place(time);
+                    self.late += u64::from(placed.late);
+                    if self.clock.open() != before && before.is_some() {
+                        // What came before belongs to epochs that close now.
+                        self.count_run(batch, start..at, run.take());
+                        start = at;
+                        self.close();
+                    }
+                    placed.epoch
+                }
+                None => self.clock.open().unwrap_or(0),
+            };
+            if run != Some(epoch) {
+                self.count_run(batch, start..at, run);
+                (start, run) = (at, Some(epoch));
+            }
+        }
+        self.count_run(batch, start..batch.touches.len(), run);
+    }
+
+    fn count_run(&mut self, batch: &Batch<'_>, run: core::ops::Range<usize>, epoch: Option<u64>) {
+        let Some(epoch) = epoch.filter(|_| !run.is_empty()) else { return };
+        let addresses = &batch.addresses[run.clone()];
+        let part = Batch { addresses, touches: &batch.touches[run], ..*batch };
+        self.store(epoch).batch(&part);
+    }
+
+    /// Puts the counters of all epochs that have closed into the heat.
+    fn close(&mut self) {
+        let Some(open) = self.clock.open() else { return };
+        let mut closed: Vec<_> = self.open.extract_if(.., |(epoch, _)| *epoch < open).collect();
+        closed.sort_unstable_by_key(|(epoch, _)| *epoch);
+        self.replaced = 0;
+        for (epoch, store) in closed {
+            self.add(epoch, store);
+        }
+        if let Some(last) = open.checked_sub(1) {
+            self.closed = Some(last);
+            let forgotten_before = self.forgotten_before(last);
+            self.heat.sweep(forgotten_before);
+        }
+        self.changed = true;
+    }
+
+    fn add(&mut self, epoch: u64, store: Store) {
+        self.evicted += store.evicted().iter().sum::<u64>();
+        let moment = Moment {
+            interval: self.interval(epoch.saturating_mul(self.settings.epoch_ns)),
+            forgotten_before: self.forgotten_before(epoch),
+        };
+        self.replaced += self.heat.add(store.into_blocks(), moment);
+        let used = self.heat.bytes() + self.replaced;
+        if used > self.heat_limit() {
+            let wanted = used - self.heat_limit() + self.heat.bytes() / EVICTED_PART;
+            self.evicted += self.heat.evict(wanted);
+        }
+    }
+
+    /// The cooling interval of a time.
+    fn interval(&self, time_ns: u64) -> u64 {
+        time_ns.checked_div(self.settings.cooling_ns).unwrap_or(0)
+    }
+
+    /// The time before which blocks had their last access that are forgotten at an epoch's end.
+    fn forgotten_before(&self, epoch: u64) -> u64 {
+        match self.settings.ttl_ns {
+            0 => 0,
+            ttl => self.clock.end(epoch).saturating_sub(ttl),
+        }
+    }
+
+    /// The input has ended: all epochs close.
+    fn end(&mut self) {
+        if let Some(last) = self.open.iter().map(|(epoch, _)| *epoch).max() {
+            if self.clock.open().is_some() {
+                self.clock.advance(last.saturating_add(1));
+                self.close();
+            } else {
+                self.close_untimed();
+            }
+        }
+        self.changed = true;
+    }
+
+    /// Without times all accesses are of one epoch, which is shown as far as it has come.
+    fn close_untimed(&mut self) {
+        self.replaced = 0;
+        for (epoch, store) in core::mem::take(&mut self.open) {
+            self.add(epoch, store);
+        }
+        self.closed = Some(0);
+        self.changed = true;
+    }
+
+    fn tick(&mut self, latest: &ArcSwap<Snapshot>) {
+        if matches!(self.state, InputState::Ended | InputState::Failed(_)) {
+            return;
+        }
+        let epoch = Duration::from_nanos(self.settings.epoch_ns);
+        if self.clock.open().is_none() && !self.open.is_empty() {
+            self.close_untimed();
+        }
+        let silent = self.last_input.is_some_and(|last| last.elapsed() > epoch * SILENT_EPOCHS);
+        if silent && self.settings.live {
+            self.state = InputState::Stalled;
+            if let Some(open) = self.clock.open() {
+                self.wall_driven = true;
+                self.clock.advance(open.saturating_add(1));
+                self.close();
+            }
+            self.publish(latest);
+        } else if self.changed && self.known.is_some() {
+            self.publish(latest);
+        }
+    }
+
+    /// How long to wait before an access of this time is taken in.
+    fn wait(&mut self, time_ns: Option<u64>) -> Option<Duration> {
+        let speed = self.settings.speed.filter(|speed| *speed > 0.0)?;
+        let time_ns = time_ns?;
+        let (start, first) = *self.start.get_or_insert((Instant::now(), time_ns));
+        #[expect(clippy::cast_precision_loss, reason = "for waiting it is good enough")]
+        let due = time_ns.saturating_sub(first) as f64 / 1e9 / speed;
+        let due = Duration::try_from_secs_f64(due).ok()?;
+        due.checked_sub(start.elapsed()).filter(|wait| !wait.is_zero())
+    }
+
+    fn publish(&mut self, latest: &ArcSwap<Snapshot>) {
+        self.sequence += 1;
+        self.changed = false;
+        latest.store(Arc::new(self.snapshot()));
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let mut ledger =
+            self.known.as_ref().map(|known| known.recording.ledger).unwrap_or_default();
+        self.account.ledgers().into_iter().for_each(|part| ledger += part);
+        ledger.counted -= self.evicted;
+        ledger.over_budget += self.evicted;
+        ledger.late += self.late;
+        let end_ns = self.closed.filter(|_| self.clock.open().is_some());
+        let end_ns = end_ns.map(|epoch| self.clock.end(epoch));
+        let interval = end_ns.map_or(0, |end| self.interval(end));
+        Snapshot {
+            sequence: self.sequence,
+            epoch: self.closed,
+            end_ns,
+            newest_ns: self.account.times().last(),
+            epoch_ns: self.settings.epoch_ns,
+            ttl_ns: self.settings.ttl_ns,
+            cooling_ns: self.settings.cooling_ns,
+            made: Some(SystemTime::now()),
+            ledger,
+            coverage: self.account.coverage(),
+            known: self.known.clone(),
+            state: self.state.clone(),
+            wall_driven: self.wall_driven,
+            memory: self.heat.bytes()
+                + self.replaced
+                + self.open.iter().map(|(_, store)| store.used()).sum::<usize>(),
+            memory_limit: self.settings.memory,
+            forgotten: self.heat.forgotten,
+            coolings: interval
+                - self
+                    .account
+                    .times()
+                    .first()
+                    .map_or(interval, |first| self.interval(first))
+                    .min(interval),
+            heat: self.heat.clone(),
+            interval,
+            forgotten_before: match self.closed {
+                Some(epoch) if end_ns.is_some() => self.forgotten_before(epoch),
+                _ => 0,
+            },
+            least_span_ns: snapshot::span_wanted(self.settings.min_span_ns, self.account.times()),
+            assume_complete: self.settings.assume_complete,
+            filters: Arc::clone(&self.filters),
+        }
+    }
+}
+
+impl Sink for Live {
+    fn detail(&self) -> Detail {
+        self.lock().account.detail(Folio::DETAIL)
+    }
+
+    fn batch(&mut self, batch: &Batch<'_>) {
+        self.pace(batch.touches.last().and_then(|touch| touch.time_ns));
+        let mut counting = self.lock();
+        counting.account.batch(batch);
+        counting.count(batch);
+    }
+
+    fn event_names(&mut self, names: &[String]) {
+        self.lock().account.event_names(names);
+    }
+
+    fn access(&mut self, access: &Access) {
+        self.pace(access.origin.time_ns);
+        let mut counting = self.lock();
+        if let Some(paddr) = counting.account.access(access) {
+            Store::<Folio>::of_one(paddr, access, |batch| counting.count(batch));
+        }
+    }
+
+    fn other(&mut self, origin: &Origin) {
+        self.lock().account.other(origin);
+    }
+
+    fn wants_recording(&self) -> bool {
+        let counting = self.lock();
+        counting.changed || counting.known.is_none()
+    }
+
+    fn recording_so_far(&mut self, recording: &Recording) {
+        let mut counting = self.lock();
+        let settings = counting.settings;
+        counting.known = Some(Known::of(recording, settings.page_size, settings.assume_complete));
+        counting.publish(&self.latest);
+    }
+
+    fn recording_ended(&mut self) {
+        self.lock().end();
+    }
+
+    fn has_enough(&self) -> bool {
+        self.lock().stop
+    }
+}
+
+impl Shard for Live {
+    fn split(&self) -> Self {
+        self.clone()
+    }
+
+    fn merge(&mut self, _: Self) {}
+}
