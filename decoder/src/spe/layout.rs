@@ -45,7 +45,7 @@ const WINDOW: usize = MAX_LEN + 8;
 /// Bytes of one run at most: fewer than 2^32 records.
 const MAX_RUN: usize = 1 << 31;
 /// Layouts that are known at a time: a bit of a word each.
-const MAX_LAYOUTS: usize = u32::BITS as usize;
+const MAX_LAYOUTS: usize = u64::BITS as usize;
 /// Places that tell layouts apart. Each costs two loads a record: with 4, 5, 6 and 8 of them,
 /// records of 9 layouts took 4.6, 4.9, 5.1 and 5.7 ns, records of more than 32 layouts 28, 26, 24
 /// and 22 ns (benchmark `ratios`, case `decode`).
@@ -329,7 +329,7 @@ struct Finder {
     places: [u8; MAX_TELLING], // each below MAX_LEN
     used: usize, // in 0..=MAX_TELLING
     /// By place and byte: the layouts that may have this byte there, a bit each.
-    layouts: Box<[[u32; 256]; MAX_TELLING]>,
+    layouts: Box<[[u64; 256]; MAX_TELLING]>,
 }
 
 impl Default for Finder {
@@ -376,7 +376,7 @@ impl Finder {
 }
 
 /// Sets the bit of a layout for the bytes that it may have at a place.
-fn allow(table: &mut [u32; 256], index: usize, layout: &Layout, place: u8) {
+fn allow(table: &mut [u64; 256], index: usize, layout: &Layout, place: u8) {
     match layout.header_at(place.into()) {
         Some(byte) => table[usize::from(byte)] |= 1 << index,
         None => table.iter_mut().for_each(|layouts| *layouts |= 1 << index),
@@ -387,7 +387,7 @@ fn allow(table: &mut [u32; 256], index: usize, layout: &Layout, place: u8) {
 struct Steps<'a, C> {
     known: &'a [Layout],
     places: [usize; MAX_TELLING],
-    layouts: &'a [[u32; 256]; MAX_TELLING],
+    layouts: &'a [[u64; 256]; MAX_TELLING],
     compare: C,
     bytes: &'a [u8],
     /// Where the next record starts.
@@ -422,7 +422,7 @@ impl<'a, C: Compare> Steps<'a, C> {
     #[inline(always)]
     fn next(&mut self) -> Option<(&'a Layout, &'a Window)> {
         let window: &Window = self.bytes.get(self.at..)?.first_chunk()?;
-        let mut candidates = u32::MAX;
+        let mut candidates = u64::MAX;
         for (place, layouts) in self.places.iter().zip(self.layouts) {
             candidates &= layouts[usize::from(window[*place])];
         }
