@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! while 136 bytes are left:
-//!     candidates = the layouts that may have the bytes that stand at up to four telling places
+//!     candidates = the layouts that may have the bytes that stand at four telling places
 //!     layout     = the candidate with, for each of its headers, bytes[its place] == it
 //!     if there is none:
 //!         stop; the next record is scanned or walked, and if one of its shape has come before,
@@ -16,9 +16,9 @@
 //!     give out the payloads at the layout's places; go on behind its last packet
 //! ```
 //!
-//! Telling places are where two layouts first differ. Up to there both have the same packets, so
-//! both have a header there, and one byte tells them apart: four loads, four lookups and an AND
-//! choose among all layouts, without a branch that depends on which one it is.
+//! Telling places are those where a byte tells most layouts apart: four loads, four lookups and
+//! an AND choose among all layouts, without a branch that depends on which one it is. Where some
+//! are left they are compared one by one.
 //!
 //! The plain walk ([`super::record`]) defines the result. Layouts are only learnt from whole
 //! records of usual packets ([`super::scan`]), only applied where the walk would stand between
@@ -46,9 +46,9 @@ const WINDOW: usize = MAX_LEN + 8;
 const MAX_RUN: usize = 1 << 31;
 /// Layouts that are known at a time: a bit of a word each.
 const MAX_LAYOUTS: usize = u64::BITS as usize;
-/// Places that tell layouts apart. Each costs two loads a record: with 4, 5, 6 and 8 of them,
-/// records of 9 layouts took 4.6, 4.9, 5.1 and 5.7 ns, records of more than 32 layouts 28, 26, 24
-/// and 22 ns (benchmark `ratios`, case `decode`).
+/// Places that tell layouts apart. Each costs two loads a record: with 4, 6 and 8 of them, 256 MiB
+/// of 9 layouts took 14.5, 17 and 18.5 ms, of 33 layouts 62, 58 and 55 ms (benchmark `ratios`,
+/// case `decode`).
 const MAX_TELLING: usize = 4;
 /// Shapes of walked records that are remembered, so that one that comes again is seen.
 const MAX_SHAPES: usize = 64;
@@ -141,11 +141,6 @@ impl Layout {
     /// The header byte that must stand at a place, if it is one of a header.
     fn header_at(&self, at: usize) -> Option<u8> {
         self.headers[at / BLOCK].required(at % BLOCK)
-    }
-
-    /// The first place at which two layouts differ.
-    fn first_difference(&self, other: &Self) -> Option<usize> {
-        (0..MAX_LEN).find(|at| self.header_at(*at) != other.header_at(*at))
     }
 
     #[inline(always)]
@@ -327,60 +322,86 @@ impl Layouts {
 struct Finder {
     /// Places that tell layouts apart.
     places: [u8; MAX_TELLING], // each below MAX_LEN
-    used: usize, // in 0..=MAX_TELLING
+    /// How many layouts there were when the places were chosen.
+    chosen_among: usize, // in 0..=MAX_LAYOUTS
     /// By place and byte: the layouts that may have this byte there, a bit each.
     layouts: Box<[[u64; 256]; MAX_TELLING]>,
 }
 
 impl Default for Finder {
     fn default() -> Self {
-        Self { places: [0; MAX_TELLING], used: 0, layouts: Box::new([[0; 256]; MAX_TELLING]) }
+        let layouts = Box::new([[0; 256]; MAX_TELLING]);
+        Self { places: [0; MAX_TELLING], chosen_among: 0, layouts }
     }
 }
 
 impl Finder {
     /// Takes in a layout that is new at its index.
     fn put(&mut self, index: usize, known: &[Layout]) {
-        let layout = &known[index];
-        let tells = |place: u8, a: &Layout, b: &Layout| {
-            let (a, b) = (a.header_at(place.into()), b.header_at(place.into()));
-            a.is_some() && b.is_some() && a != b
-        };
-        let mut changed = 0..0;
-        for other in known {
-            let told = self.places[..self.used].iter().any(|place| tells(*place, layout, other));
-            if told || self.used == MAX_TELLING {
-                continue;
-            }
-            if let Some(place) = layout.first_difference(other) {
-                self.places[self.used] = u8::try_from(place).unwrap_or(0);
-                changed = self.used.min(changed.start)..self.used + 1;
-                self.used += 1;
-            }
+        // Choosing takes long: it waits until there are an eighth more of them.
+        if known.len() > self.chosen_among + self.chosen_among / 8 {
+            self.chosen_among = known.len();
+            self.places = telling(known);
+            self.layouts.as_flattened_mut().fill(0);
+            (0..known.len()).for_each(|index| self.allow(index, &known[index]));
+        } else {
+            let forget = |layouts: &mut u64| *layouts &= !(1 << index);
+            self.layouts.as_flattened_mut().iter_mut().for_each(forget);
+            self.allow(index, &known[index]);
         }
-        for (number, place) in self.places.into_iter().enumerate() {
-            let table = &mut self.layouts[number];
-            if number >= self.used - changed.len() && number < self.used {
-                // A new place: all layouts.
-                table.fill(0);
-                known
-                    .iter()
-                    .enumerate()
-                    .for_each(|(index, layout)| allow(table, index, layout, place));
-            } else {
-                table.iter_mut().for_each(|layouts| *layouts &= !(1 << index));
-                allow(table, index, layout, place);
+    }
+
+    /// Sets the bit of a layout for the bytes that it may have.
+    fn allow(&mut self, index: usize, layout: &Layout) {
+        for (place, table) in self.places.iter().zip(&mut *self.layouts) {
+            match layout.header_at(usize::from(*place)) {
+                Some(byte) => table[usize::from(byte)] |= 1 << index,
+                None => table.iter_mut().for_each(|layouts| *layouts |= 1 << index),
             }
         }
     }
 }
 
-/// Sets the bit of a layout for the bytes that it may have at a place.
-fn allow(table: &mut [u64; 256], index: usize, layout: &Layout, place: u8) {
-    match layout.header_at(place.into()) {
-        Some(byte) => table[usize::from(byte)] |= 1 << index,
-        None => table.iter_mut().for_each(|layouts| *layouts |= 1 << index),
+/// The places that tell layouts apart, the best first: each tells most of those apart that those
+/// before it do not. What comes often is learnt early, tried before what was learnt later, and
+/// weighs more.
+fn telling(known: &[Layout]) -> [u8; MAX_TELLING] {
+    let told: Vec<_> = (0..MAX_LEN).map(|place| told_at(place, known)).collect();
+    // By layout: those that are tried before it and that its records are not yet told from.
+    let mut alike: [u64; MAX_LAYOUTS] = core::array::from_fn(|index| (1 << index) - 1);
+    core::array::from_fn(|_| {
+        let gain = |place: &usize| {
+            let told = alike.iter().zip(&told[*place]).map(|(alike, told)| alike & told);
+            let weighed = |(index, told): (usize, u64)| {
+                told.count_ones() as usize * MAX_LAYOUTS.pow(2) / (index + 1).pow(2)
+            };
+            told.enumerate().map(weighed).sum::<usize>()
+        };
+        let place = (0..MAX_LEN).rev().max_by_key(gain).unwrap_or(0);
+        alike.iter_mut().zip(&told[place]).for_each(|(alike, told)| *alike &= !told);
+        u8::try_from(place).unwrap_or(0)
+    })
+}
+
+/// By layout: those that its records are told from by the byte at a place. They are if it is a
+/// header in the other that these do not have there, but for padding, which looks like many a
+/// payload.
+fn told_at(place: usize, known: &[Layout]) -> [u64; MAX_LAYOUTS] {
+    let mut by_byte = [0u64; 256];
+    for (index, layout) in known.iter().enumerate() {
+        if let Some(byte) = layout.header_at(place) {
+            by_byte[usize::from(byte)] |= 1 << index;
+        }
     }
+    let headers = by_byte.iter().fold(0, |all, layouts| all | layouts);
+    let mut told = [0; MAX_LAYOUTS];
+    for (layout, told) in known.iter().zip(&mut told) {
+        *told = match layout.header_at(place) {
+            Some(byte) => headers & !by_byte[usize::from(byte)],
+            None => headers & !by_byte[0],
+        };
+    }
+    told
 }
 
 /// Goes from record to record, as long as they are recognised.
