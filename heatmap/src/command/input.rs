@@ -167,7 +167,7 @@ fn open(path: &Path) -> anyhow::Result<Input> {
 }
 
 /// Memory that this process may use: the machine's, or less where a control group says so.
-fn available_memory() -> u64 {
+pub(super) fn available_memory() -> u64 {
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let machine = meminfo
         .lines()

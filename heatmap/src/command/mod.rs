@@ -9,6 +9,7 @@ mod output;
 mod pages;
 mod records;
 mod report;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -48,6 +49,8 @@ enum Command {
     Records(records::Records),
     /// One JSON object for each block: its verdict and which of its chunks are hot
     Decisions(decisions::Decisions),
+    /// Take a stream in, and answer questions about it: gRPC, HTTP, a web page, metrics
+    Serve(serve::Serve),
     /// Print a completion script
     Completions(generate::Completions),
     /// Write man pages into a folder
@@ -71,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Pages(command) => command.run(&messages),
         Command::Records(command) => command.run(&messages),
         Command::Decisions(command) => command.run(&messages),
+        Command::Serve(command) => command.run(),
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),
     };

@@ -13,7 +13,14 @@ use crate::report::{Format, Style};
 /// A command line that cannot be meant.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct Usage(&'static str);
+pub(super) struct Usage(std::borrow::Cow<'static, str>);
+
+impl Usage {
+    /// Settings that cannot be meant.
+    pub(super) fn from_error(error: &anyhow::Error) -> Self {
+        Self(format!("{error:#}").into())
+    }
+}
 
 /// An open output, named in its errors.
 pub(super) enum Output {
@@ -42,7 +49,7 @@ impl OutputOptions {
     pub(super) fn check(&self, inputs: &[PathBuf]) -> anyhow::Result<()> {
         self.format.available()?;
         if self.format == Format::Parquet && self.output.is_none() {
-            return Err(Usage("--format parquet writes a file: add -o FILE").into());
+            return Err(Usage("--format parquet writes a file: add -o FILE".into()).into());
         }
         let file = |path: &Path| std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file);
         let output = self.output.as_deref().and_then(file);
@@ -52,7 +59,9 @@ impl OutputOptions {
                 .is_some_and(|output| (output.dev(), output.ino()) == (input.dev(), input.ino()))
         };
         if inputs.iter().filter_map(|input| file(input)).any(|input| is_output(&input)) {
-            return Err(Usage("-o names an input, which would be lost: name another file").into());
+            return Err(
+                Usage("-o names an input, which would be lost: name another file".into()).into()
+            );
         }
         Ok(())
     }

@@ -1,0 +1,51 @@
+//! `folioscope serve`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Outcome;
+use super::input::available_memory;
+use super::options::FilterOptions;
+use crate::service::{Flags, Given};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  perf record -e arm_spe_0/pa_enable=1,ts_enable=1,jitter=1/ -a -o - | folioscope serve -
+  folioscope serve --replay 1 --http tcp:127.0.0.1:8080 perf.data
+
+Every option can stand in the file (cooling-interval = \"10s\") and in the environment
+(FOLIOSCOPE_COOLING_INTERVAL=10s) too. An option wins over the environment, that over the file.")]
+pub(super) struct Serve {
+    /// A stream (`-` is standard input), a FIFO, a file that grows (--follow), or a recording
+    #[arg(value_name = "INPUT", default_value = "-")]
+    input: PathBuf,
+    /// Read settings from a file, TOML
+    #[arg(long, value_name = "FILE", env = "FOLIOSCOPE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Check all settings, and do nothing else
+    #[arg(long)]
+    check_config: bool,
+    /// Print all settings and where each comes from, and do nothing else
+    #[arg(long)]
+    print_config: bool,
+    #[command(flatten)]
+    settings: Flags,
+    #[command(flatten)]
+    filters: FilterOptions,
+}
+
+impl Serve {
+    pub(super) fn run(&self) -> anyhow::Result<Outcome> {
+        let refused =
+            |error: anyhow::Error| anyhow::Error::from(super::output::Usage::from_error(&error));
+        let given = Given::new(&self.settings, self.config.as_deref()).map_err(refused)?;
+        given.config(available_memory(), false).map_err(refused)?;
+        if self.print_config {
+            print!("{}", given.to_toml());
+        } else if !self.check_config {
+            crate::service::run(&given, available_memory(), &self.input, self.filters.filters())?;
+        }
+        Ok(Outcome::Done)
+    }
+}

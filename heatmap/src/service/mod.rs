@@ -1,0 +1,71 @@
+//! The daemon: takes a stream in and answers questions about it. The only code that knows gRPC
+//! and HTTP.
+//!
+//! ```text
+//! source (a thread that reads) -> live (counts) -> snapshot -> grpc, http, watch, metrics
+//! ```
+//!
+//! [`State`] is what all listeners share. `run.rs` is the daemon's life from start to end.
+
+mod address;
+mod config;
+mod grpc;
+mod http;
+mod listen;
+mod run;
+mod source;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+
+pub use address::{Address, BadAddress};
+pub use config::{Config, Flags, Given};
+pub use run::run;
+
+use crate::live::{Latest, Snapshot};
+
+/// What all listeners share.
+#[derive(Debug)]
+pub struct State {
+    /// The settings.
+    pub config: Config,
+    /// The input as it is shown.
+    pub input: String,
+    /// Where the latest snapshot is found.
+    latest: Latest,
+    /// When the daemon started.
+    pub started: Instant,
+    /// Cancelled when the daemon is to end: listeners stop, streams end.
+    pub ending: CancellationToken,
+    /// Announces every new snapshot by its sequence number.
+    pub published: tokio::sync::watch::Sender<u64>,
+    /// TLS of TCP listeners.
+    tls: listen::Tls,
+    /// How many streams of decisions there are.
+    pub watchers: core::sync::atomic::AtomicUsize,
+}
+
+impl State {
+    /// The latest snapshot.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.latest.load_full()
+    }
+}
+
+/// Reads again what can be read again: certificates. What is wrong with them changes nothing.
+fn reload(state: &State) {
+    let Some(tls) = &state.tls else {
+        tracing::info!("there is nothing that is read again: settings need a restart");
+        return;
+    };
+    match listen::tls(&state.config) {
+        Ok(Some(fresh)) => {
+            tls.store(Arc::new(fresh));
+            tracing::info!("certificates were read again; other settings need a restart");
+        }
+        Ok(None) => {}
+        Err(error) => tracing::error!("certificates stay as they were: {error:#}"),
+    }
+}

@@ -1,0 +1,165 @@
+//! The daemon's life: open, listen, read, answer, end.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::source::Source;
+use super::{Given, State};
+use crate::live::{InputState, Live};
+use crate::query::Filters;
+
+/// How long listeners and streams have to end.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Runs the daemon until its input or a signal ends it.
+///
+/// # Errors
+/// If the input or a listener cannot be opened, or the input fails and `exit-on-eof` is set.
+pub fn run(
+    given: &Given,
+    available_memory: u64,
+    input: &Path,
+    filters: Filters,
+) -> anyhow::Result<()> {
+    let follow = given.config(available_memory, false)?.follow;
+    let source = Source::open(input, follow)?;
+    let config = given.config(available_memory, source.is_live)?;
+    let live = Live::new(config.live, filters);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start threads")?;
+    let state = Arc::new(State {
+        input: input.display().to_string(),
+        latest: live.latest(),
+        started: Instant::now(),
+        ending: CancellationToken::new(),
+        published: tokio::sync::watch::Sender::new(0),
+        watchers: AtomicUsize::new(0),
+        tls: super::listen::tls(&config)?.map(|tls| Arc::new(arc_swap::ArcSwap::from_pointee(tls))),
+        config,
+    });
+    let result = runtime.block_on(serve(Arc::clone(&state), live, source));
+    // What does not end by itself is left behind.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(state: Arc<State>, live: Live, source: Source) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut reload = signal(SignalKind::hangup())?;
+    let tasks = TaskTracker::new();
+    // Everything that can be refused is refused before anything is read.
+    super::grpc::listen(&state, &tasks).await?;
+    super::http::listen(&state, &tasks).await?;
+
+    let reader = live.clone();
+    let reading = Arc::clone(&state);
+    std::thread::Builder::new().name("ingest".to_owned()).spawn(move || {
+        source.read(reader, &reading.config, reading.ending.clone());
+    })?;
+    tasks.spawn(tick(live.clone(), Arc::clone(&state)));
+
+    let mut published = state.published.subscribe();
+    let mut told_ready = false;
+    loop {
+        tokio::select! {
+            changed = published.changed() => {
+                if changed.is_err() {
+                    break;
+                }
+                let snapshot = state.snapshot();
+                let input_state = snapshot.state.clone();
+                if snapshot.is_ready() && !told_ready {
+                    told_ready = true;
+                    notify(&[sd_notify::NotifyState::Ready]);
+                }
+                if let InputState::Failed(reason) = &input_state {
+                    tracing::error!(input = %state.input, %reason, "the input failed");
+                    if state.config.exit_on_eof {
+                        end(&state, &live, tasks).await;
+                        anyhow::bail!("{}: {reason}", state.input);
+                    }
+                }
+                if input_state == InputState::Ended {
+                    tracing::info!(input = %state.input, "the input has ended");
+                    if state.config.exit_on_eof {
+                        break;
+                    }
+                }
+            }
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = reload.recv() => super::reload(&state),
+        }
+    }
+    // A second signal does not wait.
+    tokio::spawn(async move {
+        tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
+        std::process::exit(1);
+    });
+    end(&state, &live, tasks).await;
+    Ok(())
+}
+
+/// Ends listeners and streams, within a limit.
+async fn end(state: &State, live: &Live, tasks: TaskTracker) {
+    notify(&[sd_notify::NotifyState::Stopping]);
+    live.stop();
+    state.ending.cancel();
+    tasks.close();
+    if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+        tracing::warn!("connections did not end in time, and are cut off");
+    }
+}
+
+/// Lets time pass for what is counted, and tells readers of new snapshots.
+async fn tick(live: Live, state: Arc<State>) {
+    let epoch = Duration::from_nanos(state.config.live.epoch_ns);
+    let tick = epoch.clamp(Duration::from_millis(10), Duration::from_secs(1));
+    let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 2);
+    let mut last_tick = Instant::now();
+    let mut last_ping = Instant::now();
+    let mut interval = tokio::time::interval(Duration::from_millis(10).min(tick));
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = state.ending.cancelled() => break,
+            _ = interval.tick() => {}
+        }
+        if last_tick.elapsed() >= tick {
+            last_tick = Instant::now();
+            // It waits for whoever counts: if that is stuck, so is this, and no ping is sent.
+            let live = live.clone();
+            if tokio::task::spawn_blocking(move || live.tick()).await.is_err() {
+                break;
+            }
+            if watchdog.is_some_and(|interval| last_ping.elapsed() >= interval) {
+                last_ping = Instant::now();
+                notify(&[sd_notify::NotifyState::Watchdog]);
+            }
+        }
+        let sequence = state.snapshot().sequence;
+        state.published.send_if_modified(|known| {
+            let new = *known != sequence;
+            *known = sequence;
+            new
+        });
+    }
+}
+
+/// Tells the service manager, if there is one.
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "the service manager was not told");
+    }
+}
