@@ -1,15 +1,231 @@
-//! The gRPC listeners.
+//! The gRPC listeners: `folioscope.v1.HeatmapService`, health and reflection.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::{Stream, stream};
+use proto::v1::{self, heatmap_service_server as server};
 use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt};
 
 use super::State;
+use super::answers::{self, Refusal};
+use super::listen::{Incoming, Peer};
+use super::watch::{self, Watch};
+
+/// Bytes that a question may have.
+const MAX_QUESTION: usize = 4 << 20;
+/// Questions of one connection at a time.
+const MAX_STREAMS: u32 = 128;
+/// How often a connection is asked whether its other end is there, and how long that may answer.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
+/// Age at which a connection is given up, so that clients find new certificates.
+const MAX_AGE: Duration = Duration::from_secs(3600);
+/// The longest that one question may take.
+const MAX_TIME: Duration = Duration::from_secs(10);
 
 /// Listens at all gRPC addresses.
 ///
 /// # Errors
 /// If one of them cannot be listened at.
-pub(super) async fn listen(_state: &Arc<State>, _tasks: &TaskTracker) -> anyhow::Result<()> {
+pub(super) async fn listen(state: &Arc<State>, tasks: &TaskTracker) -> anyhow::Result<()> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_not_serving::<server::HeatmapServiceServer<Service>>().await;
+    health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+    tasks.spawn(report_health(health, Arc::clone(state)));
+    for address in &state.config.grpc {
+        let incoming = Incoming::listen(address, &state.tls, state, tasks).await?;
+        tracing::info!(address = incoming.address(), "listening for gRPC");
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let service = server::HeatmapServiceServer::new(Service { state: Arc::clone(state) })
+            .max_decoding_message_size(MAX_QUESTION);
+        let router = tonic::transport::Server::builder()
+            .http2_keepalive_interval(Some(KEEPALIVE.0))
+            .http2_keepalive_timeout(Some(KEEPALIVE.1))
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_connection_age(MAX_AGE)
+            .add_service(service)
+            .add_service(health_service.clone())
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?);
+        let ending = state.ending.clone();
+        tasks.spawn(async move {
+            let served =
+                router.serve_with_incoming_shutdown(connections(incoming), ending.cancelled());
+            if let Err(error) = served.await {
+                tracing::error!(%error, "a gRPC listener ended");
+            }
+        });
+    }
     Ok(())
+}
+
+fn connections(
+    incoming: Incoming,
+) -> impl Stream<Item = Result<super::listen::Connection, std::io::Error>> {
+    stream::unfold(incoming, |mut incoming| async {
+        let connection = incoming.next().await?;
+        Some((Ok(connection), incoming))
+    })
+}
+
+/// Serving once there are answers, and not any more once the daemon ends.
+async fn report_health(health: tonic_health::server::HealthReporter, state: Arc<State>) {
+    let mut published = state.published.subscribe();
+    loop {
+        if state.snapshot().is_ready() {
+            health.set_serving::<server::HeatmapServiceServer<Service>>().await;
+            health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+            break;
+        }
+        tokio::select! {
+            () = state.ending.cancelled() => break,
+            changed = published.changed() => if changed.is_err() { break },
+        }
+    }
+    state.ending.cancelled().await;
+    health.set_not_serving::<server::HeatmapServiceServer<Service>>().await;
+    health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+}
+
+/// Answers questions.
+#[derive(Clone, Debug)]
+struct Service {
+    state: Arc<State>,
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let mut details = ErrorDetails::new();
+        details.set_error_info(refusal.reason, "folioscope", std::collections::HashMap::new());
+        if let Some(field) = refusal.field {
+            details.add_bad_request_violation(field, refusal.message.clone());
+        }
+        if refusal.code == tonic::Code::Unavailable {
+            details.set_retry_info(Some(Duration::from_secs(1)));
+        }
+        Self::with_error_details(refusal.code, refusal.message, details)
+    }
+}
+
+/// Who asks.
+fn peer<T>(request: &Request<T>) -> Peer {
+    request.extensions().get().copied().unwrap_or(Peer::Network { certified: false })
+}
+
+/// How long whoever asks waits, a little less, so that our answer comes first.
+fn time_left<T>(request: &Request<T>) -> Duration {
+    let header = request.metadata().get("grpc-timeout").and_then(|value| value.to_str().ok());
+    let wanted = header.and_then(|text| {
+        let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+        let number: u64 = number.parse().ok()?;
+        Some(match unit {
+            "H" => Duration::from_secs(number.checked_mul(3600)?),
+            "M" => Duration::from_secs(number.checked_mul(60)?),
+            "S" => Duration::from_secs(number),
+            "m" => Duration::from_millis(number),
+            "u" => Duration::from_micros(number),
+            "n" => Duration::from_nanos(number),
+            _ => return None,
+        })
+    });
+    wanted.map_or(MAX_TIME, |wanted| (wanted / 10 * 9).min(MAX_TIME))
+}
+
+impl Service {
+    /// Answers a question about single folios that takes little time.
+    fn quick<Q, A>(
+        &self,
+        request: Request<Q>,
+        answer: impl FnOnce(&State, &Q) -> Result<A, Refusal>,
+    ) -> Result<Response<A>, Status> {
+        self.check(peer(&request))?;
+        Ok(Response::new(answer(&self.state, request.get_ref())?))
+    }
+
+    /// Answers a question that may take long, where nobody else waits for it.
+    async fn slow<Q: Send + 'static, A: Send + 'static>(
+        &self,
+        request: Request<Q>,
+        answer: impl FnOnce(&State, &Q) -> Result<A, Refusal> + Send + 'static,
+    ) -> Result<Response<A>, Status> {
+        let (left, state) = (time_left(&request), Arc::clone(&self.state));
+        let question = request.into_inner();
+        let work = tokio::task::spawn_blocking(move || answer(&state, &question));
+        match tokio::time::timeout(left, work).await {
+            Err(_) => Err(Status::deadline_exceeded("the answer took too long")),
+            Ok(Err(_)) => Err(Status::internal("the answer failed")),
+            Ok(Ok(answer)) => Ok(Response::new(answer?)),
+        }
+    }
+
+    fn check(&self, peer: Peer) -> Result<(), Refusal> {
+        if self.state.ending.is_cancelled() {
+            return Err(Refusal::ending());
+        }
+        if peer.may_see_all(&self.state.config) { Ok(()) } else { Err(Refusal::not_allowed()) }
+    }
+}
+
+#[tonic::async_trait]
+impl server::HeatmapService for Service {
+    async fn get_hot_fraction(
+        &self,
+        request: Request<v1::GetHotFractionRequest>,
+    ) -> Result<Response<v1::GetHotFractionResponse>, Status> {
+        self.quick(request, answers::get_hot_fraction)
+    }
+
+    async fn batch_get_hot_fractions(
+        &self,
+        request: Request<v1::BatchGetHotFractionsRequest>,
+    ) -> Result<Response<v1::BatchGetHotFractionsResponse>, Status> {
+        self.check(peer(&request))?;
+        self.slow(request, answers::batch_get_hot_fractions).await
+    }
+
+    async fn get_folio(
+        &self,
+        request: Request<v1::GetFolioRequest>,
+    ) -> Result<Response<v1::GetFolioResponse>, Status> {
+        self.quick(request, answers::get_folio)
+    }
+
+    async fn list_folios(
+        &self,
+        request: Request<v1::ListFoliosRequest>,
+    ) -> Result<Response<v1::ListFoliosResponse>, Status> {
+        self.check(peer(&request))?;
+        self.slow(request, answers::list_folios).await
+    }
+
+    async fn get_distribution(
+        &self,
+        request: Request<v1::GetDistributionRequest>,
+    ) -> Result<Response<v1::GetDistributionResponse>, Status> {
+        self.slow(request, answers::get_distribution).await
+    }
+
+    type WatchDecisionsStream = Watch;
+
+    async fn watch_decisions(
+        &self,
+        request: Request<v1::WatchDecisionsRequest>,
+    ) -> Result<Response<Watch>, Status> {
+        self.check(peer(&request))?;
+        Ok(Response::new(watch::watch(&self.state, request.get_ref())?))
+    }
+
+    async fn get_status(
+        &self,
+        request: Request<v1::GetStatusRequest>,
+    ) -> Result<Response<v1::GetStatusResponse>, Status> {
+        let may_see_all = peer(&request).may_see_all(&self.state.config);
+        Ok(Response::new(answers::get_status(&self.state, may_see_all)))
+    }
 }

@@ -72,7 +72,7 @@ pub(super) struct Incoming {
 pub(super) type Tls = Option<Arc<ArcSwap<rustls::ServerConfig>>>;
 
 enum Bound {
-    Unix(UnixListener, Socket),
+    Unix { listener: UnixListener, _socket: Socket },
     Tcp(TcpListener),
 }
 
@@ -152,7 +152,7 @@ impl Incoming {
             }
         };
         let shown = match &bound {
-            Bound::Unix(..) => address.to_string(),
+            Bound::Unix { .. } => address.to_string(),
             Bound::Tcp(listener) => format!("tcp:{}", listener.local_addr()?),
         };
         let (sender, connections) = mpsc::channel(BACKLOG);
@@ -202,7 +202,7 @@ async fn unix(path: &Path, group: Option<&str>) -> anyhow::Result<Bound> {
         std::os::unix::fs::chown(path, None, Some(gid))
             .with_context(|| format!("unix:{shown}: cannot give it to group {name}"))?;
     }
-    Ok(Bound::Unix(listener, Socket(path.to_owned())))
+    Ok(Bound::Unix { listener, _socket: Socket(path.to_owned()) })
 }
 
 async fn accept(
@@ -244,7 +244,7 @@ async fn accept(
 impl Bound {
     async fn accept(&self) -> io::Result<(Io, Peer)> {
         match self {
-            Self::Unix(listener, _) => {
+            Self::Unix { listener, .. } => {
                 let (stream, _) = listener.accept().await?;
                 let peer = stream.peer_cred()?;
                 Ok((Io::Unix(stream), Peer::Process { uid: peer.uid(), gid: peer.gid() }))

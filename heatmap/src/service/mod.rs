@@ -8,12 +8,15 @@
 //! [`State`] is what all listeners share. `run.rs` is the daemon's life from start to end.
 
 mod address;
+mod answers;
 mod config;
+mod convert;
 mod grpc;
 mod http;
 mod listen;
 mod run;
 mod source;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -43,6 +46,8 @@ pub struct State {
     pub published: tokio::sync::watch::Sender<u64>,
     /// TLS of TCP listeners.
     tls: listen::Tls,
+    /// Decisions that several watchers share.
+    decisions: watch::Shared,
     /// How many streams of decisions there are.
     pub watchers: core::sync::atomic::AtomicUsize,
 }

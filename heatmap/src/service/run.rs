@@ -43,6 +43,7 @@ pub fn run(
         started: Instant::now(),
         ending: CancellationToken::new(),
         published: tokio::sync::watch::Sender::new(0),
+        decisions: super::watch::Shared::default(),
         watchers: AtomicUsize::new(0),
         tls: super::listen::tls(&config)?.map(|tls| Arc::new(arc_swap::ArcSwap::from_pointee(tls))),
         config,

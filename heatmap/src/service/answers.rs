@@ -1,0 +1,446 @@
+//! Questions and their answers, the same over gRPC and over HTTP: request in, response out.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use decoder::{FolioPfn, Pfn, PhysAddr};
+use proto::v1;
+use tonic::Code;
+
+use super::State;
+use super::convert;
+use crate::distribution::{TenPercentBuckets, touched_percent};
+use crate::filter::{ChunkOrder, HotThreshold};
+use crate::live::{LiveFolio, LiveFraction, LiveJudge, Snapshot};
+use crate::verdict::Verdict;
+
+/// Folios that one batch may ask for.
+pub(super) const MAX_BATCH: usize = 10_000;
+/// Folios in a page of a list, by default and at most.
+const PAGE_SIZE: (usize, usize) = (100, 1000);
+
+/// Why a question has no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// What kind of refusal it is.
+    pub(super) code: Code,
+    /// The reason as programs know it.
+    pub(super) reason: &'static str,
+    /// The field that is wrong.
+    pub(super) field: Option<&'static str>,
+    /// The reason as people read it.
+    pub(super) message: String,
+}
+
+impl Refusal {
+    fn new(code: Code, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { code, reason, field: None, message: message.into() }
+    }
+
+    /// A field of the question is wrong.
+    pub(super) fn wrong(field: &'static str, message: impl Into<String>) -> Self {
+        let message = format!("{field}: {}", message.into());
+        Self { field: Some(field), ..Self::new(Code::InvalidArgument, "INVALID_FIELD", message) }
+    }
+
+    /// Who asks may not.
+    pub(super) fn not_allowed() -> Self {
+        let message = "page frames and counters are for root, the daemon's group and clients with a \
+                       certificate; --allow-unprivileged opens them to everybody";
+        Self::new(Code::PermissionDenied, "NOT_PRIVILEGED", message)
+    }
+
+    /// The daemon ends.
+    pub(super) fn ending() -> Self {
+        Self::new(Code::Unavailable, "ENDING", "the daemon is ending")
+    }
+
+    /// Something is used up.
+    pub(super) fn too_many(message: impl Into<String>) -> Self {
+        Self::new(Code::ResourceExhausted, "LIMIT_REACHED", message)
+    }
+
+    fn no_samples(folio: FolioPfn) -> Self {
+        let message = format!("no accesses to the folio at PFN {:#x}", folio.get());
+        Self::new(Code::NotFound, "NO_SAMPLES", message)
+    }
+}
+
+/// The latest snapshot, once there is one.
+fn ready(state: &State) -> Result<Arc<Snapshot>, Refusal> {
+    let snapshot = state.snapshot();
+    if snapshot.is_ready() {
+        return Ok(snapshot);
+    }
+    Err(Refusal::new(Code::Unavailable, "NOT_READY", "no epoch has closed yet"))
+}
+
+/// The order and threshold of a question.
+pub(super) fn order_and_threshold(
+    state: &State,
+    order: Option<u32>,
+    default_order: ChunkOrder,
+    threshold: Option<u32>,
+) -> Result<(ChunkOrder, HotThreshold), Refusal> {
+    let order = order.map_or(Ok(default_order), |order| {
+        ChunkOrder::try_from(order).map_err(|_| Refusal::wrong("order", "must be 0 to 9"))
+    })?;
+    let threshold = threshold.map_or(Ok(state.config.hot_threshold), |threshold| {
+        HotThreshold::try_from(threshold)
+            .map_err(|_| Refusal::wrong("hot_threshold", "must be 0 to 100"))
+    })?;
+    Ok((order, threshold))
+}
+
+/// The folio of a page frame.
+fn folio_of_pfn(field: &'static str, pfn: u64) -> Result<FolioPfn, Refusal> {
+    let known = Pfn::new_truncate(pfn);
+    if known.get() != pfn {
+        return Err(Refusal::wrong(field, "a page frame number has 44 bits at most"));
+    }
+    Ok(known.folio())
+}
+
+/// The folio of a physical address.
+fn folio_of_address(address: u64) -> Result<FolioPfn, Refusal> {
+    let known = PhysAddr::new_truncate(address);
+    if known.get() != address {
+        return Err(Refusal::wrong("physical_address", "a physical address has 56 bits at most"));
+    }
+    Ok(known.pfn().folio())
+}
+
+/// Refuses where blocks are not judged, or nothing has a physical address.
+fn judged(snapshot: &Snapshot) -> Result<(), Refusal> {
+    if let Some(known) = &snapshot.known
+        && !known.page_size.is_4k()
+    {
+        let message = format!(
+            "the kernel's base page is {}: a PMD block there is {} MiB, and blocks of 2 MiB are \
+             not judged",
+            known.page_size,
+            known.page_size.pmd_block_bytes() >> 20
+        );
+        return Err(Refusal::new(Code::FailedPrecondition, "BASE_PAGE_SIZE", message));
+    }
+    let ledger = &snapshot.ledger;
+    if ledger.counted == 0 && ledger.no_physical_address > 0 {
+        let message = snapshot.reason().unwrap_or_default();
+        return Err(Refusal::new(Code::FailedPrecondition, "NO_PHYSICAL_ADDRESSES", message));
+    }
+    Ok(())
+}
+
+/// What answers are made from.
+pub(super) struct Asked {
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) judge: LiveJudge,
+    pub(super) order: ChunkOrder,
+    pub(super) threshold: HotThreshold,
+}
+
+impl Asked {
+    fn new(state: &State, order: Option<u32>, threshold: Option<u32>) -> Result<Self, Refusal> {
+        let (order, threshold) =
+            order_and_threshold(state, order, ChunkOrder::default(), threshold)?;
+        let snapshot = ready(state)?;
+        judged(&snapshot)?;
+        Ok(Self::of(snapshot, order, threshold))
+    }
+
+    pub(super) fn of(snapshot: Arc<Snapshot>, order: ChunkOrder, threshold: HotThreshold) -> Self {
+        let judge = snapshot.judge(order, threshold);
+        Self { snapshot, judge, order, threshold }
+    }
+
+    fn fraction(&self, folio: LiveFolio<'_>) -> Option<(LiveFraction, v1::HotFraction)> {
+        let fraction = folio.fraction(&self.judge)?;
+        let message = convert::hot_fraction(self, folio, &fraction);
+        Some((fraction, message))
+    }
+}
+
+pub(super) fn get_hot_fraction(
+    state: &State,
+    request: &v1::GetHotFractionRequest,
+) -> Result<v1::GetHotFractionResponse, Refusal> {
+    use v1::get_hot_fraction_request::Folio;
+    let pfn = match request.folio {
+        Some(Folio::Pfn(pfn)) => folio_of_pfn("pfn", pfn)?,
+        Some(Folio::PhysicalAddress(address)) => folio_of_address(address)?,
+        None => return Err(Refusal::wrong("pfn", "name a folio by pfn or physical_address")),
+    };
+    let asked = Asked::new(state, request.order, request.hot_threshold)?;
+    let folio = asked.snapshot.folio(pfn);
+    let (_, fraction) =
+        folio.and_then(|folio| asked.fraction(folio)).ok_or_else(|| Refusal::no_samples(pfn))?;
+    Ok(v1::GetHotFractionResponse { fraction: Some(fraction) })
+}
+
+pub(super) fn batch_get_hot_fractions(
+    state: &State,
+    request: &v1::BatchGetHotFractionsRequest,
+) -> Result<v1::BatchGetHotFractionsResponse, Refusal> {
+    use v1::batch_hot_fraction::Answer;
+    if request.pfns.len() > MAX_BATCH {
+        let message = format!("up to {MAX_BATCH} are answered at once, not {}", request.pfns.len());
+        return Err(Refusal::wrong("pfns", message));
+    }
+    let folios: Vec<_> =
+        request.pfns.iter().map(|pfn| folio_of_pfn("pfns", *pfn)).collect::<Result<_, _>>()?;
+    let asked = Asked::new(state, request.order, request.hot_threshold)?;
+    let answer = |(pfn, folio): (&u64, FolioPfn)| {
+        let fraction = asked.snapshot.folio(folio).and_then(|folio| asked.fraction(folio));
+        let answer = match fraction {
+            Some((_, fraction)) => Answer::Fraction(fraction),
+            None => Answer::NoData(v1::NoData { folio_pfn: folio.get() }),
+        };
+        v1::BatchHotFraction { pfn: *pfn, answer: Some(answer) }
+    };
+    let results = request.pfns.iter().zip(folios).map(answer).collect();
+    Ok(v1::BatchGetHotFractionsResponse { results })
+}
+
+pub(super) fn get_folio(
+    state: &State,
+    request: &v1::GetFolioRequest,
+) -> Result<v1::GetFolioResponse, Refusal> {
+    use v1::get_folio_request::Folio;
+    let pfn = match request.folio {
+        Some(Folio::Pfn(pfn)) => folio_of_pfn("pfn", pfn)?,
+        Some(Folio::PhysicalAddress(address)) => folio_of_address(address)?,
+        None => return Err(Refusal::wrong("pfn", "name a folio by pfn or physical_address")),
+    };
+    let asked = Asked::new(state, request.order, request.hot_threshold)?;
+    let known = asked.snapshot.folio(pfn).and_then(|folio| Some((folio, asked.fraction(folio)?)));
+    let (folio, (fraction, message)) = known.ok_or_else(|| Refusal::no_samples(pfn))?;
+    Ok(v1::GetFolioResponse {
+        folio: Some(convert::folio(folio, &fraction, message)),
+        counts: folio.counts().to_vec(),
+        hot_bitmap: fraction.hot.bitmap.to_hex(asked.order),
+    })
+}
+
+/// The orders of a list.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Accesses,
+    HotPercent,
+    Age,
+    Pfn,
+}
+
+/// An order of a list, and whether it is descending.
+fn list_order(text: &str) -> Result<(Key, bool), Refusal> {
+    let mut words = text.split_whitespace();
+    let (key, descending) = match words.next() {
+        None | Some("accesses") => (Key::Accesses, true),
+        Some("hot_percent") => (Key::HotPercent, true),
+        Some("age") => (Key::Age, false),
+        Some("pfn" | "folio_pfn") => (Key::Pfn, false),
+        Some(_) => {
+            return Err(Refusal::wrong("order_by", "accesses, hot_percent, age or pfn"));
+        }
+    };
+    match (words.next(), words.next()) {
+        (None, None) => Ok((key, descending)),
+        (Some("asc"), None) => Ok((key, false)),
+        (Some("desc"), None) => Ok((key, true)),
+        _ => Err(Refusal::wrong("order_by", "one key, with asc or desc behind it")),
+    }
+}
+
+/// Where a list goes on: the snapshot, what was asked, and how many folios came before.
+struct PageToken {
+    sequence: u64,
+    question: u64,
+    skipped: u64,
+}
+
+impl PageToken {
+    /// A number that the same questions share.
+    fn question(request: &v1::ListFoliosRequest) -> u64 {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        let v1::ListFoliosRequest {
+            order,
+            hot_threshold,
+            min_accesses,
+            verdicts,
+            min_hot_percent,
+            max_hot_percent,
+            first_pfn,
+            last_pfn,
+            order_by,
+            page_size: _,
+            page_token: _,
+        } = request;
+        (order, hot_threshold, min_accesses, verdicts).hash(&mut hasher);
+        (min_hot_percent, max_hot_percent, first_pfn, last_pfn, order_by).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn write(&self) -> String {
+        format!("{:x}.{:x}.{:x}", self.sequence, self.question, self.skipped)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let mut numbers = text.split('.').map(|part| u64::from_str_radix(part, 16));
+        let mut next = || numbers.next()?.ok();
+        let token = Self { sequence: next()?, question: next()?, skipped: next()? };
+        numbers.next().is_none().then_some(token)
+    }
+}
+
+pub(super) fn list_folios(
+    state: &State,
+    request: &v1::ListFoliosRequest,
+) -> Result<v1::ListFoliosResponse, Refusal> {
+    let (key, descending) = list_order(&request.order_by)?;
+    let page_size = match usize::try_from(request.page_size) {
+        Err(_) => return Err(Refusal::wrong("page_size", "must not be negative")),
+        Ok(0) => PAGE_SIZE.0,
+        Ok(size) => size.min(PAGE_SIZE.1),
+    };
+    let mut verdicts = Vec::new();
+    for verdict in &request.verdicts {
+        match v1::Verdict::try_from(*verdict).ok().and_then(convert::wanted_verdict) {
+            Some(verdict) => verdicts.push(verdict),
+            None => return Err(Refusal::wrong("verdicts", format!("{verdict} is no verdict"))),
+        }
+    }
+    let percents = [
+        ("min_hot_percent", request.min_hot_percent),
+        ("max_hot_percent", request.max_hot_percent),
+    ];
+    if let Some((field, _)) = percents.iter().find(|(_, value)| value.is_some_and(|v| v > 100)) {
+        return Err(Refusal::wrong(field, "must be 0 to 100"));
+    }
+    let asked = Asked::new(state, request.order, request.hot_threshold)?;
+    let question = PageToken::question(request);
+    let skipped = match request.page_token.as_str() {
+        "" => 0,
+        text => {
+            let token = PageToken::read(text)
+                .filter(|token| token.question == question)
+                .ok_or_else(|| Refusal::wrong("page_token", "belongs to another question"))?;
+            // Another snapshot has other folios: what comes next there is not what came next here.
+            if token.sequence != asked.snapshot.sequence && key != Key::Pfn {
+                let message = "the list has changed since: ask again from its start, or by pfn";
+                return Err(Refusal::new(Code::Aborted, "LIST_CHANGED", message));
+            }
+            token.skipped
+        }
+    };
+    let first = folio_of_pfn("first_pfn", request.first_pfn.unwrap_or(0))?;
+    let last = request.last_pfn.map_or(u64::MAX, |last| last);
+    let mut found = Vec::new();
+    for folio in asked.snapshot.folios(first).take_while(|folio| folio.pfn().get() <= last) {
+        let Some(fraction) = folio.fraction(&asked.judge) else { continue };
+        let percent = fraction.hot.percent();
+        let wanted = fraction.accesses >= request.min_accesses
+            && (verdicts.is_empty()
+                || fraction.verdict.is_some_and(|verdict| verdicts.contains(&verdict)))
+            && request.min_hot_percent.is_none_or(|least| percent >= least)
+            && request.max_hot_percent.is_none_or(|most| percent <= most);
+        if !wanted {
+            continue;
+        }
+        let value = match key {
+            Key::Accesses => fraction.accesses,
+            Key::HotPercent => percent.into(),
+            Key::Age => folio.age_ns().unwrap_or(u64::MAX),
+            Key::Pfn => folio.pfn().get(),
+        };
+        found.push((value, folio.pfn()));
+    }
+    if descending {
+        found.sort_unstable_by_key(|(value, pfn)| (Reverse(*value), *pfn));
+    } else {
+        found.sort_unstable();
+    }
+    // By PFN the token counts page frames, so that it holds in any snapshot.
+    let begin = match key {
+        Key::Pfn if skipped == 0 => 0,
+        Key::Pfn if descending => found.partition_point(|(value, _)| value + 1 > skipped),
+        Key::Pfn => found.partition_point(|(value, _)| *value < skipped),
+        _ => usize::try_from(skipped).unwrap_or(usize::MAX).min(found.len()),
+    };
+    let end = begin.saturating_add(page_size).min(found.len());
+    let listed = found[begin..end].iter().filter_map(|(_, pfn)| {
+        let folio = asked.snapshot.folio(*pfn)?;
+        let (fraction, message) = asked.fraction(folio)?;
+        Some(convert::folio(folio, &fraction, message))
+    });
+    let next = (end < found.len()).then(|| PageToken {
+        sequence: asked.snapshot.sequence,
+        question,
+        skipped: match key {
+            Key::Pfn => found[end - 1].0 + u64::from(!descending),
+            _ => end as u64,
+        },
+    });
+    Ok(v1::ListFoliosResponse {
+        folios: listed.collect(),
+        next_page_token: next.map(|token| token.write()).unwrap_or_default(),
+        total_size: found.len() as u64,
+    })
+}
+
+pub(super) fn get_distribution(
+    state: &State,
+    request: &v1::GetDistributionRequest,
+) -> Result<v1::GetDistributionResponse, Refusal> {
+    let asked = Asked::new(state, request.order, request.hot_threshold)?;
+    Ok(distribution(&asked))
+}
+
+/// How the folios of a snapshot are distributed.
+pub(super) fn distribution(asked: &Asked) -> v1::GetDistributionResponse {
+    let (mut touched, mut hot) = (TenPercentBuckets::default(), TenPercentBuckets::default());
+    let mut verdicts = v1::VerdictCounts::default();
+    let (mut accesses, mut pages, mut folios) = (0, 0, 0);
+    for folio in asked.snapshot.folios(Pfn::new_truncate(0).folio()) {
+        let Some(fraction) = folio.fraction(&asked.judge) else { continue };
+        touched.add(touched_percent(fraction.touched_pages));
+        hot.add(fraction.hot.percent());
+        accesses += fraction.accesses;
+        pages += u64::from(fraction.touched_pages);
+        folios += 1;
+        let count = match fraction.verdict {
+            Some(Verdict::Hot) => &mut verdicts.hot,
+            Some(Verdict::Sparse) => &mut verdicts.sparse,
+            Some(Verdict::Undersampled) => &mut verdicts.undersampled,
+            Some(Verdict::Filtered) => &mut verdicts.filtered,
+            Some(Verdict::Unsplittable) => &mut verdicts.unsplittable,
+            None => continue,
+        };
+        *count += 1;
+    }
+    let rows = |buckets: &TenPercentBuckets| {
+        let rows = buckets.rows();
+        rows.map(|(from, to, folios)| v1::DistributionRow { from, to, folios }).collect()
+    };
+    v1::GetDistributionResponse {
+        touched_distribution: rows(&touched),
+        hot_distribution: rows(&hot),
+        verdicts: Some(verdicts),
+        accesses,
+        pages,
+        folios,
+        epoch: asked.snapshot.epoch.unwrap_or(0),
+    }
+}
+
+/// Whether whoever asks may see everything decides what of it is told.
+pub(super) fn get_status(state: &State, may_see_all: bool) -> v1::GetStatusResponse {
+    let snapshot = state.snapshot();
+    let mut status = convert::status(state, &snapshot);
+    status.watchers = state.watchers.load(Ordering::Relaxed) as u64;
+    if !may_see_all {
+        // A path may say who is watched.
+        status.inputs.iter_mut().for_each(|input| input.path = String::new());
+    }
+    status
+}
