@@ -25,6 +25,7 @@ mod page_size;
 mod query;
 mod recent;
 pub mod report;
+#[cfg(feature = "service")]
 pub mod service;
 mod slab;
 mod store;

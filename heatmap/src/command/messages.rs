@@ -66,6 +66,31 @@ impl Messages {
         }
     }
 
+    /// Has what a daemon tells of its life written to standard error: a line for each event.
+    #[cfg(feature = "service")]
+    pub(super) fn log(&self) {
+        use tracing_subscriber::EnvFilter;
+        let level = match (self.quiet, self.verbose) {
+            (true, _) => "error",
+            (_, true) => "debug",
+            _ => "info",
+        };
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        let color = match self.color {
+            Color::Auto => terminal && !no_color,
+            Color::Always => true,
+            Color::Never => false,
+        };
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        if self.json {
+            log.json().flatten_event(true).init();
+        } else {
+            log.with_ansi(color).with_target(false).init();
+        }
+    }
+
     fn write(&self, level: &str, message: &str) {
         if self.json {
             eprintln!("{}", serde_json::json!({ "level": level, "message": message }));

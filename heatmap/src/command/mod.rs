@@ -2,6 +2,8 @@
 
 mod decisions;
 mod generate;
+#[cfg(feature = "service")]
+mod health;
 mod input;
 mod messages;
 mod options;
@@ -9,7 +11,10 @@ mod output;
 mod pages;
 mod records;
 mod report;
+#[cfg(feature = "service")]
 mod serve;
+#[cfg(feature = "service")]
+mod top;
 
 use std::process::ExitCode;
 
@@ -50,7 +55,14 @@ enum Command {
     /// One JSON object for each block: its verdict and which of its chunks are hot
     Decisions(decisions::Decisions),
     /// Take a stream in, and answer questions about it: gRPC, HTTP, a web page, metrics
+    #[cfg(feature = "service")]
     Serve(serve::Serve),
+    /// Live view of a running daemon
+    #[cfg(feature = "service")]
+    Top(top::Top),
+    /// Ask a daemon whether it is well; for health checks of containers
+    #[cfg(feature = "service")]
+    Health(health::Health),
     /// Print a completion script
     Completions(generate::Completions),
     /// Write man pages into a folder
@@ -74,7 +86,12 @@ pub fn main() -> ExitCode {
         Command::Pages(command) => command.run(&messages),
         Command::Records(command) => command.run(&messages),
         Command::Decisions(command) => command.run(&messages),
-        Command::Serve(command) => command.run(),
+        #[cfg(feature = "service")]
+        Command::Serve(command) => command.run(&messages),
+        #[cfg(feature = "service")]
+        Command::Top(command) => command.run(&messages),
+        #[cfg(feature = "service")]
+        Command::Health(command) => command.run(),
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),
     };

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::Outcome;
 use super::input::available_memory;
+use super::messages::Messages;
 use super::options::FilterOptions;
 use crate::service::{Flags, Given};
 
@@ -36,7 +37,7 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    pub(super) fn run(&self) -> anyhow::Result<Outcome> {
+    pub(super) fn run(&self, messages: &Messages) -> anyhow::Result<Outcome> {
         let refused =
             |error: anyhow::Error| anyhow::Error::from(super::output::Usage::from_error(&error));
         let given = Given::new(&self.settings, self.config.as_deref()).map_err(refused)?;
@@ -44,6 +45,7 @@ impl Serve {
         if self.print_config {
             print!("{}", given.to_toml());
         } else if !self.check_config {
+            messages.log();
             crate::service::run(&given, available_memory(), &self.input, self.filters.filters())?;
         }
         Ok(Outcome::Done)

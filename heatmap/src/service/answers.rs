@@ -20,6 +20,23 @@ pub(super) const MAX_BATCH: usize = 10_000;
 /// Folios in a page of a list, by default and at most.
 const PAGE_SIZE: (usize, usize) = (100, 1000);
 
+/// Fields of questions.
+const FIELDS: [&str; 13] = [
+    "pfn",
+    "physical_address",
+    "pfns",
+    "order",
+    "hot_threshold",
+    "min_accesses",
+    "verdicts",
+    "min_hot_percent",
+    "max_hot_percent",
+    "first_pfn",
+    "last_pfn",
+    "order_by",
+    "page_size",
+];
+
 /// Why a question has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
@@ -48,6 +65,11 @@ impl Refusal {
     pub(super) fn not_allowed() -> Self {
         let message = "page frames and counters are for root, the daemon's group and clients with a \
                        certificate; --allow-unprivileged opens them to everybody";
+        Self::not_allowed_because(message)
+    }
+
+    /// Who asks may not, for a reason of its own.
+    pub(super) fn not_allowed_because(message: &str) -> Self {
         Self::new(Code::PermissionDenied, "NOT_PRIVILEGED", message)
     }
 
@@ -59,6 +81,19 @@ impl Refusal {
     /// Something is used up.
     pub(super) fn too_many(message: impl Into<String>) -> Self {
         Self::new(Code::ResourceExhausted, "LIMIT_REACHED", message)
+    }
+
+    /// A parameter of a URL is wrong.
+    pub(super) fn wrong_parameter(name: &str, why: &str) -> Self {
+        // Names of fields are few, and known.
+        let field = FIELDS.into_iter().find(|field| *field == name);
+        let message = format!("{name}: {why}");
+        Self { field, ..Self::new(Code::InvalidArgument, "INVALID_FIELD", message) }
+    }
+
+    /// A bug of ours.
+    pub(super) fn failed() -> Self {
+        Self::new(Code::Internal, "FAILED", "the answer failed")
     }
 
     fn no_samples(folio: FolioPfn) -> Self {

@@ -1,7 +1,7 @@
 //! The gRPC listeners: `folioscope.v1.HeatmapService`, health and reflection.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{Stream, stream};
 use proto::v1::{self, heatmap_service_server as server};
@@ -141,27 +141,45 @@ impl Service {
     /// Answers a question about single folios that takes little time.
     fn quick<Q, A>(
         &self,
-        request: Request<Q>,
+        method: &'static str,
+        request: &Request<Q>,
         answer: impl FnOnce(&State, &Q) -> Result<A, Refusal>,
     ) -> Result<Response<A>, Status> {
-        self.check(peer(&request))?;
-        Ok(Response::new(answer(&self.state, request.get_ref())?))
+        let started = Instant::now();
+        let answer =
+            self.check(peer(request)).and_then(|()| answer(&self.state, request.get_ref()));
+        self.told(method, started, answer.map_err(Status::from))
     }
 
     /// Answers a question that may take long, where nobody else waits for it.
     async fn slow<Q: Send + 'static, A: Send + 'static>(
         &self,
+        method: &'static str,
         request: Request<Q>,
         answer: impl FnOnce(&State, &Q) -> Result<A, Refusal> + Send + 'static,
     ) -> Result<Response<A>, Status> {
+        let started = Instant::now();
         let (left, state) = (time_left(&request), Arc::clone(&self.state));
         let question = request.into_inner();
         let work = tokio::task::spawn_blocking(move || answer(&state, &question));
-        match tokio::time::timeout(left, work).await {
+        let answer = match tokio::time::timeout(left, work).await {
             Err(_) => Err(Status::deadline_exceeded("the answer took too long")),
-            Ok(Err(_)) => Err(Status::internal("the answer failed")),
-            Ok(Ok(answer)) => Ok(Response::new(answer?)),
-        }
+            Ok(Err(_)) => Err(Refusal::failed().into()),
+            Ok(Ok(answer)) => answer.map_err(Status::from),
+        };
+        self.told(method, started, answer)
+    }
+
+    /// Takes note of an answer.
+    fn told<A>(
+        &self,
+        method: &'static str,
+        started: Instant,
+        answer: Result<A, Status>,
+    ) -> Result<Response<A>, Status> {
+        let code = answer.as_ref().err().map_or(tonic::Code::Ok, Status::code);
+        self.state.metrics.answered(method, code, started.elapsed());
+        answer.map(Response::new)
     }
 
     fn check(&self, peer: Peer) -> Result<(), Refusal> {
@@ -178,7 +196,7 @@ impl server::HeatmapService for Service {
         &self,
         request: Request<v1::GetHotFractionRequest>,
     ) -> Result<Response<v1::GetHotFractionResponse>, Status> {
-        self.quick(request, answers::get_hot_fraction)
+        self.quick("GetHotFraction", &request, answers::get_hot_fraction)
     }
 
     async fn batch_get_hot_fractions(
@@ -186,14 +204,14 @@ impl server::HeatmapService for Service {
         request: Request<v1::BatchGetHotFractionsRequest>,
     ) -> Result<Response<v1::BatchGetHotFractionsResponse>, Status> {
         self.check(peer(&request))?;
-        self.slow(request, answers::batch_get_hot_fractions).await
+        self.slow("BatchGetHotFractions", request, answers::batch_get_hot_fractions).await
     }
 
     async fn get_folio(
         &self,
         request: Request<v1::GetFolioRequest>,
     ) -> Result<Response<v1::GetFolioResponse>, Status> {
-        self.quick(request, answers::get_folio)
+        self.quick("GetFolio", &request, answers::get_folio)
     }
 
     async fn list_folios(
@@ -201,14 +219,14 @@ impl server::HeatmapService for Service {
         request: Request<v1::ListFoliosRequest>,
     ) -> Result<Response<v1::ListFoliosResponse>, Status> {
         self.check(peer(&request))?;
-        self.slow(request, answers::list_folios).await
+        self.slow("ListFolios", request, answers::list_folios).await
     }
 
     async fn get_distribution(
         &self,
         request: Request<v1::GetDistributionRequest>,
     ) -> Result<Response<v1::GetDistributionResponse>, Status> {
-        self.slow(request, answers::get_distribution).await
+        self.slow("GetDistribution", request, answers::get_distribution).await
     }
 
     type WatchDecisionsStream = Watch;
@@ -217,8 +235,7 @@ impl server::HeatmapService for Service {
         &self,
         request: Request<v1::WatchDecisionsRequest>,
     ) -> Result<Response<Watch>, Status> {
-        self.check(peer(&request))?;
-        Ok(Response::new(watch::watch(&self.state, request.get_ref())?))
+        self.quick("WatchDecisions", &request, |_, question| watch::watch(&self.state, question))
     }
 
     async fn get_status(
@@ -226,6 +243,7 @@ impl server::HeatmapService for Service {
         request: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
         let may_see_all = peer(&request).may_see_all(&self.state.config);
-        Ok(Response::new(answers::get_status(&self.state, may_see_all)))
+        let started = Instant::now();
+        self.told("GetStatus", started, Ok(answers::get_status(&self.state, may_see_all)))
     }
 }

@@ -1,15 +1,418 @@
-//! The HTTP listeners.
+//! The HTTP listeners: health, metrics, the JSON twins of the interface, events, and the page.
+//!
+//! | path | for | to whom |
+//! | --- | --- | --- |
+//! | `/livez`, `/readyz` | health checks | all who reach the listener |
+//! | `/metrics` | Prometheus | all who reach the listener |
+//! | `/` | people | token, or rights |
+//! | `/api/v1/METHOD` | programs | token, or rights |
+//! | `/api/v1/events` | the page: an event for each snapshot | token, or rights |
 
+use core::convert::Infallible;
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
+use anyhow::Context;
+use axum::Router;
+use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::extract::{Path as UrlPath, Query, Request, State as Shared};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::serve::IncomingStream;
+use futures_util::{Stream, stream};
+use prost::Message;
+use serde_json::json;
 use tokio_util::task::TaskTracker;
+use tower_http::compression::CompressionLayer;
+use tower_http::timeout::TimeoutLayer;
 
-use super::State;
+use super::answers::{self, Refusal};
+use super::listen::{Incoming, Peer};
+use super::{State, json, metrics};
+
+/// How long an answer may take.
+const MAX_TIME: Duration = Duration::from_secs(10);
+/// How often a stream of events shows that it is alive.
+const ALIVE: Duration = Duration::from_secs(15);
+/// Streams of events at a time.
+const MAX_EVENTS: usize = 64;
+/// The page's parts, by path.
+const ASSETS: [(&str, &str, &[u8]); 3] = [
+    ("/", "text/html; charset=utf-8", include_bytes!("page/index.html")),
+    ("/page.css", "text/css; charset=utf-8", include_bytes!("page/page.css")),
+    ("/page.js", "text/javascript; charset=utf-8", include_bytes!("page/page.js")),
+];
+/// The cookie that keeps the token once the page was opened with it.
+const COOKIE: &str = "folioscope_token";
+
+/// What the handlers share.
+struct Http {
+    state: Arc<State>,
+    token: String,
+    events: AtomicUsize,
+    /// Names that requests may be addressed to.
+    hosts: Vec<String>,
+}
+
+type App = Arc<Http>;
+
+impl Connected<IncomingStream<'_, Incoming>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Incoming>) -> Self {
+        stream.io().peer
+    }
+}
 
 /// Listens at all HTTP addresses.
 ///
 /// # Errors
-/// If one of them cannot be listened at.
-pub(super) async fn listen(_state: &Arc<State>, _tasks: &TaskTracker) -> anyhow::Result<()> {
+/// If one of them cannot be listened at, or the token cannot be kept.
+pub(super) async fn listen(state: &Arc<State>, tasks: &TaskTracker) -> anyhow::Result<()> {
+    if state.config.http.is_empty() {
+        return Ok(());
+    }
+    let token = token(state.config.http_token_file.as_deref())?;
+    for address in &state.config.http {
+        let incoming = Incoming::listen(address, &state.tls, state, tasks).await?;
+        let shown = incoming.address().to_owned();
+        tracing::info!(address = %shown, "listening for HTTP");
+        let mut hosts: Vec<String> = ["localhost", "127.0.0.1", "[::1]"].map(String::from).to_vec();
+        hosts.extend(state.config.http_hosts.iter().cloned());
+        if let Some(place) = shown.strip_prefix("tcp:") {
+            let scheme = if state.tls.is_some() { "https" } else { "http" };
+            hosts.push(host_of(place).to_owned());
+            eprintln!("the page: {scheme}://{place}/?token={token}");
+        }
+        let app = Http {
+            state: Arc::clone(state),
+            token: token.clone(),
+            events: AtomicUsize::new(0),
+            hosts,
+        };
+        let service = router(Arc::new(app)).into_make_service_with_connect_info::<Peer>();
+        let ending = state.ending.clone();
+        tasks.spawn(async move {
+            let served = axum::serve(incoming, service)
+                .with_graceful_shutdown(async move { ending.cancelled().await });
+            if let Err(error) = served.await {
+                tracing::error!(%error, "an HTTP listener ended");
+            }
+        });
+    }
     Ok(())
+}
+
+/// The token: what the file has, or a new one, which is kept there.
+fn token(file: Option<&Path>) -> anyhow::Result<String> {
+    if let Some(path) = file
+        && let Ok(text) = std::fs::read_to_string(path)
+    {
+        let token = text.trim().to_owned();
+        anyhow::ensure!(
+            token.len() >= 16,
+            "{}: a token has at least 16 characters",
+            path.display()
+        );
+        return Ok(token);
+    }
+    let mut random = [0_u8; 16];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut random))
+        .context("/dev/urandom: cannot read")?;
+    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    if let Some(path) = file {
+        let mut options = std::fs::OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600).open(path);
+        file.and_then(|mut file| writeln!(file, "{token}"))
+            .with_context(|| format!("{}: cannot keep the token there", path.display()))?;
+    }
+    Ok(token)
+}
+
+fn router(app: App) -> Router {
+    let guarded = Router::new()
+        .route("/api/v1/events", get(events))
+        .route("/api/v1/{method}", get(method))
+        .fallback(asset)
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), admit));
+    Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(measured))
+        .merge(guarded)
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), manners))
+        .layer(CompressionLayer::new())
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, MAX_TIME))
+        .with_state(app)
+}
+
+/// The host of an address without its port.
+fn host_of(authority: &str) -> &str {
+    match authority.strip_prefix('[').and_then(|rest| rest.find(']')) {
+        Some(end) => &authority[..end + 2],
+        None => authority.split(':').next().unwrap_or(authority),
+    }
+}
+
+/// What holds for every request: it only reads, it is addressed to us, and its answer says what a
+/// browser may do with it.
+async fn manners(Shared(app): Shared<App>, request: Request, next: Next) -> Response {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        let allow = [(header::ALLOW, "GET, HEAD")];
+        return (StatusCode::METHOD_NOT_ALLOWED, allow, "only GET and HEAD\n").into_response();
+    }
+    let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|info| info.0);
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
+    let known = host.is_some_and(|host| app.hosts.iter().any(|known| known == host_of(host)));
+    // A page of somebody else's can make a browser ask us by a name of its own.
+    if !known && matches!(peer, Some(Peer::Network { .. }) | None) {
+        let text = "this name is not one of the daemon's: --http-host adds it\n";
+        return (StatusCode::MISDIRECTED_REQUEST, text).into_response();
+    }
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Whether two texts are the same, in a time that does not tell where they differ.
+fn same(a: &str, b: &str) -> bool {
+    a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |other, (a, b)| other | (a ^ b)) == 0
+}
+
+/// Whether a request has the token, and whether it has it in its URL.
+fn has_token(app: &Http, request: &Request) -> (bool, bool) {
+    let pairs = pairs(request.uri().query().unwrap_or_default());
+    let in_url = pairs.iter().find(|(name, _)| name == "token").map(|(_, value)| value.as_str());
+    let text =
+        |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let bearer = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+    let cookie = text(header::COOKIE).and_then(|cookies| {
+        let mut cookies = cookies.split(';').map(str::trim);
+        cookies.find_map(|cookie| cookie.strip_prefix(COOKIE)?.strip_prefix('='))
+    });
+    let is_token = |given: &str| same(given, &app.token);
+    let any = [in_url, bearer, cookie].into_iter().flatten().any(is_token);
+    (any, in_url.is_some_and(is_token))
+}
+
+/// Lets in who has the token or the rights.
+async fn admit(Shared(app): Shared<App>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|info| info.0);
+    let (has_token, in_url) = has_token(&app, &request);
+    if !has_token && !peer.is_some_and(|peer| peer.may_see_all(&app.state.config)) {
+        let message = "open the address that the daemon printed at its start: it has the token";
+        return problem(&Refusal::not_allowed_because(message));
+    }
+    let mut response = next.run(request).await;
+    let cookie = format!("{COOKIE}={}; HttpOnly; SameSite=Strict; Path=/", app.token);
+    if let Some(cookie) = HeaderValue::from_str(&cookie).ok().filter(|_| in_url) {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// The parameters of a URL.
+fn pairs(query: &str) -> Vec<(String, String)> {
+    let uri = format!("/?{query}").parse();
+    let query = uri.ok().and_then(|uri| Query::<Vec<(String, String)>>::try_from_uri(&uri).ok());
+    query.map(|query| query.0).unwrap_or_default()
+}
+
+async fn readyz(
+    Shared(app): Shared<App>,
+    Query(parameters): Query<Vec<(String, String)>>,
+) -> Response {
+    let snapshot = app.state.snapshot();
+    let mut reasons = Vec::new();
+    if app.state.ending.is_cancelled() {
+        reasons.push("the daemon is ending".to_owned());
+    }
+    if !snapshot.is_ready() {
+        reasons.push("no epoch has closed yet".to_owned());
+    }
+    let (status, mut text) = if reasons.is_empty() {
+        (StatusCode::OK, "ok\n".to_owned())
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n")
+    };
+    if parameters.iter().any(|(name, _)| name == "verbose") {
+        text += &format!("input {:?}, epoch {:?}\n", snapshot.state, snapshot.epoch);
+    }
+    (status, text).into_response()
+}
+
+async fn measured(Shared(app): Shared<App>) -> Response {
+    let state = Arc::clone(&app.state);
+    match tokio::task::spawn_blocking(move || metrics::text(&state)).await {
+        Ok(Ok(text)) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, kind)], text).into_response()
+        }
+        _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// The status of a refusal.
+fn status(code: tonic::Code) -> StatusCode {
+    match code {
+        tonic::Code::InvalidArgument | tonic::Code::OutOfRange => StatusCode::BAD_REQUEST,
+        tonic::Code::NotFound => StatusCode::NOT_FOUND,
+        tonic::Code::PermissionDenied => StatusCode::FORBIDDEN,
+        tonic::Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        tonic::Code::FailedPrecondition | tonic::Code::Aborted => StatusCode::CONFLICT,
+        tonic::Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        tonic::Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// A refusal as JSON.
+fn problem(refusal: &Refusal) -> Response {
+    let status = status(refusal.code);
+    let body = json!({
+        "title": refusal.message,
+        "status": status.as_u16(),
+        "code": metrics::name(refusal.code),
+        "reason": refusal.reason,
+        "field": refusal.field,
+    });
+    let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+    (status, kind, body.to_string() + "\n").into_response()
+}
+
+/// A method of the interface, answered in JSON.
+async fn method(
+    Shared(app): Shared<App>,
+    UrlPath(name): UrlPath<String>,
+    request: Request,
+) -> Response {
+    let parameters = pairs(request.uri().query().unwrap_or_default());
+    let Some(method) =
+        metrics::METHODS.into_iter().find(|known| *known == name && name != "WatchDecisions")
+    else {
+        return (StatusCode::NOT_FOUND, "no such method\n").into_response();
+    };
+    let state = Arc::clone(&app.state);
+    let started = Instant::now();
+    let work = tokio::task::spawn_blocking(move || answer(&state, method, &parameters));
+    let answer = work.await.unwrap_or_else(|_| Err(Refusal::failed()));
+    let code = answer.as_ref().err().map_or(tonic::Code::Ok, |refusal| refusal.code);
+    app.state.metrics.answered(method, code, started.elapsed());
+    match answer {
+        Ok(value) => {
+            ([(header::CONTENT_TYPE, "application/json")], value.to_string() + "\n").into_response()
+        }
+        Err(refusal) => problem(&refusal),
+    }
+}
+
+fn answer(
+    state: &State,
+    method: &str,
+    parameters: &[(String, String)],
+) -> Result<serde_json::Value, Refusal> {
+    fn ask<Q: Message + Default, A: Message>(
+        method: &str,
+        parameters: &[(String, String)],
+        answer: impl FnOnce(&Q) -> Result<A, Refusal>,
+    ) -> Result<serde_json::Value, Refusal> {
+        let question = json::question(&format!("{method}Request"), parameters)
+            .map_err(|(field, why)| Refusal::wrong_parameter(&field, &why))?;
+        Ok(json::of(&format!("{method}Response"), &answer(&question)?))
+    }
+    match method {
+        "GetHotFraction" => ask(method, parameters, |q| answers::get_hot_fraction(state, q)),
+        "BatchGetHotFractions" => {
+            ask(method, parameters, |q| answers::batch_get_hot_fractions(state, q))
+        }
+        "GetFolio" => ask(method, parameters, |q| answers::get_folio(state, q)),
+        "ListFolios" => ask(method, parameters, |q| answers::list_folios(state, q)),
+        "GetDistribution" => ask(method, parameters, |q| answers::get_distribution(state, q)),
+        _ => ask(method, parameters, |_: &proto::v1::GetStatusRequest| {
+            Ok(answers::get_status(state, true))
+        }),
+    }
+}
+
+/// A place among the streams of events.
+struct Listening(App);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.events.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An event for each snapshot. Who reads slowly gets the newest.
+async fn events(Shared(app): Shared<App>) -> Response {
+    if app.events.fetch_add(1, Ordering::Relaxed) >= MAX_EVENTS {
+        app.events.fetch_sub(1, Ordering::Relaxed);
+        return problem(&Refusal::too_many(format!(
+            "there are {MAX_EVENTS} streams of events already"
+        )));
+    }
+    let listening = Listening(Arc::clone(&app));
+    Sse::new(told(listening)).keep_alive(KeepAlive::new().interval(ALIVE)).into_response()
+}
+
+fn told(listening: Listening) -> impl Stream<Item = Result<Event, Infallible>> {
+    let mut published = listening.0.state.published.subscribe();
+    // The first event comes at once.
+    published.mark_changed();
+    stream::unfold((listening, published), |(listening, mut published)| async move {
+        let state = Arc::clone(&listening.0.state);
+        tokio::select! {
+            () = state.ending.cancelled() => return None,
+            changed = published.changed() => changed.ok()?,
+        }
+        let snapshot = state.snapshot();
+        let data = json!({ "sequence": snapshot.sequence, "epoch": snapshot.epoch });
+        let event = Event::default().event("snapshot").data(data.to_string());
+        Some((Ok(event), (listening, published)))
+    })
+}
+
+/// A part of the page.
+async fn asset(headers: HeaderMap, request: Request) -> Response {
+    let path = request.uri().path();
+    let Some((_, kind, bytes)) = ASSETS.into_iter().find(|(known, ..)| *known == path) else {
+        return (StatusCode::NOT_FOUND, "no such page\n").into_response();
+    };
+    let tag = tag(bytes);
+    if headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()) == Some(&tag) {
+        return StatusCode::NOT_MODIFIED.into_response();
+    }
+    let cached = "private, no-cache".to_owned();
+    let headers = [
+        (header::CONTENT_TYPE, kind.to_owned()),
+        (header::ETAG, tag),
+        (header::CACHE_CONTROL, cached),
+    ];
+    (headers, bytes).into_response()
+}
+
+/// A number that changes with what it is of.
+fn tag(bytes: &[u8]) -> String {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    format!("\"{:016x}\"", hasher.finish())
 }

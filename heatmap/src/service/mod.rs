@@ -9,11 +9,14 @@
 
 mod address;
 mod answers;
+pub mod client;
 mod config;
 mod convert;
 mod grpc;
 mod http;
+mod json;
 mod listen;
+mod metrics;
 mod run;
 mod source;
 mod watch;
@@ -48,6 +51,10 @@ pub struct State {
     tls: listen::Tls,
     /// Decisions that several watchers share.
     decisions: watch::Shared,
+    /// What is counted as it happens.
+    metrics: metrics::Metrics,
+    /// The distribution of a snapshot, by its sequence number.
+    distribution: std::sync::Mutex<(u64, proto::v1::GetDistributionResponse)>,
     /// How many streams of decisions there are.
     pub watchers: core::sync::atomic::AtomicUsize,
 }

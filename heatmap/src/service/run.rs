@@ -44,6 +44,8 @@ pub fn run(
         ending: CancellationToken::new(),
         published: tokio::sync::watch::Sender::new(0),
         decisions: super::watch::Shared::default(),
+        metrics: super::metrics::Metrics::new(),
+        distribution: std::sync::Mutex::default(),
         watchers: AtomicUsize::new(0),
         tls: super::listen::tls(&config)?.map(|tls| Arc::new(arc_swap::ArcSwap::from_pointee(tls))),
         config,

@@ -1,0 +1,357 @@
+//! Everything that is measured, under the names that dashboards and alerts know. Labels have few
+//! values, all of which are there from the start; nothing is told of single blocks.
+
+use core::fmt;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::answers::{self, Asked};
+use super::{State, convert};
+use crate::live::InputState;
+
+/// Upper ends of the histogram of answers' times, in seconds.
+const BUCKETS: [f64; 10] = [0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25, 1.0];
+/// The methods that are told apart.
+pub(super) const METHODS: [&str; 7] = [
+    "GetHotFraction",
+    "BatchGetHotFractions",
+    "GetFolio",
+    "ListFolios",
+    "GetDistribution",
+    "WatchDecisions",
+    "GetStatus",
+];
+
+/// Labels of answers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    method: &'static str,
+    code: &'static str,
+}
+
+/// Label of the time of answers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Timed {
+    method: &'static str,
+}
+
+/// What is counted as it happens. Everything else is read off the latest snapshot.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    answers: Family<Answered, Counter>,
+    times: Family<Timed, Histogram>,
+}
+
+impl Metrics {
+    pub(super) fn new() -> Self {
+        let times = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
+        let metrics = Self { answers: Family::default(), times };
+        for method in METHODS {
+            for code in [
+                "OK",
+                "INVALID_ARGUMENT",
+                "NOT_FOUND",
+                "PERMISSION_DENIED",
+                "RESOURCE_EXHAUSTED",
+                "UNAVAILABLE",
+            ] {
+                drop(metrics.answers.get_or_create(&Answered { method, code }));
+            }
+            drop(metrics.times.get_or_create(&Timed { method }));
+        }
+        metrics
+    }
+
+    /// Takes note of an answer.
+    pub(super) fn answered(&self, method: &'static str, code: tonic::Code, time: Duration) {
+        self.answers.get_or_create(&Answered { method, code: name(code) }).inc();
+        self.times.get_or_create(&Timed { method }).observe(time.as_secs_f64());
+    }
+}
+
+/// A code as gRPC names it.
+pub(super) fn name(code: tonic::Code) -> &'static str {
+    use tonic::Code;
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+/// All metrics as OpenMetrics text.
+pub(super) fn text(state: &Arc<State>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("folioscope");
+    let metrics = &state.metrics;
+    registry.register("requests", "Answers by method and code", metrics.answers.clone());
+    registry.register_with_unit(
+        "request_duration",
+        "Time that answers took",
+        Unit::Seconds,
+        metrics.times.clone(),
+    );
+    registry.register_collector(Box::new(Snapshotted(Arc::downgrade(state))));
+    let mut process = Registry::default();
+    process.register_collector(Box::new(Process));
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode_registry(&mut text, &registry)?;
+    prometheus_client::encoding::text::encode_registry(&mut text, &process)?;
+    prometheus_client::encoding::text::encode_eof(&mut text)?;
+    Ok(text)
+}
+
+/// What the latest snapshot says.
+#[derive(Debug)]
+struct Snapshotted(Weak<State>);
+
+/// Writes metrics one by one.
+struct Writer<'a>(DescriptorEncoder<'a>);
+
+impl Writer<'_> {
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let counter = ConstCounter::new(value);
+        counter.encode(self.0.encode_descriptor(name, help, None, counter.metric_type())?)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        let gauge = ConstGauge::new(value);
+        gauge.encode(self.0.encode_descriptor(name, help, None, gauge.metric_type())?)
+    }
+
+    fn counters(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        rows: &[(&str, u64)],
+    ) -> fmt::Result {
+        let kind = ConstCounter::new(0_u64).metric_type();
+        let mut metric = self.0.encode_descriptor(name, help, None, kind)?;
+        for (value, count) in rows {
+            ConstCounter::new(*count).encode(metric.encode_family(&[(label, *value)])?)?;
+        }
+        Ok(())
+    }
+
+    fn gauges(&mut self, name: &str, help: &str, labels: &[(&[(&str, &str)], f64)]) -> fmt::Result {
+        let kind = ConstGauge::new(0.0_f64).metric_type();
+        let mut metric = self.0.encode_descriptor(name, help, None, kind)?;
+        for (labels, value) in labels {
+            ConstGauge::new(*value).encode(metric.encode_family(labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "gauges are floating-point numbers")]
+impl Collector for Snapshotted {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(state) = self.0.upgrade() else { return Ok(()) };
+        let snapshot = state.snapshot();
+        let ledger = &snapshot.ledger;
+        let mut writer = Writer(encoder);
+        let version = convert::version();
+        writer.gauges(
+            "build_info",
+            "Which program this is",
+            &[(
+                &[
+                    ("version", &version.version),
+                    ("target", &version.target),
+                    ("revision", &version.commit),
+                ],
+                1.0,
+            )],
+        )?;
+        writer.counters(
+            "records",
+            "Sampled operations by what became of them; their sum is all that were read",
+            "kind",
+            &[
+                ("counted", ledger.counted),
+                ("no_physical_address", ledger.no_physical_address),
+                ("not_memory", ledger.not_memory),
+                ("filtered", ledger.filtered),
+                ("over_budget", ledger.over_budget),
+            ],
+        )?;
+        writer.counters(
+            "aux_bytes",
+            "Bytes of AUX data by what they are; their sum is all that were read",
+            "kind",
+            &[
+                ("record", ledger.record_bytes),
+                ("padding", ledger.padding_bytes),
+                ("skipped", ledger.skipped_bytes),
+                ("cut_off", ledger.cut_off_bytes),
+            ],
+        )?;
+        for (name, help, value) in [
+            (
+                "foreign_aux_bytes",
+                "AUX data of tracers that are not decoded",
+                ledger.foreign_aux_bytes,
+            ),
+            ("overlap_bytes", "AUX data that came twice", ledger.overlap_bytes),
+            ("late", "Accesses counted in a later epoch than their own", ledger.late),
+            ("tid_unknown", "Memory operations whose thread is not known", ledger.tid_unknown),
+            ("not_retired", "Operations that did not retire", ledger.not_retired),
+            ("aux_truncated", "AUX records with the flag TRUNCATED", ledger.aux_truncated),
+            ("aux_collision", "AUX records with the flag COLLISION", ledger.aux_collision),
+            ("aux_partial", "AUX records with the flag PARTIAL", ledger.aux_partial),
+            ("lost", "Records that the kernel lost, by the greater of its two counts", ledger.lost),
+            (
+                "forgotten_folios",
+                "Blocks that had no accesses for the time to live",
+                snapshot.forgotten,
+            ),
+            ("coolings", "Cooling intervals that have ended", snapshot.coolings),
+        ] {
+            writer.counter(name, help, value)?;
+        }
+        writer.gauge(
+            "memory_bytes",
+            "Memory that counters take, snapshots included",
+            snapshot.memory as f64,
+        )?;
+        writer.gauge(
+            "memory_limit_bytes",
+            "Memory that counters may take",
+            snapshot.memory_limit as f64,
+        )?;
+        writer.gauge(
+            "watchers",
+            "Streams of decisions",
+            state.watchers.load(core::sync::atomic::Ordering::Relaxed) as f64,
+        )?;
+        writer.gauge("epoch_seconds", "Length of an epoch", snapshot.epoch_ns as f64 / 1e9)?;
+        let lag = snapshot
+            .newest_ns
+            .zip(snapshot.end_ns)
+            .map_or(0, |(newest, end)| newest.saturating_sub(end));
+        writer.gauge(
+            "epoch_lag_seconds",
+            "Time of the trace's clock by which the newest record is ahead of the last epoch",
+            lag as f64 / 1e9,
+        )?;
+        let made = snapshot.made.filter(|_| snapshot.is_ready());
+        writer.gauge(
+            "snapshot_timestamp_seconds",
+            "When the latest snapshot was made",
+            seconds(made),
+        )?;
+        let states = [
+            ("waiting", snapshot.state == InputState::Waiting),
+            ("running", snapshot.state == InputState::Running),
+            ("stalled", snapshot.state == InputState::Stalled),
+            ("ended", snapshot.state == InputState::Ended),
+            ("failed", matches!(snapshot.state, InputState::Failed(_))),
+        ];
+        let labels = states.map(|(name, _)| [("state", name)]);
+        let rows: Vec<(&[(&str, &str)], f64)> = labels
+            .iter()
+            .zip(states)
+            .map(|(labels, (_, is))| (&labels[..], f64::from(u8::from(is))))
+            .collect();
+        writer.gauges("input_state", "How the input is doing: 1 for what holds", &rows)?;
+        let distribution = state.distributed(&snapshot);
+        let verdicts = distribution.verdicts.unwrap_or_default();
+        let counts = [
+            ("hot", verdicts.hot),
+            ("sparse", verdicts.sparse),
+            ("undersampled", verdicts.undersampled),
+            ("filtered", verdicts.filtered),
+            ("unsplittable", verdicts.unsplittable),
+        ];
+        let labels = counts.map(|(name, _)| [("verdict", name)]);
+        let rows: Vec<(&[(&str, &str)], f64)> = labels
+            .iter()
+            .zip(counts)
+            .map(|(labels, (_, count))| (&labels[..], count as f64))
+            .collect();
+        writer.gauges("folios", "Blocks with accesses, by verdict", &rows)
+    }
+}
+
+impl State {
+    /// The distribution of a snapshot at the daemon's order and threshold, made once for each.
+    fn distributed(
+        &self,
+        snapshot: &Arc<crate::live::Snapshot>,
+    ) -> proto::v1::GetDistributionResponse {
+        let mut known = self.distribution.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if known.0 != snapshot.sequence {
+            let asked =
+                Asked::of(Arc::clone(snapshot), self.config.order, self.config.hot_threshold);
+            *known = (snapshot.sequence, answers::distribution(&asked));
+        }
+        known.1.clone()
+    }
+}
+
+fn seconds(time: Option<SystemTime>) -> f64 {
+    let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    since.map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// What the system says of this process.
+#[derive(Debug)]
+struct Process;
+
+#[expect(clippy::cast_precision_loss, reason = "gauges are floating-point numbers")]
+impl Collector for Process {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut writer = Writer(encoder);
+        let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        // The name in brackets may have blanks.
+        let rest = text.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let fields: Vec<f64> =
+            rest.split_whitespace().map(|field| field.parse().unwrap_or(0.0)).collect();
+        let field = |number: usize| fields.get(number - 3).copied().unwrap_or(0.0);
+        let ticks = rustix::param::clock_ticks_per_second() as f64;
+        let cpu = ConstCounter::new((field(14) + field(15)) / ticks);
+        cpu.encode(writer.0.encode_descriptor(
+            "process_cpu_seconds",
+            "Time that processors spent on it",
+            None,
+            cpu.metric_type(),
+        )?)?;
+        writer.gauge(
+            "process_resident_memory_bytes",
+            "Memory that it has",
+            field(24) * rustix::param::page_size() as f64,
+        )?;
+        let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+        writer.gauge("process_open_fds", "Descriptors that it has open", open as f64)?;
+        let boot = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+        let boot =
+            boot.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse::<f64>().ok());
+        writer.gauge(
+            "process_start_time_seconds",
+            "When it started",
+            boot.unwrap_or(0.0) + field(22) / ticks,
+        )
+    }
+}
