@@ -155,8 +155,8 @@ impl Recent {
 /// Counts in the store what a word held.
 fn add<B: Block>(word: u64, source: Source, store: &mut Store<B>) {
     let paddr = PhysAddr::new_truncate(word >> COUNT_BITS << PAGE_SHIFT);
-    #[expect(clippy::cast_possible_truncation, reason = "20 bits")]
-    store.add(paddr, (word & MAX_COUNT) as u32, source);
+    // 20 bits.
+    store.add(paddr, u32::try_from(word & MAX_COUNT).unwrap_or(u32::MAX), source);
 }
 
 #[cfg(test)]
@@ -202,7 +202,8 @@ mod tests {
         // The first page and the last, whose words look most like nobody's.
         let pages = [page(0), page((1 << 44) - 1)];
         let accesses = pages.map(|page| vec![page; times]).concat();
-        let wanted = pages.map(|page| (page.pfn().get(), 2 * MAX_COUNT as u32 + 3));
+        let wanted =
+            pages.map(|page| (page.pfn().get(), u32::try_from(2 * MAX_COUNT + 3).unwrap()));
         assert_eq!(counted(&[(Source::ArmSpe, accesses)], usize::MAX), wanted);
     }
 

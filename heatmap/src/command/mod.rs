@@ -56,7 +56,7 @@ enum Command {
     Decisions(decisions::Decisions),
     /// Take a stream in, and answer questions about it: gRPC, HTTP, a web page, metrics
     #[cfg(feature = "service")]
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     /// Live view of a running daemon
     #[cfg(feature = "service")]
     Top(top::Top),

@@ -336,7 +336,7 @@ impl Given {
         if live.epoch_ns == 0 {
             bail!("{}: must be longer than 0s", origin("epoch"));
         }
-        if live.cooling_ns % live.epoch_ns != 0 {
+        if !live.cooling_ns.is_multiple_of(live.epoch_ns) {
             bail!("{}: must be a multiple of the epoch", origin("cooling_interval"));
         }
         if live.speed.is_some_and(|speed| !speed.is_finite() || speed < 0.0) {

@@ -44,7 +44,8 @@ const ALIVE: Duration = Duration::from_secs(15);
 /// Streams of events at a time.
 const MAX_EVENTS: usize = 64;
 /// The page's parts, by path.
-const ASSETS: [(&str, &str, &[u8]); 3] = [
+const ASSETS: [(&str, &str, &[u8]); 4] = [
+    ("/icon.svg", "image/svg+xml", include_bytes!("page/icon.svg")),
     ("/", "text/html; charset=utf-8", include_bytes!("page/index.html")),
     ("/page.css", "text/css; charset=utf-8", include_bytes!("page/page.css")),
     ("/page.js", "text/javascript; charset=utf-8", include_bytes!("page/page.js")),

@@ -4,6 +4,7 @@
 const $ = (id) => document.getElementById(id);
 // viridis, from few to many.
 const STOPS = [[68, 1, 84], [72, 40, 120], [62, 74, 137], [49, 104, 142], [38, 130, 142], [31, 158, 137], [53, 183, 121], [109, 205, 89], [180, 222, 44], [253, 231, 37]];
+const VERDICTS = ['hot', 'sparse', 'undersampled', 'filtered', 'unsplittable'];
 const PAGE_SIZE = 1000, MOST_BLOCKS = 65536, PAGES = 512;
 const view = { blocks: [], peak: 1, at: 0, open: null, page: 0, order: 0, drawn: [], busy: false, again: false };
 
@@ -115,7 +116,7 @@ function showDistribution(distribution) {
     $(id).tBodies[0].replaceChildren(...rows.map((one) => row(
       element('td', `${one.from}-${one.to === 100 ? 100 : one.to - 1} %`, 'n'), bar(one.folios, most), element('td', number(one.folios), 'n'))));
   }
-  const verdicts = Object.entries(distribution.verdicts), most = Math.max(...verdicts.map(([, count]) => count));
+  const verdicts = VERDICTS.map((name) => [name, distribution.verdicts[name]]), most = Math.max(...verdicts.map(([, count]) => count));
   $('verdicts').tBodies[0].replaceChildren(...verdicts.map(([name, count]) => row(element('td', name), bar(count, most), element('td', number(count), 'n'))));
 }
 
