@@ -22,6 +22,7 @@ mod index;
 mod ingest;
 pub mod live;
 mod page_size;
+pub mod picture;
 mod query;
 mod recent;
 pub mod report;

@@ -56,11 +56,12 @@ fn the_interface_is_the_one_that_was_reviewed() {
     let file = ours(&set);
     let mut text = format!("package {}\n", file.package());
     for service in &file.service {
-        writeln!(text, "\nservice {}", service.name()).unwrap();
+        writeln!(text, "\nservice {}", service.name()).expect("text grows");
         for method in &service.method {
             let stream = if method.server_streaming() { "stream " } else { "" };
             let (name, input) = (method.name(), method.input_type());
-            writeln!(text, "  {name}({input}) -> {stream}{}", method.output_type()).unwrap();
+            writeln!(text, "  {name}({input}) -> {stream}{}", method.output_type())
+                .expect("text grows");
         }
     }
     for message in &file.message_type {
@@ -73,16 +74,16 @@ fn the_interface_is_the_one_that_was_reviewed() {
 }
 
 fn describe_enum(list: &prost_types::EnumDescriptorProto, scope: &str, text: &mut String) {
-    writeln!(text, "\nenum {scope}{}", list.name()).unwrap();
+    writeln!(text, "\nenum {scope}{}", list.name()).expect("text grows");
     for value in &list.value {
-        writeln!(text, "  {} {}", value.number(), value.name()).unwrap();
+        writeln!(text, "  {} {}", value.number(), value.name()).expect("text grows");
     }
 }
 
 fn describe_message(message: &DescriptorProto, scope: &str, text: &mut String) {
-    writeln!(text, "\nmessage {scope}{}", message.name()).unwrap();
+    writeln!(text, "\nmessage {scope}{}", message.name()).expect("text grows");
     for field in &message.field {
-        writeln!(text, "  {}", describe_field(field, message)).unwrap();
+        writeln!(text, "  {}", describe_field(field, message)).expect("text grows");
     }
     let scope = format!("{scope}{}.", message.name());
     message.nested_type.iter().for_each(|nested| describe_message(nested, &scope, text));
@@ -98,7 +99,10 @@ fn describe_field(field: &FieldDescriptorProto, message: &DescriptorProto) -> St
         (Label::Repeated, ..) => "repeated ".to_owned(),
         (_, true, _) => "optional ".to_owned(),
         (_, _, Some(at)) => {
-            format!("oneof {} ", message.oneof_decl[usize::try_from(at).unwrap()].name())
+            format!(
+                "oneof {} ",
+                message.oneof_decl[usize::try_from(at).expect("not negative")].name()
+            )
         }
         _ => String::new(),
     };
@@ -130,7 +134,7 @@ fn everything_is_named_and_described_by_the_rules() {
             .iter()
             .any(|location| location.path == path && !location.leading_comments().trim().is_empty())
     };
-    let number = |at: usize| i32::try_from(at).unwrap();
+    let number = |at: usize| i32::try_from(at).expect("few");
     for (at, message) in file.message_type.iter().enumerate() {
         assert!(described(&[4, number(at)]), "{}", message.name());
         for (field_at, field) in message.field.iter().enumerate() {

@@ -4,6 +4,7 @@ mod decisions;
 mod generate;
 #[cfg(feature = "service")]
 mod health;
+mod heatmap;
 mod input;
 mod messages;
 mod options;
@@ -54,6 +55,8 @@ enum Command {
     Records(records::Records),
     /// One JSON object for each block: its verdict and which of its chunks are hot
     Decisions(decisions::Decisions),
+    /// A picture of the hottest blocks: PNG, SVG, or a page
+    Heatmap(heatmap::Heatmap),
     /// Take a stream in, and answer questions about it: gRPC, HTTP, a web page, metrics
     #[cfg(feature = "service")]
     Serve(Box<serve::Serve>),
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Pages(command) => command.run(&messages),
         Command::Records(command) => command.run(&messages),
         Command::Decisions(command) => command.run(&messages),
+        Command::Heatmap(command) => command.run(&messages),
         #[cfg(feature = "service")]
         Command::Serve(command) => command.run(&messages),
         #[cfg(feature = "service")]

@@ -16,6 +16,11 @@ use crate::report::{Format, Style};
 pub(super) struct Usage(std::borrow::Cow<'static, str>);
 
 impl Usage {
+    /// A command line that cannot be meant, and what is wrong with it.
+    pub(super) const fn new(why: &'static str) -> Self {
+        Self(std::borrow::Cow::Borrowed(why))
+    }
+
     /// Settings that cannot be meant.
     pub(super) fn from_error(error: &anyhow::Error) -> Self {
         Self(format!("{error:#}").into())

@@ -16,6 +16,7 @@ use super::Outcome;
 use super::health::ServiceOptions;
 use super::messages::Messages;
 use crate::filter::ChunkOrder;
+use crate::report::thousands;
 use crate::service::client;
 
 /// Blocks that are asked for: more than fit any terminal.
@@ -120,19 +121,6 @@ fn records(view: &View) -> u64 {
     view.status.ledger.as_ref().map_or(0, |ledger| ledger.records)
 }
 
-/// A number with commas between thousands.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// What was lost, if anything was.
 fn losses(ledger: &v1::Ledger) -> Option<String> {
     let all = [
@@ -148,7 +136,7 @@ fn losses(ledger: &v1::Ledger) -> Option<String> {
     let some: Vec<_> = all
         .iter()
         .filter(|(_, count)| *count > 0)
-        .map(|(name, count)| format!("{name} {}", grouped(*count)))
+        .map(|(name, count)| format!("{name} {}", thousands(*count)))
         .collect();
     (!some.is_empty()).then(|| some.join(", "))
 }
@@ -181,9 +169,9 @@ fn head(view: &View) -> Vec<Line<'_>> {
         Line::from(format!(
             "epoch {}  records {} ({rate}/s)  counted {}  blocks {}  memory {} of {} MiB",
             epoch.map_or_else(|| "-".to_owned(), |epoch| epoch.to_string()),
-            grouped(ledger.records),
-            grouped(ledger.counted),
-            grouped(view.distribution.folios),
+            thousands(ledger.records),
+            thousands(ledger.counted),
+            thousands(view.distribution.folios),
             memory.used_bytes >> 20,
             memory.limit_bytes >> 20,
         )),
@@ -251,7 +239,7 @@ fn cells(folio: &v1::Folio) -> [String; 7] {
     );
     [
         format!("{:#x}", fraction.folio_pfn),
-        grouped(fraction.accesses),
+        thousands(fraction.accesses),
         format!("{}/512", folio.touched_pages),
         format!("{}/{} {:>3} %", fraction.hot_chunks, fraction.chunks, fraction.hot_percent),
         verdict,
@@ -324,11 +312,5 @@ mod tests {
             assert!(text.contains(wanted), "{wanted} is missing:\n{text}");
         }
         assert!(text.lines().all(|line| line.chars().count() <= 100));
-    }
-
-    #[test]
-    fn numbers_are_grouped() {
-        let shown = [0, 999, 1000, 1_234_567].map(grouped);
-        assert_eq!(shown, ["0", "999", "1,000", "1,234,567"]);
     }
 }

@@ -11,6 +11,8 @@
 mod clock;
 mod heat;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};

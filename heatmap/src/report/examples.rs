@@ -44,7 +44,7 @@ fn counts(touched: &[(usize, u32)]) -> [u32; PAGES_PER_FOLIO] {
 }
 
 /// Two blocks, with numbers as large as they come.
-pub(super) fn small() -> Report {
+pub(crate) fn small() -> Report {
     let mut published = block(
         0x820d_b800,
         counts(&[(7, 20_000), (300, 19_784), (511, 10)]),

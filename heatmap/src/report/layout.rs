@@ -205,7 +205,7 @@ pub(super) fn clean(text: &str, style: Style) -> String {
 }
 
 /// A number with a comma between thousands.
-pub(super) fn thousands(value: u64) -> String {
+pub(crate) fn thousands(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {

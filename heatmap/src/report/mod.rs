@@ -36,6 +36,7 @@ use serde::{Serialize, Serializer};
 
 pub use decisions::{Decision, DecisionWriter};
 pub use format::{Format, UnknownFormat};
+pub(crate) use layout::thousands;
 pub use records::{RecordRow, RecordWriter};
 pub use text::Style;
 
@@ -313,4 +314,4 @@ fn distribution<S: Serializer>(distribution: &[u64; 10], serializer: S) -> Resul
 }
 
 #[cfg(test)]
-mod examples;
+pub(crate) mod examples;

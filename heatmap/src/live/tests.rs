@@ -1,0 +1,321 @@
+//! Counting in epochs against a model that knows nothing of the code: plain maps and loops.
+
+use std::collections::BTreeMap;
+
+use decoder::{
+    Access, AccessFlags, Direction, Operation, Options, Origin, Pfn, PhysAddr, Position, Sink,
+    Source, TraceOffset,
+};
+use proptest::prelude::*;
+
+use super::*;
+use crate::counters::Counters;
+use crate::ingest::Counter;
+
+const EPOCH: u64 = 100;
+const COOLING: u64 = 300;
+const TTL: u64 = 700;
+
+fn settings() -> Settings {
+    Settings { epoch_ns: EPOCH, cooling_ns: COOLING, ttl_ns: TTL, ..Settings::default() }
+}
+
+fn access(page: u64, time_ns: Option<u64>) -> Access {
+    Access {
+        origin: Origin {
+            source: Source::ArmSpe,
+            event: None,
+            cpu: Some(1),
+            time_ns,
+            not_retired: false,
+            position: Position { file: 0, offset: TraceOffset(0) },
+        },
+        operation: Operation::plain(Direction::Load),
+        paddr: Some(PhysAddr::new_truncate(page << 12)),
+        vaddr: None,
+        ip: None,
+        pid: None,
+        tid: None,
+        latency_cycles: None,
+        data_source: None,
+        page_size: None,
+        flags: AccessFlags::empty(),
+    }
+}
+
+fn recording() -> Recording {
+    let config = tracegen::Config { records: 1, cpus: 1, ..tracegen::Config::default() };
+    let (bytes, _) = tracegen::to_bytes(&config).expect("the configuration is right");
+    let mut counter = Counter::<Counters>::new(Filters::default(), usize::MAX);
+    let options = Options::new(core::num::NonZeroUsize::MIN);
+    decoder::decode_bytes(&[&bytes], 0, &options, &mut counter).expect("tracegen wrote it")
+}
+
+/// The counters of a snapshot, by page.
+fn pages(snapshot: &Snapshot) -> BTreeMap<u64, u32> {
+    let mut pages = BTreeMap::new();
+    for folio in snapshot.folios(Pfn::new_truncate(0).folio()) {
+        for (page, count) in folio.counts().into_iter().enumerate().filter(|(_, count)| *count > 0)
+        {
+            pages.insert(folio.pfn().page(page).get(), count);
+        }
+    }
+    pages
+}
+
+/// What section by section should be known: pages by their counts, and blocks by their last access.
+#[derive(Default)]
+struct Model {
+    open: Option<u64>,
+    waiting: BTreeMap<u64, Vec<(u64, u64)>>,
+    counts: BTreeMap<u64, u32>,
+    last: BTreeMap<u64, u64>,
+    interval: u64,
+    late: u64,
+}
+
+impl Model {
+    /// Takes an access in; says which epoch has closed last because of it.
+    fn access(&mut self, page: u64, time: u64) -> Option<u64> {
+        let epoch = time / EPOCH;
+        let open = *self.open.get_or_insert(epoch);
+        let own = epoch.max(open);
+        self.late += u64::from(epoch < open);
+        let mut closed = None;
+        if own >= open + 2 {
+            for epoch in open..own - 1 {
+                self.close(epoch);
+                closed = Some(epoch);
+            }
+            self.open = Some(own - 1);
+        }
+        self.waiting.entry(own).or_default().push((page, time));
+        closed
+    }
+
+    fn close(&mut self, epoch: u64) {
+        self.cool(epoch * EPOCH / COOLING);
+        for (page, time) in self.waiting.remove(&epoch).unwrap_or_default() {
+            // What was forgotten before this is not remembered.
+            let block = page >> 9;
+            let end = (epoch + 1) * EPOCH;
+            if self.last.get(&block).is_some_and(|last| last + TTL < end) {
+                self.counts.retain(|page, _| page >> 9 != block);
+                self.last.remove(&block);
+            }
+            *self.counts.entry(page).or_default() += 1;
+            let last = self.last.entry(block).or_default();
+            *last = time.max(*last);
+        }
+        self.cool((epoch + 1) * EPOCH / COOLING);
+    }
+
+    fn cool(&mut self, interval: u64) {
+        while self.interval < interval {
+            self.interval += 1;
+            self.counts.values_mut().for_each(|count| *count /= 2);
+        }
+    }
+
+    /// What is shown at the end of an epoch.
+    fn shown(&self, epoch: u64) -> BTreeMap<u64, u32> {
+        let end = (epoch + 1) * EPOCH;
+        let kept = |page: &u64| self.last.get(&(page >> 9)).is_some_and(|last| last + TTL >= end);
+        self.counts
+            .iter()
+            .filter(|(page, count)| **count > 0 && kept(page))
+            .map(|(page, count)| (*page, *count))
+            .collect()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn epochs_are_those_of_a_plain_model(
+        steps in prop::collection::vec((0..60_u64, 0..40_u64, 0..6_u64, 0..20_u64), 1..400),
+        batch in 1..50_usize,
+    ) {
+        let recording = recording();
+        let live = Live::new(settings(), Filters::default());
+        let latest = live.latest();
+        let mut sink = live.clone();
+        let mut model = Model::default();
+        let mut now = 10_000;
+        let mut accesses = Vec::new();
+        for (ahead, behind, block, page) in steps {
+            now += ahead;
+            // Buffers of other CPUs come late.
+            accesses.push((block * 512 * 3 + page, now - behind * 8));
+        }
+        for (number, (page, time)) in accesses.iter().enumerate() {
+            sink.access(&access(*page, Some(*time)));
+            let closed = model.access(*page, *time);
+            if number % batch == 0 && sink.wants_recording() {
+                sink.recording_so_far(&recording);
+            }
+            if let Some(epoch) = closed {
+                sink.recording_so_far(&recording);
+                let snapshot = latest.load_full();
+                prop_assert_eq!(snapshot.epoch, Some(epoch));
+                prop_assert_eq!(pages(&snapshot), model.shown(epoch));
+                prop_assert_eq!(snapshot.ledger.late, model.late);
+                snapshot.heat.validate();
+            }
+        }
+        // At the end everything closes.
+        let last = model.waiting.keys().max().copied();
+        let open = model.open.expect("there was an access");
+        for epoch in open..=last.expect("the last access waits") {
+            model.close(epoch);
+        }
+        sink.recording_ended();
+        sink.recording_so_far(&recording);
+        let snapshot = latest.load_full();
+        prop_assert_eq!(snapshot.epoch, last);
+        prop_assert_eq!(pages(&snapshot), model.shown(snapshot.epoch.expect("one has closed")));
+    }
+}
+
+/// A stream that gives its bytes in pieces of some length.
+struct Pieces<'a>(&'a [u8], usize);
+
+impl std::io::Read for Pieces<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        let len = self.1.min(bytes.len()).min(self.0.len());
+        bytes[..len].copy_from_slice(&self.0[..len]);
+        self.0 = &self.0[len..];
+        Ok(len)
+    }
+}
+
+fn stream(timeless: bool) -> Vec<u8> {
+    let config = tracegen::Config {
+        records: 60_000,
+        timeless,
+        form: tracegen::Form::Stream,
+        ..tracegen::Config::default()
+    };
+    tracegen::to_bytes(&config).expect("the configuration is right").0
+}
+
+fn counted(bytes: &[u8], piece: usize, threads: usize, settings: Settings) -> Arc<Snapshot> {
+    let mut live = Live::new(settings, Filters::default());
+    let threads = core::num::NonZeroUsize::new(threads).expect("some");
+    let recording =
+        decoder::decode_stream(Pieces(bytes, piece), 0, &Options::new(threads), &mut live)
+            .expect("tracegen wrote it");
+    live.recording_so_far(&recording);
+    live.latest().load_full()
+}
+
+#[test]
+fn a_stream_without_cooling_is_counted_as_reports_count_it() {
+    for timeless in [false, true] {
+        let bytes = stream(timeless);
+        let mut counter: Counter = Counter::new(Filters::default(), usize::MAX);
+        let options = Options::new(core::num::NonZeroUsize::MIN);
+        decoder::decode_bytes(&[&bytes], 0, &options, &mut counter).expect("tracegen wrote it");
+        let whole = Settings { cooling_ns: 0, ttl_ns: 0, ..Settings::default() };
+        for threads in [1, 2] {
+            let snapshot = counted(&bytes, 1 << 16, threads, whole);
+            let mut blocks = 0;
+            for (pfn, folio) in counter.store().in_order() {
+                let live = snapshot.folio(pfn).expect("it was accessed");
+                assert_eq!(live.counts(), folio.counters.to_array());
+                assert_eq!(live.directions(), folio.directions);
+                assert_eq!(live.times(), folio.times);
+                assert_eq!(live.last_seen(), (folio.last_seen.pid(), folio.last_seen.vaddr()));
+                blocks += 1;
+            }
+            assert_eq!(snapshot.folios(Pfn::new_truncate(0).folio()).count(), blocks);
+            assert!(blocks > 1000, "or nothing is shown");
+            snapshot.ledger.check().expect("the sums hold");
+        }
+    }
+}
+
+#[test]
+fn replaying_gives_the_same_however_it_is_read() {
+    let bytes = stream(false);
+    // Short epochs, so that a trace of a second has many.
+    let settings = Settings {
+        epoch_ns: 1_000_000,
+        cooling_ns: 5_000_000,
+        ttl_ns: 40_000_000,
+        ..Settings::default()
+    };
+    let first = counted(&bytes, 1 << 20, 1, settings);
+    assert!(first.coolings > 3 && first.forgotten > 0, "or cooling is not tested");
+    for piece in [997, 4096, 100_000] {
+        let other = counted(&bytes, piece, 1, settings);
+        assert_eq!((other.epoch, other.ledger), (first.epoch, first.ledger));
+        assert_eq!(pages(&other), pages(&first));
+    }
+}
+
+#[test]
+fn the_budget_holds_and_nothing_is_lost_from_sight() {
+    let bytes = stream(false);
+    let memory = 256 << 10;
+    let settings =
+        Settings { memory, cooling_ns: 0, ttl_ns: 0, epoch_ns: 10_000_000, ..Settings::default() };
+    let snapshot = counted(&bytes, 1 << 16, 1, settings);
+    snapshot.ledger.check().expect("the sums hold");
+    assert!(snapshot.ledger.over_budget > 0, "or the budget is not tested");
+    assert!(snapshot.memory <= memory + memory / 20, "{} of {memory}", snapshot.memory);
+    let kept: u64 = pages(&snapshot).values().map(|count| u64::from(*count)).sum();
+    assert_eq!(kept, snapshot.ledger.counted);
+}
+
+#[test]
+fn silence_goes_on_by_wall_time_and_forgets() {
+    let millisecond = 1_000_000;
+    let settings = Settings {
+        epoch_ns: 5 * millisecond,
+        cooling_ns: 0,
+        ttl_ns: 20 * millisecond,
+        live: true,
+        ..Settings::default()
+    };
+    let live = Live::new(settings, Filters::default());
+    let latest = live.latest();
+    live.clone().access(&access(7, Some(1_000_000_000)));
+    live.clone().recording_so_far(&recording());
+    // As long as it takes: a slow machine only makes the silence longer.
+    let mut known = false;
+    for _ in 0..1000 {
+        std::thread::sleep(Duration::from_millis(5));
+        live.tick();
+        let snapshot = latest.load_full();
+        known |= pages(&snapshot).len() == 1;
+        if snapshot.wall_driven && known && pages(&snapshot).is_empty() {
+            assert_eq!(snapshot.state, InputState::Stalled);
+            assert_eq!(snapshot.ledger.counted, 1, "forgetting is no loss");
+            return;
+        }
+    }
+    panic!("the block is never forgotten");
+}
+
+#[test]
+fn a_snapshot_stays_as_it_is() {
+    let live = Live::new(Settings { cooling_ns: 0, ..settings() }, Filters::default());
+    let recording = recording();
+    let mut sink = live.clone();
+    for time in [1000, 1300] {
+        sink.access(&access(5, Some(time)));
+    }
+    sink.recording_so_far(&recording);
+    let before = live.latest().load_full();
+    let known = pages(&before);
+    assert_eq!(known.get(&5), Some(&1));
+    for time in [1400, 1600, 2000] {
+        sink.access(&access(5, Some(time)));
+        sink.access(&access(6, Some(time)));
+        sink.recording_so_far(&recording);
+    }
+    assert_eq!(pages(&before), known);
+    assert!(pages(&live.latest().load_full()).len() > 1);
+}
