@@ -25,6 +25,8 @@ use palette::{Colour, heat};
 
 /// Blocks in a picture at most: a row of two dots each.
 pub const MAX_BLOCKS: usize = 4096;
+/// Pages of a row.
+const PAGES: u32 = 512;
 /// Dots of a page.
 const PAGE: u32 = 2;
 /// Left of the rows: addresses.
@@ -149,7 +151,7 @@ const fn letter(verdict: Option<Verdict>) -> &'static str {
 fn scene(report: &Report, blocks: &[&TopFolio]) -> Scene {
     let counts = blocks.iter().filter_map(|folio| folio.counts.as_deref());
     let most = counts.flatten().copied().max().unwrap_or(0);
-    let width = LEFT + PAGES_PER_FOLIO as u32 * PAGE + RIGHT;
+    let width = LEFT + PAGES * PAGE + RIGHT;
     let mut scene = Scene { width, ..Scene::default() };
     let mut y = GAP;
     for (text, colour) in head(report, blocks.len()) {
@@ -231,7 +233,7 @@ fn legend(scene: &mut Scene, y: u32, most: u32) -> u32 {
 
 /// Numbers of pages above the rows.
 fn axis(scene: &mut Scene, y: u32) -> u32 {
-    for page in (0..PAGES_PER_FOLIO as u32).step_by(64) {
+    for page in (0..PAGES).step_by(64) {
         let x = LEFT + page * PAGE;
         scene.texts.push(Text { x, y, text: format!("page {page}"), colour: Colour::Quiet });
         let (height, colour) = (3, Colour::Quiet);
@@ -247,7 +249,7 @@ fn rows(scene: &mut Scene, y: &mut u32, blocks: &[&TopFolio], most: u32) {
     for (row, folio) in blocks.iter().enumerate() {
         let pfn = folio.folio_pfn.get();
         // A line where addresses are not next to each other, if there is room for it.
-        if before.is_some_and(|before| before + PAGES_PER_FOLIO as u64 != pfn) && height > 2 {
+        if before.is_some_and(|before| before + u64::from(PAGES) != pfn) && height > 2 {
             *y += 1;
         }
         before = Some(pfn);
@@ -259,29 +261,29 @@ fn rows(scene: &mut Scene, y: &mut u32, blocks: &[&TopFolio], most: u32) {
                 text: format!("{pfn:#x}"),
                 colour: Colour::Quiet,
             });
-            let (x, text) =
-                (LEFT + PAGES_PER_FOLIO as u32 * PAGE + 16, letter(folio.verdict).to_owned());
+            let (x, text) = (LEFT + PAGES * PAGE + 16, letter(folio.verdict).to_owned());
             scene.texts.push(Text { x, y: *y, text, colour: Colour::Ink });
         }
         let counts = folio.counts.as_deref().copied().unwrap_or([0; PAGES_PER_FOLIO]);
+        let colours = counts.map(|count| heat(count, most));
         let mut start = 0;
-        for page in 1..=PAGES_PER_FOLIO {
+        for page in 1..=PAGES {
             // Neighbours of the same colour are one shape.
-            let colour = heat(counts[start], most);
-            if page < PAGES_PER_FOLIO && heat(counts[page], most) == colour {
+            let colour = colours[start as usize];
+            if colours.get(page as usize) == Some(&colour) {
                 continue;
             }
             scene.shapes.push(Shape {
-                x: LEFT + start as u32 * PAGE,
+                x: LEFT + start * PAGE,
                 y: *y,
-                width: (page - start) as u32 * PAGE,
+                width: (page - start) * PAGE,
                 height,
                 colour,
                 row: Some(row),
             });
             start = page;
         }
-        let x = LEFT + PAGES_PER_FOLIO as u32 * PAGE + 4;
+        let x = LEFT + PAGES * PAGE + 4;
         let colour = Colour::of_verdict(folio.verdict);
         scene.shapes.push(Shape { x, y: *y, width: 8, height, colour, row: Some(row) });
         *y += height;

@@ -63,14 +63,10 @@ impl Colour {
 
     /// Its place among all.
     pub(super) fn index(self) -> u8 {
-        const FIXED: u8 = Colour::FIXED.len() as u8;
+        let at = |colour: Self| Self::FIXED.iter().zip(0..).find(|(known, _)| **known == colour);
         match self {
-            Self::Heat(step) => FIXED + step,
-            fixed => Self::FIXED
-                .iter()
-                .zip(0..)
-                .find(|(known, _)| **known == fixed)
-                .map_or(0, |(_, at)| at),
+            Self::Heat(step) => step + 8,
+            fixed => at(fixed).map_or(0, |(_, at)| at),
         }
     }
 
