@@ -10,6 +10,7 @@
 //! | `generated` | does it find what a generator knows it wrote, whole and damaged? |
 //! | `report`, `decisions`, `filters` | do outputs and options keep the contract? |
 //! | `aux_data`, `side_records` | joins, gaps and snapshots of AUX data; losses and records beside the samples |
+//! | `service` | does the daemon answer, refuse and end as it should? |
 //! | `bad_input` | what happens with input that is none, damaged, cut or hostile? |
 //!
 //! `program` starts the program, `container` takes recordings apart, `made` writes small ones.
@@ -29,6 +30,7 @@ mod generated;
 mod pages;
 mod report;
 mod second_opinion;
+mod service;
 mod side_records;
 mod threads;
 mod truth;

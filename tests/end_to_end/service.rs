@@ -1,0 +1,379 @@
+//! The daemon as its users meet it: started, asked, disturbed and ended.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::program::{bytes, command_words, input};
+
+/// Longer than any answer takes, also emulated.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// A daemon that listens for HTTP on a port of its own, and for gRPC on a socket in a folder.
+struct Daemon {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    address: String,
+    token: String,
+    folder: TempDir,
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let words = command_words();
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+fn wait(child: &mut Child) -> ExitStatus {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("it can be waited for") {
+            return status;
+        }
+        if start.elapsed() > LONGEST {
+            let _ = child.kill();
+            panic!("the program does not end");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+impl Daemon {
+    fn start(arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = format!("unix:{}", folder.path().join("socket").display());
+        let listeners = ["--grpc", &socket, "--http", "tcp:127.0.0.1:0"];
+        let mut child =
+            command(&[&["serve"], arguments, &listeners].concat()).spawn().expect("it starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("it is a pipe")).lines();
+        let page = lines
+            .find_map(|line| Some(line.ok()?.strip_prefix("the page: http://")?.to_owned()))
+            .expect("it says where its page is");
+        // What it says later must not fill the pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        let (address, token) = page.split_once("/?token=").expect("with a token");
+        let stdin = child.stdin.take();
+        Self { child, stdin, address: address.to_owned(), token: token.to_owned(), folder }
+    }
+
+    fn socket(&self) -> String {
+        format!("unix:{}", self.folder.path().join("socket").display())
+    }
+
+    /// Asks by HTTP; the status and the body of the answer.
+    fn get(&self, path: &str, headers: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        stream.set_read_timeout(Some(LONGEST)).expect("it is a socket");
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}\r\n",
+            self.address
+        );
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        (status.expect("a status"), body.to_owned())
+    }
+
+    /// Asks a method with the token.
+    fn ask(&self, method: &str, parameters: &str) -> Value {
+        let path = format!("/api/v1/{method}?{parameters}");
+        let (status, body) = self.get(&path, &format!("Authorization: Bearer {}\r\n", self.token));
+        assert_eq!(status, 200, "{method}: {body}");
+        serde_json::from_str(&body).expect("JSON")
+    }
+
+    /// Waits until the input is in a state.
+    fn until(&self, state: &str) -> Value {
+        let start = Instant::now();
+        loop {
+            let status = self.ask("GetStatus", "");
+            if status["inputs"][0]["state"] == state {
+                return status;
+            }
+            assert!(start.elapsed() < LONGEST, "the input is {}, not {state}", status["inputs"][0]);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args([name, &pid]).status().expect("there is kill");
+        assert!(status.success());
+    }
+
+    /// Ends it as a service manager does.
+    fn end(mut self) {
+        self.signal("-TERM");
+        let status = wait(&mut self.child);
+        assert_eq!(status.code(), Some(0));
+        assert!(!self.folder.path().join("socket").exists(), "the socket is left behind");
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts a daemon that must refuse to; its exit status and what it says.
+fn refused(arguments: &[&str]) -> (Option<i32>, String) {
+    let mut child = command(&[&["serve"], arguments].concat()).spawn().expect("it starts");
+    drop(child.stdin.take());
+    let status = wait(&mut child);
+    let mut said = String::new();
+    child.stderr.take().expect("it is a pipe").read_to_string(&mut said).expect("text");
+    (status.code(), said)
+}
+
+fn trace(folder: &Path, config: &tracegen::Config) -> std::path::PathBuf {
+    let path = folder.join("trace");
+    std::fs::write(&path, tracegen::to_bytes(config).expect("it is right").0).expect("room");
+    path
+}
+
+#[test]
+fn a_recording_is_answered_for_until_it_is_told_to_end() {
+    let daemon = Daemon::start(&["--replay", "0", input("spe-file").to_str().expect("text")]);
+    let status = daemon.until("ended");
+    assert!(status["ledger"]["counted"].as_u64() > Some(0));
+    let list = daemon.ask("ListFolios", "order_by=accesses&page_size=1");
+    let hottest = &list["folios"][0]["fraction"];
+    let pfn = hottest["folio_pfn"].as_str().expect("text");
+    let one = daemon.ask("GetHotFraction", &format!("pfn={pfn}"));
+    assert_eq!(&one["fraction"], hottest);
+    assert_eq!(daemon.get("/livez", "").0, 200);
+    assert_eq!(daemon.get("/readyz", "").0, 200);
+    let (status, metrics) = daemon.get("/metrics", "");
+    assert_eq!(status, 200);
+    assert!(
+        metrics.ends_with("# EOF\n")
+            && metrics.contains("folioscope_records_total{kind=\"counted\"}")
+    );
+    // No label and no value tells of a block.
+    assert!(!metrics.contains("0x"), "{metrics}");
+    daemon.end();
+}
+
+#[test]
+fn only_who_may_is_answered() {
+    let daemon = Daemon::start(&["--replay", "0", input("spe-file").to_str().expect("text")]);
+    daemon.until("ended");
+    for path in ["/", "/page.js", "/api/v1/GetStatus", "/api/v1/ListFolios", "/api/v1/events"] {
+        assert_eq!(daemon.get(path, "").0, 403, "{path}");
+        assert_eq!(daemon.get(path, "Authorization: Bearer 0123456789abcdef\r\n").0, 403, "{path}");
+    }
+    let (status, page) = daemon.get(&format!("/?token={}", daemon.token), "");
+    assert_eq!(status, 200);
+    assert!(page.contains("<title>folioscope"), "{page}");
+    let (status, problem) =
+        daemon.get(&format!("/api/v1/GetHotFraction?pfn=1&order=10&token={}", daemon.token), "");
+    let problem: Value = serde_json::from_str(&problem).expect("JSON");
+    assert_eq!((status, &problem["field"]), (400, &Value::from("order")));
+    let (status, problem) =
+        daemon.get(&format!("/api/v1/GetFolio?pfn=1&token={}", daemon.token), "");
+    let problem: Value = serde_json::from_str(&problem).expect("JSON");
+    assert_eq!((status, &problem["reason"]), (404, &Value::from("NO_SAMPLES")));
+    // Another name for this machine, as a page of somebody else's would have.
+    let mut stream = TcpStream::connect(&daemon.address).expect("it listens");
+    stream
+        .write_all(b"GET /livez HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
+        .expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.starts_with("HTTP/1.1 421"), "{answer}");
+    let mut stream = TcpStream::connect(&daemon.address).expect("it listens");
+    let request =
+        format!("POST /livez HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", daemon.address);
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
+    daemon.end();
+}
+
+#[test]
+fn a_stream_that_stops_is_stalled_and_one_that_ends_has_ended() {
+    let bytes = bytes(input("spe-stream"));
+    let mut daemon =
+        Daemon::start(&["-", "--epoch", "100ms", "--cooling-interval", "1s", "--ttl", "1h"]);
+    let mut stdin = daemon.stdin.take().expect("it is a pipe");
+    stdin.write_all(&bytes).expect("it reads");
+    let status = daemon.until("stalled");
+    assert_eq!(status["clock"]["wall_driven"], true);
+    let counted = status["ledger"]["counted"].clone();
+    assert!(counted.as_u64() > Some(0));
+    drop(stdin);
+    let status = daemon.until("ended");
+    assert_eq!(status["ledger"]["counted"], counted);
+    daemon.end();
+}
+
+#[test]
+fn garbage_in_the_middle_is_counted_and_what_was_known_stays() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = tracegen::Config {
+        records: 50_000,
+        form: tracegen::Form::Stream,
+        ..tracegen::Config::default()
+    };
+    let bytes = std::fs::read(trace(folder.path(), &config)).expect("it is there");
+    let mut daemon = Daemon::start(&["-", "--epoch", "1s"]);
+    let mut stdin = daemon.stdin.take().expect("it is a pipe");
+    stdin.write_all(&bytes[..bytes.len() / 2]).expect("it reads");
+    stdin.write_all(&[0xa5; 100_000]).expect("it reads");
+    // It may be done with a stream that makes no sense any more.
+    let _ = stdin.write_all(&bytes[bytes.len() / 2..]);
+    drop(stdin);
+    let status = daemon.until("ended");
+    let ledger = &status["ledger"];
+    let number = |name: &str| ledger[name].as_u64().expect("a number");
+    assert!(number("counted") > 10_000, "{ledger}");
+    let kinds = ["counted", "no_physical_address", "not_memory", "filtered", "over_budget"];
+    assert_eq!(kinds.map(number).iter().sum::<u64>(), number("records"));
+    let parts = ["record_bytes", "padding_bytes", "skipped_bytes", "cut_off_bytes"];
+    assert_eq!(parts.map(number).iter().sum::<u64>(), number("aux_bytes"));
+    assert!(number("skipped_bytes") + number("cut_off_bytes") > 0, "{ledger}");
+    daemon.end();
+}
+
+#[test]
+fn a_growing_file_is_followed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bytes = bytes(input("spe-stream"));
+    let path = folder.path().join("growing");
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).expect("room");
+    let daemon = Daemon::start(&[
+        "--follow",
+        "--epoch",
+        "50ms",
+        "--ttl",
+        "1h",
+        path.to_str().expect("text"),
+    ]);
+    let before = daemon.until("stalled")["ledger"]["records"].as_u64().expect("a number");
+    let mut file = std::fs::OpenOptions::new().append(true).open(&path).expect("it is there");
+    file.write_all(&bytes[bytes.len() / 2..]).expect("room");
+    let start = Instant::now();
+    loop {
+        let records = daemon.ask("GetStatus", "")["ledger"]["records"].as_u64().expect("a number");
+        if records > before {
+            break;
+        }
+        assert!(start.elapsed() < LONGEST, "what is appended is not read");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    daemon.end();
+}
+
+#[test]
+fn connections_that_hang_do_not_keep_it_from_ending() {
+    let daemon = Daemon::start(&["--replay", "0", input("spe-file").to_str().expect("text")]);
+    daemon.until("ended");
+    // One that never asks, and one that has asked for events.
+    let _silent = TcpStream::connect(&daemon.address).expect("it listens");
+    let mut events = TcpStream::connect(&daemon.address).expect("it listens");
+    let request = format!(
+        "GET /api/v1/events?token={} HTTP/1.1\r\nHost: {}\r\n\r\n",
+        daemon.token, daemon.address
+    );
+    events.write_all(request.as_bytes()).expect("it reads");
+    let mut first = [0; 1];
+    events.read_exact(&mut first).expect("it answers");
+    let start = Instant::now();
+    daemon.end();
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+}
+
+#[test]
+fn what_is_left_of_one_that_was_killed_is_not_in_the_way() {
+    let file = input("spe-file");
+    let mut first = Daemon::start(&["--replay", "0", file.to_str().expect("text")]);
+    first.until("ended");
+    let socket = first.socket();
+    // Somebody listens there.
+    let (code, said) = refused(&["-", "--grpc", &socket]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("somebody listens there already"), "{said}");
+    first.signal("-KILL");
+    wait(&mut first.child);
+    assert!(first.folder.path().join("socket").exists());
+    let mut second =
+        command(&["serve", "--grpc", &socket, "--exit-on-eof", file.to_str().expect("text")])
+            .spawn()
+            .expect("it starts");
+    assert_eq!(wait(&mut second).code(), Some(0));
+}
+
+#[test]
+fn refusals_are_one_line_that_says_what_to_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = format!("tcp:{}", taken.local_addr().expect("it has one"));
+    let text = folder.path().join("text");
+    std::fs::write(&text, "not a socket").expect("room");
+    let in_the_way = format!("unix:{}", text.display());
+    let nowhere = format!("unix:{}/no/folder/socket", folder.path().display());
+    let socket = format!("unix:{}/socket", folder.path().display());
+    let config = folder.path().join("folioscope.toml");
+    std::fs::write(&config, "epoch = \"1s\"\nepohc = \"2s\"\n").expect("room");
+    let file = input("spe-file");
+    let file = file.to_str().expect("text");
+    let text = text.to_str().expect("text");
+    let config = config.to_str().expect("text");
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["--grpc", &port, file], 1, "is the port taken"),
+        (&["--grpc", &in_the_way, file], 1, "no socket"),
+        (&["--grpc", &nowhere, file], 1, "is its folder there"),
+        (&["--grpc", "here", file], 2, "an address is unix:PATH or tcp:HOST:PORT"),
+        (&["--grpc", "tcp:0.0.0.0:0", file], 2, "--insecure-plain-tcp"),
+        (&["--epoch", "0s", file], 2, "--epoch: must be longer than 0s"),
+        (&["--config", config, file], 2, ":2: unknown field `epohc`"),
+        (&["--tls-cert", text, "--tls-key", text, "--grpc", &socket, file], 1, "has no certificate"),
+        (&["--grpc", &socket, "/no/such/file"], 1, "cannot open"),
+        (&["--grpc", &socket, "--exit-on-eof", text], 1, "text"),
+    ];
+    for (arguments, code, wanted) in cases {
+        let (found, said) = refused(arguments);
+        let last = said.lines().last().unwrap_or_default();
+        assert_eq!(found, Some(*code), "{arguments:?}: {said}");
+        assert!(last.contains(wanted), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn health_is_what_the_daemon_says() {
+    let mut daemon = Daemon::start(&["-"]);
+    let health = |socket: &str| {
+        let output = command(&["health", "--service", socket]).output().expect("it starts");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = health(&daemon.socket());
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("NOT_SERVING"), "{said}");
+    assert_eq!(daemon.get("/readyz", "").0, 503);
+    let mut stdin = daemon.stdin.take().expect("it is a pipe");
+    stdin.write_all(&bytes(input("spe-stream"))).expect("it reads");
+    drop(stdin);
+    daemon.until("ended");
+    assert_eq!(health(&daemon.socket()).0, Some(0));
+    let top =
+        command(&["top", "--once", "--service", &daemon.socket()]).stdout(Stdio::piped()).output();
+    let top = String::from_utf8(top.expect("it starts").stdout).expect("text");
+    assert!(top.contains("ended") && top.contains("hottest blocks"), "{top}");
+    let socket = daemon.socket();
+    daemon.end();
+    let (code, said) = health(&socket);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("no daemon answers"), "{said}");
+}
