@@ -339,7 +339,11 @@ fn refusals_are_one_line_that_says_what_to_do() {
         (&["--grpc", "tcp:0.0.0.0:0", file], 2, "--insecure-plain-tcp"),
         (&["--epoch", "0s", file], 2, "--epoch: must be longer than 0s"),
         (&["--config", config, file], 2, ":2: unknown field `epohc`"),
-        (&["--tls-cert", text, "--tls-key", text, "--grpc", &socket, file], 1, "has no certificate"),
+        (
+            &["--tls-cert", text, "--tls-key", text, "--grpc", &socket, file],
+            1,
+            "has no certificate",
+        ),
         (&["--grpc", &socket, "/no/such/file"], 1, "cannot open"),
         (&["--grpc", &socket, "--exit-on-eof", text], 1, "text"),
     ];
