@@ -277,6 +277,36 @@ fn a_growing_file_is_followed() {
 }
 
 #[test]
+fn a_fifo_is_waited_for_and_one_writer_follows_another() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("fifo");
+    let status = Command::new("mkfifo").arg(&path).status().expect("there is mkfifo");
+    assert!(status.success());
+    let daemon =
+        Daemon::start(&["--ttl", "0s", "--cooling-interval", "0s", path.to_str().expect("text")]);
+    // Nobody writes yet, and it answers.
+    assert_eq!(daemon.until("waiting")["ledger"]["records"], 0);
+    let bytes = bytes(input("spe-stream"));
+    std::fs::write(&path, &bytes).expect("it reads");
+    let once = daemon.until("ended");
+    std::fs::write(&path, &bytes).expect("it reads");
+    let start = Instant::now();
+    let twice = |name: &str| once["ledger"][name].as_u64().map(|number| 2 * number);
+    loop {
+        let status = daemon.until("ended");
+        if ["records", "counted", "aux_bytes"]
+            .iter()
+            .all(|name| status["ledger"][name].as_u64() == twice(name))
+        {
+            break;
+        }
+        assert!(start.elapsed() < LONGEST, "{}", status["ledger"]);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    daemon.end();
+}
+
+#[test]
 fn connections_that_hang_do_not_keep_it_from_ending() {
     let daemon = Daemon::start(&["--replay", "0", input("spe-file").to_str().expect("text")]);
     daemon.until("ended");

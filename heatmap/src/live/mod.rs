@@ -103,6 +103,8 @@ struct Counting {
     late: u64,
     closed: Option<u64>,
     known: Option<Known>,
+    /// The account of recordings that have ended before this one.
+    before: decoder::Ledger,
     state: InputState,
     /// An epoch has closed since the last snapshot.
     changed: bool,
@@ -131,6 +133,7 @@ impl Live {
             late: 0,
             closed: None,
             known: None,
+            before: decoder::Ledger::default(),
             state: InputState::Waiting,
             changed: false,
             sequence: 0,
@@ -159,6 +162,14 @@ impl Live {
         let mut counting = self.lock();
         counting.state = state;
         counting.publish(&self.latest);
+    }
+
+    /// Another recording follows, of the same clock: what it says is added to what was said.
+    pub fn next_recording(&self) {
+        let mut counting = self.lock();
+        if let Some(known) = counting.known.take() {
+            counting.before += known.recording.ledger;
+        }
     }
 
     /// Has the input read no further.
@@ -345,8 +356,8 @@ impl Counting {
     }
 
     fn snapshot(&self) -> Snapshot {
-        let mut ledger =
-            self.known.as_ref().map(|known| known.recording.ledger).unwrap_or_default();
+        let mut ledger = self.before;
+        ledger += self.known.as_ref().map(|known| known.recording.ledger).unwrap_or_default();
         self.account.ledgers().into_iter().for_each(|part| ledger += part);
         ledger.counted -= self.evicted;
         ledger.over_budget += self.evicted;

@@ -68,7 +68,7 @@ async fn serve(state: Arc<State>, live: Live, source: Source) -> anyhow::Result<
     let reader = live.clone();
     let reading = Arc::clone(&state);
     std::thread::Builder::new().name("ingest".to_owned()).spawn(move || {
-        source.read(reader, &reading.config, reading.ending.clone());
+        source.read(reader, &reading.config, &reading.ending);
     })?;
     tasks.spawn(tick(live.clone(), Arc::clone(&state)));
 

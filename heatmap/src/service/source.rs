@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use decoder::{Input, Options, decode_stream};
+use decoder::{Input, Options, Sink, decode_stream};
 use tokio_util::sync::CancellationToken;
 
 use crate::live::{InputState, Live};
@@ -33,17 +34,27 @@ impl Read for Following {
     }
 }
 
-/// An input that is open.
+/// An input that can be read.
 pub(super) struct Source {
-    file: File,
+    input: Opened,
     follow: bool,
     /// Its records come as they are made.
     pub(super) is_live: bool,
 }
 
+enum Opened {
+    File(File),
+    /// A FIFO, which is opened once somebody writes to it: whoever asks is answered before.
+    Fifo(PathBuf),
+}
+
 impl Source {
     /// Opens a file, a FIFO, or standard input (`-`).
     pub(super) fn open(path: &Path, follow: bool) -> anyhow::Result<Self> {
+        let is_fifo = |found: &std::fs::Metadata| found.file_type().is_fifo();
+        if path.as_os_str() != "-" && std::fs::metadata(path).as_ref().is_ok_and(is_fifo) {
+            return Ok(Self { input: Opened::Fifo(path.to_owned()), follow: false, is_live: true });
+        }
         let file = if path.as_os_str() == "-" {
             let input = std::os::fd::AsFd::as_fd(&std::io::stdin()).try_clone_to_owned()?;
             File::from(input)
@@ -58,31 +69,55 @@ impl Source {
                 path.display()
             );
         }
-        Ok(Self { file, follow, is_live: follow || !kind.is_file() })
+        Ok(Self { input: Opened::File(file), follow, is_live: follow || !kind.is_file() })
     }
 
-    /// Reads it to its end and counts what it holds.
-    pub(super) fn read(self, mut live: Live, config: &Config, ending: CancellationToken) {
-        let options = Options::new(config.threads);
-        let Self { file, follow, is_live } = self;
-        let decoded = if follow {
-            decode_stream(Following { file, ending: ending.clone() }, 0, &options, &mut live)
-        } else if is_live || starts_like_a_stream(&file) {
-            decode_stream(file, 0, &options, &mut live)
-        } else {
-            Input::from_file(file).and_then(|input| {
-                let options = Options { ordered: config.threads.get() == 1, ..options };
-                input.decode(0, &options, &mut live)
-            })
-        };
-        match decoded {
-            Ok(recording) => {
-                use decoder::Sink;
-                live.recording_so_far(&recording);
-                live.set_state(InputState::Ended);
-            }
-            Err(error) => live.set_state(InputState::Failed(error.to_string())),
+    /// Reads it to its end and counts what it holds. A FIFO has no end: when one writer has gone
+    /// the next is waited for.
+    pub(super) fn read(self, live: Live, config: &Config, ending: &CancellationToken) {
+        let Self { input, follow, is_live } = self;
+        match input {
+            Opened::File(file) => read(file, follow, is_live, live, config, ending),
+            Opened::Fifo(path) => loop {
+                match File::open(&path) {
+                    Ok(file) => read(file, false, true, live.clone(), config, ending),
+                    Err(error) => return live.set_state(InputState::Failed(error.to_string())),
+                }
+                if config.exit_on_eof || ending.is_cancelled() {
+                    return;
+                }
+                live.next_recording();
+            },
         }
+    }
+}
+
+/// Reads a file to its end and counts what it holds.
+fn read(
+    file: File,
+    follow: bool,
+    is_live: bool,
+    mut live: Live,
+    config: &Config,
+    ending: &CancellationToken,
+) {
+    let options = Options::new(config.threads);
+    let decoded = if follow {
+        decode_stream(Following { file, ending: ending.clone() }, 0, &options, &mut live)
+    } else if is_live || starts_like_a_stream(&file) {
+        decode_stream(file, 0, &options, &mut live)
+    } else {
+        Input::from_file(file).and_then(|input| {
+            let options = Options { ordered: config.threads.get() == 1, ..options };
+            input.decode(0, &options, &mut live)
+        })
+    };
+    match decoded {
+        Ok(recording) => {
+            live.recording_so_far(&recording);
+            live.set_state(InputState::Ended);
+        }
+        Err(error) => live.set_state(InputState::Failed(error.to_string())),
     }
 }
 
