@@ -364,6 +364,8 @@ impl<B: Block + Send> Shard for Counter<B> {
     }
 
     fn merge(&mut self, mut other: Self) {
+        // Stores may change places, and with them what they have taken of the budget.
+        self.recent.end(&mut self.store);
         other.recent.end(&mut other.store);
         self.store.merge(other.store);
         self.account.merge(&other.account);

@@ -1,0 +1,323 @@
+//! The daemon's gRPC interface under load and under attack: watchers that do not read, questions that cannot wait,
+//! clients without the right certificate.
+#![cfg(feature = "service")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use heatmap::service::{Address, client};
+use proto::v1;
+use proto::v1::heatmap_service_client::HeatmapServiceClient;
+use proto::v1::watch_decisions_response::Kind;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tempfile::TempDir;
+use tonic::Code;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tracegen::{Config, Form};
+
+const LONGEST: Duration = Duration::from_secs(60);
+
+struct Daemon {
+    child: Child,
+    folder: TempDir,
+    /// Addresses in the order in which it says them.
+    lines: Vec<String>,
+}
+
+impl Daemon {
+    /// Starts a daemon on standard input, and waits until it listens at so many addresses.
+    fn start(arguments: &[&str], listeners: usize) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = format!("unix:{}", folder.path().join("socket").display());
+        let mut child = Command::new(env!("CARGO_BIN_EXE_folioscope"))
+            .args(["serve", "-", "--grpc", &socket])
+            .args(arguments)
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut said = BufReader::new(child.stderr.take().expect("it is a pipe")).lines();
+        let listening =
+            said.by_ref().map_while(Result::ok).filter(|line| line.contains("listening"));
+        let lines = listening.take(listeners).collect();
+        std::thread::spawn(move || said.for_each(drop));
+        Self { child, folder, lines }
+    }
+
+    fn address(&self) -> Address {
+        Address::Unix(self.folder.path().join("socket"))
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.child.stdin.as_mut().expect("it is a pipe").write_all(bytes).expect("it reads");
+    }
+
+    async fn client(&self) -> HeatmapServiceClient<Channel> {
+        client::heatmap(client::connect(&self.address()).await.expect("it listens"))
+    }
+
+    fn resident_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/statm", self.child.id());
+        let text = std::fs::read_to_string(path).expect("it runs");
+        let pages: u64 =
+            text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number");
+        pages * 4096
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn stream(records: u64) -> Vec<u8> {
+    let config = Config { records, form: Form::Stream, ..Config::default() };
+    tracegen::to_bytes(&config).expect("the configuration is right").0
+}
+
+/// Waits until there are answers.
+async fn ready(client: &mut HeatmapServiceClient<Channel>) {
+    let start = Instant::now();
+    while client.get_distribution(v1::GetDistributionRequest::default()).await.is_err() {
+        assert!(start.elapsed() < LONGEST, "there is never an answer");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_has_the_state_and_then_what_changes() {
+    let mut daemon =
+        Daemon::start(&["--epoch", "100ms", "--cooling-interval", "0s", "--ttl", "0s"], 1);
+    let bytes = stream(100_000);
+    daemon.write(&bytes[..bytes.len() / 2]);
+    let mut client = daemon.client().await;
+    ready(&mut client).await;
+    let mut watch = client
+        .watch_decisions(v1::WatchDecisionsRequest::default())
+        .await
+        .expect("it may")
+        .into_inner();
+    let mut state = std::collections::BTreeMap::new();
+    let mut kinds = Vec::new();
+    let mut sequence = 0;
+    daemon.write(&bytes[bytes.len() / 2..]);
+    drop(daemon.child.stdin.take());
+    // Until nothing changes any more.
+    let start = Instant::now();
+    while start.elapsed() < LONGEST {
+        let message = watch.message().await.expect("it goes on").expect("it goes on");
+        sequence += 1;
+        assert_eq!(message.sequence, sequence);
+        assert!(message.expires_at.is_some());
+        kinds.push(message.kind());
+        for decision in message.decisions {
+            state.insert(decision.folio_pfn, decision);
+        }
+        for pfn in message.removed_folio_pfns {
+            assert!(state.remove(&pfn).is_some(), "what is removed was there");
+        }
+        if message.stale && message.kind == Kind::Heartbeat as i32 {
+            break;
+        }
+    }
+    assert_eq!(kinds.first(), Some(&Kind::Snapshot));
+    assert!(kinds.contains(&Kind::Changes), "{kinds:?}");
+    // What was put together from changes is what a new watcher is told at once.
+    let mut watch = client
+        .watch_decisions(v1::WatchDecisionsRequest::default())
+        .await
+        .expect("it may")
+        .into_inner();
+    let mut whole = std::collections::BTreeMap::new();
+    loop {
+        let message = watch.message().await.expect("it goes on").expect("it goes on");
+        whole.extend(message.decisions.into_iter().map(|decision| (decision.folio_pfn, decision)));
+        if !message.more {
+            break;
+        }
+    }
+    assert!(whole.len() > 1000);
+    assert_eq!(state, whole);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watchers_that_never_read_take_little_and_are_sent_away() {
+    const WATCHERS: usize = 1000;
+    let arguments = ["--epoch", "100ms", "--cooling-interval", "1s", "--max-watchers", "1000"];
+    let mut daemon = Daemon::start(&arguments, 1);
+    daemon.write(&stream(200_000));
+    let mut client = daemon.client().await;
+    ready(&mut client).await;
+    let before = daemon.resident_bytes();
+    let mut watches = Vec::new();
+    for _ in 0..WATCHERS / 100 {
+        let mut client = daemon.client().await;
+        for _ in 0..100 {
+            let request = v1::WatchDecisionsRequest {
+                include_counts: true,
+                ..v1::WatchDecisionsRequest::default()
+            };
+            watches
+                .push(client.watch_decisions(request).await.expect("there is room").into_inner());
+        }
+    }
+    let refused = client.watch_decisions(v1::WatchDecisionsRequest::default()).await;
+    assert_eq!(refused.map(drop).map_err(|status| status.code()), Err(Code::ResourceExhausted));
+    // Others are answered meanwhile.
+    for _ in 0..20 {
+        daemon.write(&stream(20_000)[16..]);
+        let question = v1::GetDistributionRequest::default();
+        client.get_distribution(question).await.expect("it answers");
+    }
+    let grown = daemon.resident_bytes().saturating_sub(before);
+    assert!(grown < 1 << 30, "{} MiB more", grown >> 20);
+    // They are let go of in time.
+    let start = Instant::now();
+    loop {
+        let status =
+            client.get_status(v1::GetStatusRequest {}).await.expect("it answers").into_inner();
+        if status.watchers == 0 {
+            break;
+        }
+        assert!(start.elapsed() < LONGEST, "{} watchers are left", status.watchers);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let last = watches.last_mut().expect("there are some");
+    let mut end = None;
+    while end.is_none() {
+        end = last.message().await.err();
+    }
+    assert_eq!(end.map(|status| status.code()), Some(Code::ResourceExhausted));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_that_cannot_wait_do_no_harm() {
+    let mut daemon = Daemon::start(&["--ttl", "0s", "--cooling-interval", "0s"], 1);
+    daemon.write(&stream(100_000));
+    drop(daemon.child.stdin.take());
+    let mut client = daemon.client().await;
+    ready(&mut client).await;
+    let mut answers = Vec::new();
+    for number in 0..10_000_u64 {
+        let mut client = client.clone();
+        let folio = Some(v1::get_hot_fraction_request::Folio::Pfn(number << 9));
+        let mut request = tonic::Request::new(v1::GetHotFractionRequest {
+            folio,
+            ..v1::GetHotFractionRequest::default()
+        });
+        request.set_timeout(Duration::from_millis(1));
+        answers.push(tokio::spawn(async move { client.get_hot_fraction(request).await }));
+    }
+    for answer in answers {
+        let code = answer
+            .await
+            .expect("it does not panic")
+            .map_or_else(|status| status.code(), |_| Code::Ok);
+        // The client's library tells its own timeout as cancelled.
+        // And too many that are given up at once are refused.
+        let known = [
+            Code::Ok,
+            Code::NotFound,
+            Code::DeadlineExceeded,
+            Code::Cancelled,
+            Code::ResourceExhausted,
+        ];
+        assert!(known.contains(&code), "{code:?}");
+    }
+    let question = v1::GetDistributionRequest::default();
+    assert!(
+        client.get_distribution(question).await.expect("it answers").into_inner().folios > 1000
+    );
+    // Wrong and too large questions are refused, each with its field.
+    let pfns = vec![1; 10_001];
+    let refused = client
+        .batch_get_hot_fractions(v1::BatchGetHotFractionsRequest { pfns, ..Default::default() })
+        .await;
+    let status = refused.expect_err("it is too large");
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().starts_with("pfns: "), "{}", status.message());
+    let pfns = vec![1; 5 << 20];
+    let refused = client
+        .batch_get_hot_fractions(v1::BatchGetHotFractionsRequest { pfns, ..Default::default() })
+        .await;
+    assert_eq!(refused.expect_err("it is too large").code(), Code::OutOfRange);
+}
+
+/// Authorities and certificates that they signed.
+struct Certificates {
+    authority: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Certificates {
+    fn new() -> Self {
+        let mut parameters = CertificateParams::new(Vec::new()).expect("no names");
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        Self { authority: CertifiedIssuer::self_signed(parameters, key).expect("a certificate") }
+    }
+
+    /// A certificate and its key.
+    fn signed(&self) -> (String, String) {
+        let key = KeyPair::generate().expect("a key");
+        let parameters = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+        let certificate = parameters.signed_by(&key, &self.authority).expect("a certificate");
+        (certificate.pem(), key.serialize_pem())
+    }
+}
+
+fn kept(folder: &Path, name: &str, text: &str) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, text).expect("room");
+    path.to_str().expect("text").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_clients_with_a_certificate_of_ours_are_let_in() {
+    let (ours, others) = (Certificates::new(), Certificates::new());
+    let folder = tempfile::tempdir().expect("a folder");
+    let (cert, key) = ours.signed();
+    let authority = ours.authority.pem();
+    let arguments = [
+        "--grpc",
+        "tcp:127.0.0.1:0",
+        "--tls-cert",
+        &kept(folder.path(), "cert", &cert),
+        "--tls-key",
+        &kept(folder.path(), "key", &key),
+        "--client-ca",
+        &kept(folder.path(), "ca", &authority),
+    ];
+    let mut daemon = Daemon::start(&arguments, 2);
+    daemon.write(&stream(50_000));
+    drop(daemon.child.stdin.take());
+    let port = daemon.lines[1]
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.trim_matches('"').parse::<u16>().ok());
+    let url = format!("https://localhost:{}", port.expect("a port"));
+    let connect = async |identity: Option<(String, String)>| {
+        let mut tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(&authority))
+            .domain_name("localhost");
+        if let Some((cert, key)) = identity {
+            tls = tls.identity(Identity::from_pem(cert, key));
+        }
+        let endpoint =
+            Endpoint::from_shared(url.clone()).expect("a URL").tls_config(tls).expect("settings");
+        let channel = endpoint.connect().await.map_err(drop)?;
+        let mut client = client::heatmap(channel);
+        client.list_folios(v1::ListFoliosRequest::default()).await.map_err(drop)
+    };
+    let mut local = daemon.client().await;
+    ready(&mut local).await;
+    assert!(connect(Some(ours.signed())).await.is_ok(), "ours is let in");
+    assert!(connect(Some(others.signed())).await.is_err(), "somebody else's is not");
+    assert!(connect(None).await.is_err(), "none is not");
+    // And the daemon is as well as before.
+    ready(&mut local).await;
+}
