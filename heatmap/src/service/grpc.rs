@@ -35,7 +35,7 @@ pub(super) async fn listen(state: &Arc<State>, tasks: &TaskTracker) -> anyhow::R
     health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
     tasks.spawn(report_health(health, Arc::clone(state)));
     for address in &state.config.grpc {
-        let incoming = Incoming::listen(address, &state.tls, state, tasks).await?;
+        let incoming = Incoming::listen(address, b"h2", state, tasks).await?;
         tracing::info!(address = incoming.address(), "listening for gRPC");
         let reflection = || {
             tonic_reflection::server::Builder::configure()

@@ -9,7 +9,9 @@
 //! | `/api/v1/events` | the page: an event for each snapshot | token, or rights |
 
 use core::convert::Infallible;
-use std::io::{Read, Write};
+use core::pin::pin;
+use std::io::{ErrorKind, Read, Write};
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,27 +20,37 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use axum::Router;
-use axum::extract::connect_info::{ConnectInfo, Connected};
-use axum::extract::{Path as UrlPath, Query, Request, State as Shared};
+use axum::extract::{ConnectInfo, Path as UrlPath, Query, Request, State as Shared};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::serve::IncomingStream;
 use futures_util::{Stream, stream};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use prost::Message;
 use serde_json::json;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
 use tower_http::compression::CompressionLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use super::address::Address;
 use super::answers::{self, Refusal};
-use super::listen::{Incoming, Peer};
+use super::listen::{Connection, Incoming, Peer};
 use super::{State, json, metrics};
+use crate::live::Snapshot;
 
 /// How long an answer may take.
 const MAX_TIME: Duration = Duration::from_secs(10);
+/// How long the head of a request may take, and how long a connection may be idle. Longer than
+/// Prometheus waits between two questions.
+const MAX_HEAD_TIME: Duration = Duration::from_secs(20);
+/// How long a connection may live: one whose client reads nothing is in the way of others.
+const MAX_AGE: Duration = Duration::from_secs(3600);
+/// How long connections have to end.
+const DRAIN: Duration = Duration::from_secs(2);
 /// How often a stream of events shows that it is alive.
 const ALIVE: Duration = Duration::from_secs(15);
 /// Streams of events at a time.
@@ -50,24 +62,60 @@ const ASSETS: [(&str, &str, &[u8]); 4] = [
     ("/page.css", "text/css; charset=utf-8", include_bytes!("page/page.css")),
     ("/page.js", "text/javascript; charset=utf-8", include_bytes!("page/page.js")),
 ];
-/// The cookie that keeps the token once the page was opened with it.
-const COOKIE: &str = "folioscope_token";
 
 /// What the handlers share.
 struct Http {
     state: Arc<State>,
     token: String,
     events: AtomicUsize,
-    /// Names that requests may be addressed to.
-    hosts: Vec<String>,
+    hosts: Hosts,
+    /// Name of the cookie that keeps the token once the page was opened with it. Browsers do not
+    /// tell ports apart, and daemons on several ports must not take each other's.
+    cookie: String,
+    /// Browsers send the cookie over TLS only.
+    is_tls: bool,
 }
 
 type App = Arc<Http>;
 
-impl Connected<IncomingStream<'_, Incoming>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Incoming>) -> Self {
-        stream.io().peer
+/// Names that requests may be addressed to.
+struct Hosts {
+    names: Vec<String>,
+    /// It listens at all addresses of this machine. Only names can be made to mean something else
+    /// than they did, so that any address will do.
+    any_address: bool,
+}
+
+impl Hosts {
+    fn new(address: &Address, shown: &str, more: &[String]) -> Self {
+        let mut hosts = Self {
+            names: ["localhost", "127.0.0.1", "[::1]"].map(String::from).to_vec(),
+            any_address: false,
+        };
+        hosts.names.extend(more.iter().map(|name| plain(name)));
+        if let Address::Tcp(host, _) = address {
+            hosts.names.push(plain(host));
+        }
+        if let Some(place) = shown.strip_prefix("tcp:") {
+            hosts.names.push(plain(place));
+            hosts.any_address = ip(host_of(place)).is_some_and(|ip| ip.is_unspecified());
+        }
+        hosts
     }
+
+    fn has(&self, authority: &str) -> bool {
+        let name = plain(authority);
+        self.names.contains(&name) || self.any_address && ip(&name).is_some()
+    }
+}
+
+/// A host as names are compared: without port, in lower case, without the dot that ends names.
+fn plain(authority: &str) -> String {
+    host_of(authority).trim_end_matches('.').to_ascii_lowercase()
+}
+
+fn ip(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
 /// Listens at all HTTP addresses.
@@ -80,47 +128,90 @@ pub(super) async fn listen(state: &Arc<State>, tasks: &TaskTracker) -> anyhow::R
     }
     let token = token(state.config.http_token_file.as_deref())?;
     for address in &state.config.http {
-        let incoming = Incoming::listen(address, &state.tls, state, tasks).await?;
+        let incoming = Incoming::listen(address, b"http/1.1", state, tasks).await?;
         let shown = incoming.address().to_owned();
         tracing::info!(address = %shown, "listening for HTTP");
-        let mut hosts: Vec<String> = ["localhost", "127.0.0.1", "[::1]"].map(String::from).to_vec();
-        hosts.extend(state.config.http_hosts.iter().cloned());
+        let is_tls = state.tls.is_some() && matches!(address, Address::Tcp(..));
+        let mut cookie = "folioscope_token".to_owned();
         if let Some(place) = shown.strip_prefix("tcp:") {
-            let scheme = if state.tls.is_some() { "https" } else { "http" };
-            hosts.push(host_of(place).to_owned());
+            let scheme = if is_tls { "https" } else { "http" };
+            let port = place.rsplit(':').next().unwrap_or_default();
+            cookie = format!("{cookie}_{port}");
             eprintln!("the page: {scheme}://{place}/?token={token}");
         }
         let app = Http {
             state: Arc::clone(state),
             token: token.clone(),
             events: AtomicUsize::new(0),
-            hosts,
+            hosts: Hosts::new(address, &shown, &state.config.http_hosts),
+            cookie,
+            is_tls,
         };
-        let service = router(Arc::new(app)).into_make_service_with_connect_info::<Peer>();
-        let ending = state.ending.clone();
-        tasks.spawn(async move {
-            let served = axum::serve(incoming, service)
-                .with_graceful_shutdown(async move { ending.cancelled().await });
-            if let Err(error) = served.await {
-                tracing::error!(%error, "an HTTP listener ended");
-            }
-        });
+        tasks.spawn(serve(incoming, Arc::new(app), tasks.clone()));
     }
     Ok(())
 }
 
+/// Serves connections until the daemon ends.
+async fn serve(mut incoming: Incoming, app: App, tasks: TaskTracker) {
+    let ending = app.state.ending.clone();
+    let router = router(app);
+    loop {
+        let connection = tokio::select! {
+            () = ending.cancelled() => break,
+            connection = incoming.next() => connection,
+        };
+        let Some(connection) = connection else { break };
+        let (router, ending) = (router.clone(), ending.clone());
+        tasks.spawn(async move {
+            let ends = async {
+                tokio::select! {
+                    () = ending.cancelled() => {}
+                    () = tokio::time::sleep(MAX_AGE) => {}
+                }
+            };
+            if let Err(error) = converse(connection, router, ends).await {
+                tracing::debug!(%error, "an HTTP connection broke");
+            }
+        });
+    }
+}
+
+/// Serves one connection, until `ends` asks it to end.
+async fn converse(
+    connection: Connection,
+    router: Router,
+    ends: impl Future<Output = ()>,
+) -> hyper::Result<()> {
+    let peer = connection.peer;
+    let service = hyper::service::service_fn(move |mut request| {
+        hyper::Request::extensions_mut(&mut request).insert(ConnectInfo(peer));
+        router.clone().oneshot(request)
+    });
+    let mut conversation = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(MAX_HEAD_TIME)
+            .serve_connection(TokioIo::new(connection), service)
+    );
+    tokio::select! {
+        result = conversation.as_mut() => return result,
+        () = ends => conversation.as_mut().graceful_shutdown(),
+    }
+    // One that hangs is cut off.
+    tokio::time::timeout(DRAIN, conversation).await.unwrap_or(Ok(()))
+}
+
 /// The token: what the file has, or a new one, which is kept there.
 fn token(file: Option<&Path>) -> anyhow::Result<String> {
-    if let Some(path) = file
-        && let Ok(text) = std::fs::read_to_string(path)
-    {
-        let token = text.trim().to_owned();
-        anyhow::ensure!(
-            token.len() >= 16,
-            "{}: a token has at least 16 characters",
-            path.display()
-        );
-        return Ok(token);
+    if let Some(path) = file {
+        match std::fs::read_to_string(path) {
+            Ok(text) => return known_token(path, text.trim()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("{}: cannot read", path.display()));
+            }
+        }
     }
     let mut random = [0_u8; 16];
     std::fs::File::open("/dev/urandom")
@@ -136,6 +227,22 @@ fn token(file: Option<&Path>) -> anyhow::Result<String> {
     Ok(token)
 }
 
+/// A token that was kept.
+fn known_token(path: &Path, token: &str) -> anyhow::Result<String> {
+    use std::os::unix::fs::PermissionsExt;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    anyhow::ensure!(
+        token.len() >= 16 && token.bytes().all(is_plain),
+        "{}: a token has at least 16 characters, all of them letters, digits, - or _",
+        path.display()
+    );
+    let mode = std::fs::metadata(path).map_or(0, |data| data.permissions().mode());
+    if mode & 0o077 != 0 {
+        tracing::warn!(path = %path.display(), "others may read the token: chmod 600 mends it");
+    }
+    Ok(token.to_owned())
+}
+
 fn router(app: App) -> Router {
     let guarded = Router::new()
         .route("/api/v1/events", get(events))
@@ -147,9 +254,9 @@ fn router(app: App) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(measured))
         .merge(guarded)
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), manners))
-        .layer(CompressionLayer::new())
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, MAX_TIME))
+        .layer(CompressionLayer::new())
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), manners))
         .with_state(app)
 }
 
@@ -164,20 +271,15 @@ fn host_of(authority: &str) -> &str {
 /// What holds for every request: it only reads, it is addressed to us, and its answer says what a
 /// browser may do with it.
 async fn manners(Shared(app): Shared<App>, request: Request, next: Next) -> Response {
-    if request.method() != Method::GET && request.method() != Method::HEAD {
+    let mut response = if request.method() != Method::GET && request.method() != Method::HEAD {
         let allow = [(header::ALLOW, "GET, HEAD")];
-        return (StatusCode::METHOD_NOT_ALLOWED, allow, "only GET and HEAD\n").into_response();
-    }
-    let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|info| info.0);
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = host.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
-    let known = host.is_some_and(|host| app.hosts.iter().any(|known| known == host_of(host)));
-    // A page of somebody else's can make a browser ask us by a name of its own.
-    if !known && matches!(peer, Some(Peer::Network { .. }) | None) {
+        (StatusCode::METHOD_NOT_ALLOWED, allow, "only GET and HEAD\n").into_response()
+    } else if !is_for_us(&app, &request) {
         let text = "this name is not one of the daemon's: --http-host adds it\n";
-        return (StatusCode::MISDIRECTED_REQUEST, text).into_response();
-    }
-    let mut response = next.run(request).await;
+        (StatusCode::MISDIRECTED_REQUEST, text).into_response()
+    } else {
+        next.run(request).await
+    };
     let headers = response.headers_mut();
     for (name, value) in [
         (
@@ -191,6 +293,18 @@ async fn manners(Shared(app): Shared<App>, request: Request, next: Next) -> Resp
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// Whether a request is addressed to one of our names. A page of somebody else's can make a browser
+/// ask us by a name of its own.
+fn is_for_us(app: &Http, request: &Request) -> bool {
+    if let Some(ConnectInfo(Peer::Process { .. })) = request.extensions().get() {
+        return true;
+    }
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    // Where the URL names a host, that one counts.
+    let host = request.uri().authority().map(|authority| authority.as_str()).or(host);
+    host.is_some_and(|host| app.hosts.has(host))
 }
 
 /// Whether two texts are the same, in a time that does not tell where they differ.
@@ -207,7 +321,7 @@ fn has_token(app: &Http, request: &Request) -> (bool, bool) {
     let bearer = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
     let cookie = text(header::COOKIE).and_then(|cookies| {
         let mut cookies = cookies.split(';').map(str::trim);
-        cookies.find_map(|cookie| cookie.strip_prefix(COOKIE)?.strip_prefix('='))
+        cookies.find_map(|cookie| cookie.strip_prefix(&app.cookie)?.strip_prefix('='))
     });
     let is_token = |given: &str| same(given, &app.token);
     let any = [in_url, bearer, cookie].into_iter().flatten().any(is_token);
@@ -223,7 +337,8 @@ async fn admit(Shared(app): Shared<App>, request: Request, next: Next) -> Respon
         return problem(&Refusal::not_allowed_because(message));
     }
     let mut response = next.run(request).await;
-    let cookie = format!("{COOKIE}={}; HttpOnly; SameSite=Strict; Path=/", app.token);
+    let secure = if app.is_tls { "; Secure" } else { "" };
+    let cookie = format!("{}={}; HttpOnly; SameSite=Strict; Path=/{secure}", app.cookie, app.token);
     if let Some(cookie) = HeaderValue::from_str(&cookie).ok().filter(|_| in_url) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
@@ -385,9 +500,22 @@ fn told(listening: Listening) -> impl Stream<Item = Result<Event, Infallible>> {
             changed = published.changed() => changed.ok()?,
         }
         let snapshot = state.snapshot();
-        let data = json!({ "sequence": snapshot.sequence, "epoch": snapshot.epoch });
-        let event = Event::default().event("snapshot").data(data.to_string());
+        let event = Event::default().event("snapshot").id(snapshot.sequence.to_string());
+        let event = event.data(summary(&snapshot).to_string());
         Some((Ok(event), (listening, published)))
+    })
+}
+
+/// What an event tells of a snapshot: how the input is doing, and the account.
+fn summary(snapshot: &Snapshot) -> serde_json::Value {
+    let ledger: serde_json::Map<_, _> =
+        snapshot.ledger.fields().map(|(name, count)| (name.to_owned(), json!(count))).collect();
+    json!({
+        "sequence": snapshot.sequence,
+        "epoch": snapshot.epoch,
+        "state": metrics::state_name(&snapshot.state),
+        "ready": snapshot.is_ready(),
+        "ledger": ledger,
     })
 }
 

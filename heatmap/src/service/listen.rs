@@ -120,21 +120,20 @@ pub(super) fn tls(config: &Config) -> anyhow::Result<Option<rustls::ServerConfig
             builder.with_client_cert_verifier(verifier.build().with_context(|| unusable(path))?)
         }
     };
-    let mut tls = builder
+    builder
         .with_single_cert(chain, key)
-        .with_context(|| format!("{}: does not go with its key", cert.display()))?;
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Some(tls))
+        .with_context(|| format!("{}: does not go with its key", cert.display()))
+        .map(Some)
 }
 
 impl Incoming {
-    /// Listens at an address.
+    /// Listens at an address. With TLS, the protocol is the one that clients are offered.
     ///
     /// # Errors
     /// If that is not possible, and why.
     pub(super) async fn listen(
         address: &Address,
-        tls: &Tls,
+        protocol: &'static [u8],
         state: &Arc<State>,
         tasks: &TaskTracker,
     ) -> anyhow::Result<Self> {
@@ -157,7 +156,7 @@ impl Incoming {
         };
         let (sender, connections) = mpsc::channel(BACKLOG);
         let permits = Arc::new(Semaphore::new(state.config.max_connections));
-        tasks.spawn(accept(bound, tls.clone(), permits, sender, Arc::clone(state)));
+        tasks.spawn(accept(bound, protocol, permits, sender, Arc::clone(state)));
         Ok(Self { connections, address: shown })
     }
 
@@ -207,7 +206,7 @@ async fn unix(path: &Path, group: Option<&str>) -> anyhow::Result<Bound> {
 
 async fn accept(
     bound: Bound,
-    tls: Tls,
+    protocol: &'static [u8],
     permits: Arc<Semaphore>,
     connections: mpsc::Sender<Connection>,
     state: Arc<State>,
@@ -225,9 +224,9 @@ async fn accept(
         };
         match accepted {
             Ok((io, peer)) => {
-                let (connections, tls) = (connections.clone(), tls.clone());
+                let (connections, tls) = (connections.clone(), state.tls.clone());
                 tokio::spawn(async move {
-                    if let Some((io, peer)) = secured(io, peer, tls).await {
+                    if let Some((io, peer)) = secured(io, peer, tls, protocol).await {
                         let _ = connections.send(Connection { io, peer, _permit: permit }).await;
                     }
                 });
@@ -259,12 +258,14 @@ impl Bound {
 }
 
 /// Shakes hands where there is TLS.
-async fn secured(io: Io, peer: Peer, tls: Tls) -> Option<(Io, Peer)> {
+async fn secured(io: Io, peer: Peer, tls: Tls, protocol: &[u8]) -> Option<(Io, Peer)> {
     let (stream, tls) = match (io, tls) {
         (Io::Tcp(stream), Some(tls)) => (stream, tls),
         (io, _) => return Some((io, peer)),
     };
-    let acceptor = TlsAcceptor::from(tls.load_full());
+    let mut tls = rustls::ServerConfig::clone(&tls.load());
+    tls.alpn_protocols = vec![protocol.to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(tls));
     match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
             let certified = stream.get_ref().1.peer_certificates().is_some();
@@ -368,25 +369,5 @@ impl tonic::transport::server::Connected for Connection {
 
     fn connect_info(&self) -> Peer {
         self.peer
-    }
-}
-
-impl axum::serve::Listener for Incoming {
-    type Io = Connection;
-    type Addr = Peer;
-
-    async fn accept(&mut self) -> (Connection, Peer) {
-        match self.next().await {
-            Some(connection) => {
-                let peer = connection.peer;
-                (connection, peer)
-            }
-            // The daemon ends, and so does who asks.
-            None => core::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<Peer> {
-        Ok(Peer::Network { certified: false })
     }
 }

@@ -101,6 +101,20 @@ pub(super) fn name(code: tonic::Code) -> &'static str {
     }
 }
 
+/// How an input can be doing.
+const STATES: [&str; 5] = ["waiting", "running", "stalled", "ended", "failed"];
+
+/// How an input is doing, as the interface names it.
+pub(super) fn state_name(state: &InputState) -> &'static str {
+    match state {
+        InputState::Waiting => "waiting",
+        InputState::Running => "running",
+        InputState::Stalled => "stalled",
+        InputState::Ended => "ended",
+        InputState::Failed(_) => "failed",
+    }
+}
+
 /// All metrics as OpenMetrics text.
 pub(super) fn text(state: &Arc<State>) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("folioscope");
@@ -262,18 +276,11 @@ impl Collector for Snapshotted {
             "When the latest snapshot was made",
             seconds(made),
         )?;
-        let states = [
-            ("waiting", snapshot.state == InputState::Waiting),
-            ("running", snapshot.state == InputState::Running),
-            ("stalled", snapshot.state == InputState::Stalled),
-            ("ended", snapshot.state == InputState::Ended),
-            ("failed", matches!(snapshot.state, InputState::Failed(_))),
-        ];
-        let labels = states.map(|(name, _)| [("state", name)]);
+        let now = state_name(&snapshot.state);
+        let labels = STATES.map(|name| [("state", name)]);
         let rows: Vec<(&[(&str, &str)], f64)> = labels
             .iter()
-            .zip(states)
-            .map(|(labels, (_, is))| (&labels[..], f64::from(u8::from(is))))
+            .map(|labels| (&labels[..], f64::from(u8::from(labels[0].1 == now))))
             .collect();
         writer.gauges("input_state", "How the input is doing: 1 for what holds", &rows)?;
         let distribution = state.distributed(&snapshot);
