@@ -21,7 +21,7 @@ pub(super) const MAX_BATCH: usize = 10_000;
 const PAGE_SIZE: (usize, usize) = (100, 1000);
 
 /// Fields of questions.
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 14] = [
     "pfn",
     "physical_address",
     "pfns",
@@ -35,6 +35,7 @@ const FIELDS: [&str; 13] = [
     "last_pfn",
     "order_by",
     "page_size",
+    "cells",
 ];
 
 /// Why a question has no answer.
@@ -129,7 +130,7 @@ pub(super) fn order_and_threshold(
 }
 
 /// The folio of a page frame.
-fn folio_of_pfn(field: &'static str, pfn: u64) -> Result<FolioPfn, Refusal> {
+pub(super) fn folio_of_pfn(field: &'static str, pfn: u64) -> Result<FolioPfn, Refusal> {
     let known = Pfn::new_truncate(pfn);
     if known.get() != pfn {
         return Err(Refusal::wrong(field, "a page frame number has 44 bits at most"));
@@ -176,7 +177,11 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    fn new(state: &State, order: Option<u32>, threshold: Option<u32>) -> Result<Self, Refusal> {
+    pub(super) fn new(
+        state: &State,
+        order: Option<u32>,
+        threshold: Option<u32>,
+    ) -> Result<Self, Refusal> {
         let (order, threshold) =
             order_and_threshold(state, order, ChunkOrder::default(), threshold)?;
         let snapshot = ready(state)?;

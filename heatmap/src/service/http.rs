@@ -6,6 +6,7 @@
 //! | `/metrics` | Prometheus | all who reach the listener |
 //! | `/` | people | token, or rights |
 //! | `/api/v1/METHOD` | programs | token, or rights |
+//! | `/api/v1/overview` | the page: all blocks, a few numbers of each | token, or rights |
 //! | `/api/v1/events` | the page: an event for each snapshot | token, or rights |
 
 use core::convert::Infallible;
@@ -14,8 +15,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -37,9 +38,11 @@ use tower_http::compression::CompressionLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use super::address::Address;
-use super::answers::{self, Refusal};
+use super::answers::{self, Asked, Refusal};
 use super::listen::{Connection, Incoming, Peer};
+use super::overview::{self, Part};
 use super::{State, json, metrics};
+use crate::filter::{ChunkOrder, HotThreshold};
 use crate::live::Snapshot;
 
 /// How long an answer may take.
@@ -69,6 +72,8 @@ struct Http {
     token: String,
     events: AtomicUsize,
     hosts: Hosts,
+    /// The latest overview that was asked for, for the next who asks for the same.
+    overview: Mutex<Option<(View, Arc<str>)>>,
     /// Name of the cookie that keeps the token once the page was opened with it. Browsers do not
     /// tell ports apart, and daemons on several ports must not take each other's.
     cookie: String,
@@ -77,6 +82,9 @@ struct Http {
 }
 
 type App = Arc<Http>;
+
+/// What an overview is of: a snapshot by its number, order, threshold, and a part of memory.
+type View = (u64, ChunkOrder, HotThreshold, Part);
 
 /// Names that requests may be addressed to.
 struct Hosts {
@@ -143,6 +151,7 @@ pub(super) async fn listen(state: &Arc<State>, tasks: &TaskTracker) -> anyhow::R
             state: Arc::clone(state),
             token: token.clone(),
             events: AtomicUsize::new(0),
+            overview: Mutex::default(),
             hosts: Hosts::new(address, &shown, &state.config.http_hosts),
             cookie,
             is_tls,
@@ -246,6 +255,7 @@ fn known_token(path: &Path, token: &str) -> anyhow::Result<String> {
 fn router(app: App) -> Router {
     let guarded = Router::new()
         .route("/api/v1/events", get(events))
+        .route("/api/v1/overview", get(glance))
         .route("/api/v1/{method}", get(method))
         .fallback(asset)
         .layer(middleware::from_fn_with_state(Arc::clone(&app), admit));
@@ -466,6 +476,48 @@ fn answer(
             Ok(answers::get_status(state, true))
         }),
     }
+}
+
+/// All blocks at a glance.
+async fn glance(Shared(app): Shared<App>, request: Request) -> Response {
+    let parameters = pairs(request.uri().query().unwrap_or_default());
+    let work = tokio::task::spawn_blocking(move || glanced(&app, parameters));
+    match work.await.unwrap_or_else(|_| Err(Refusal::failed())) {
+        Ok(text) => {
+            ([(header::CONTENT_TYPE, "application/json")], text.to_string()).into_response()
+        }
+        Err(refusal) => problem(&refusal),
+    }
+}
+
+fn glanced(app: &Http, parameters: Vec<(String, String)>) -> Result<Arc<str>, Refusal> {
+    let (ours, fields): (Vec<_>, Vec<_>) =
+        parameters.into_iter().partition(|(name, _)| name == "cells");
+    let mut part = Part::default();
+    for (_, text) in ours {
+        let cells = text.parse().ok().filter(|cells| (1..=overview::MOST_CELLS).contains(cells));
+        let expected = format!("expected 1 to {}", overview::MOST_CELLS);
+        part.cells = cells.ok_or_else(|| Refusal::wrong("cells", expected))?;
+    }
+    let known = ["order", "hot_threshold", "first_pfn", "last_pfn", "token"];
+    if let Some((name, _)) = fields.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+        return Err(Refusal::wrong_parameter(name, "an overview has no such field"));
+    }
+    let asked: proto::v1::ListFoliosRequest = json::question("ListFoliosRequest", &fields)
+        .map_err(|(field, why)| Refusal::wrong_parameter(&field, &why))?;
+    part.first = answers::folio_of_pfn("first_pfn", asked.first_pfn.unwrap_or(0))?;
+    part.last = asked.last_pfn.unwrap_or(u64::MAX);
+    let asked = Asked::new(&app.state, asked.order, asked.hot_threshold)?;
+    let view = (asked.snapshot.sequence, asked.order, asked.threshold, part);
+    // Who asks for the same meanwhile waits for it, and does not make it again.
+    let mut known = app.overview.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, text)) = known.as_ref().filter(|(known, _)| *known == view) {
+        return Ok(Arc::clone(text));
+    }
+    let text = serde_json::to_string(&overview::overview(&asked, part));
+    let text: Arc<str> = text.map_err(|_| Refusal::failed())?.into();
+    *known = Some((view, Arc::clone(&text)));
+    Ok(text)
 }
 
 /// A place among the streams of events.

@@ -30,6 +30,20 @@ pub(super) const METHODS: [&str; 7] = [
     "GetStatus",
 ];
 
+/// The codes that answers can have.
+const CODES: [&str; 10] = [
+    "OK",
+    "INVALID_ARGUMENT",
+    "NOT_FOUND",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "DEADLINE_EXCEEDED",
+    "INTERNAL",
+    "UNAVAILABLE",
+];
+
 /// Labels of answers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answered {
@@ -55,14 +69,7 @@ impl Metrics {
         let times = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
         let metrics = Self { answers: Family::default(), times };
         for method in METHODS {
-            for code in [
-                "OK",
-                "INVALID_ARGUMENT",
-                "NOT_FOUND",
-                "PERMISSION_DENIED",
-                "RESOURCE_EXHAUSTED",
-                "UNAVAILABLE",
-            ] {
+            for code in CODES {
                 drop(metrics.answers.get_or_create(&Answered { method, code }));
             }
             drop(metrics.times.get_or_create(&Timed { method }));
@@ -201,10 +208,12 @@ impl Collector for Snapshotted {
         )?;
         writer.counters(
             "records",
-            "Sampled operations by what became of them; their sum is all that were read",
+            "Sampled operations by what became of them. What over_budget has was counted at first, \
+             and is among counted; the others' sum is all that were read",
             "kind",
             &[
-                ("counted", ledger.counted),
+                // A counter must not go down when memory is taken back.
+                ("counted", ledger.counted + ledger.over_budget),
                 ("no_physical_address", ledger.no_physical_address),
                 ("not_memory", ledger.not_memory),
                 ("filtered", ledger.filtered),
@@ -235,6 +244,13 @@ impl Collector for Snapshotted {
             ("aux_truncated", "AUX records with the flag TRUNCATED", ledger.aux_truncated),
             ("aux_collision", "AUX records with the flag COLLISION", ledger.aux_collision),
             ("aux_partial", "AUX records with the flag PARTIAL", ledger.aux_partial),
+            ("lost_records", "Sum of LOST records", ledger.lost_records),
+            ("lost_samples", "Sum of LOST_SAMPLES records", ledger.lost_samples),
+            (
+                "saturated_counters",
+                "Pages whose counter has reached its greatest value",
+                ledger.saturated_counters,
+            ),
             ("lost", "Records that the kernel lost, by the greater of its two counts", ledger.lost),
             (
                 "forgotten_folios",
@@ -270,6 +286,8 @@ impl Collector for Snapshotted {
             "Time of the trace's clock by which the newest record is ahead of the last epoch",
             lag as f64 / 1e9,
         )?;
+        let is_ready = snapshot.is_ready() && !state.ending.is_cancelled();
+        writer.gauge("ready", "Whether answers say something", f64::from(u8::from(is_ready)))?;
         let made = snapshot.made.filter(|_| snapshot.is_ready());
         writer.gauge(
             "snapshot_timestamp_seconds",

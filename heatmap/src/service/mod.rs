@@ -17,6 +17,7 @@ mod http;
 mod json;
 mod listen;
 mod metrics;
+mod overview;
 mod run;
 mod source;
 mod watch;
@@ -60,6 +61,23 @@ pub struct State {
 }
 
 impl State {
+    /// A daemon with these settings, which shows what is found at `latest`.
+    fn new(config: Config, input: String, latest: Latest) -> anyhow::Result<Self> {
+        Ok(Self {
+            input,
+            latest,
+            started: Instant::now(),
+            ending: CancellationToken::new(),
+            published: tokio::sync::watch::Sender::new(0),
+            decisions: watch::Shared::default(),
+            metrics: metrics::Metrics::new(),
+            distribution: std::sync::Mutex::default(),
+            watchers: core::sync::atomic::AtomicUsize::new(0),
+            tls: listen::tls(&config)?.map(|tls| Arc::new(arc_swap::ArcSwap::from_pointee(tls))),
+            config,
+        })
+    }
+
     /// The latest snapshot.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.latest.load_full()

@@ -2,12 +2,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::source::Source;
@@ -37,19 +35,7 @@ pub fn run(
         .enable_all()
         .build()
         .context("cannot start threads")?;
-    let state = Arc::new(State {
-        input: input.display().to_string(),
-        latest: live.latest(),
-        started: Instant::now(),
-        ending: CancellationToken::new(),
-        published: tokio::sync::watch::Sender::new(0),
-        decisions: super::watch::Shared::default(),
-        metrics: super::metrics::Metrics::new(),
-        distribution: std::sync::Mutex::default(),
-        watchers: AtomicUsize::new(0),
-        tls: super::listen::tls(&config)?.map(|tls| Arc::new(arc_swap::ArcSwap::from_pointee(tls))),
-        config,
-    });
+    let state = Arc::new(State::new(config, input.display().to_string(), live.latest())?);
     let result = runtime.block_on(serve(Arc::clone(&state), live, source));
     // What does not end by itself is left behind.
     runtime.shutdown_background();
