@@ -507,7 +507,8 @@ fn glanced(app: &Http, parameters: Vec<(String, String)>) -> Result<Arc<str>, Re
         .map_err(|(field, why)| Refusal::wrong_parameter(&field, &why))?;
     part.first = answers::folio_of_pfn("first_pfn", asked.first_pfn.unwrap_or(0))?;
     part.last = asked.last_pfn.unwrap_or(u64::MAX);
-    let asked = Asked::new(&app.state, asked.order, asked.hot_threshold)?;
+    let order = asked.order.unwrap_or_else(|| app.state.config.order.get().into());
+    let asked = Asked::new(&app.state, Some(order), asked.hot_threshold)?;
     let view = (asked.snapshot.sequence, asked.order, asked.threshold, part);
     // Who asks for the same meanwhile waits for it, and does not make it again.
     let mut known = app.overview.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,93 +1,56 @@
-// The page: asks the daemon over its JSON interface and draws. State that matters stands in the URL behind `#`.
+// The page: asks the daemon over its JSON interface and draws. State that matters stands in the URL behind `#`:
+// `block` and `page` are what is open, `from` and `to` the part of memory that the map shows.
 'use strict';
 
 const $ = (id) => document.getElementById(id);
-// viridis, from few to many.
-const STOPS = [[68, 1, 84], [72, 40, 120], [62, 74, 137], [49, 104, 142], [38, 130, 142], [31, 158, 137], [53, 183, 121], [109, 205, 89], [180, 222, 44], [253, 231, 37]];
+// viridis, from few to many. It begins a little above its darkest colours, which are too near to those of a dark page.
+const STOPS = [[72, 36, 117], [65, 68, 135], [53, 95, 141], [42, 120, 142], [33, 145, 140], [34, 168, 132], [68, 191, 112], [122, 209, 81], [189, 223, 38], [253, 231, 37]];
 const VERDICTS = ['hot', 'sparse', 'undersampled', 'filtered', 'unsplittable'];
-const PAGE_SIZE = 1000, MOST_BLOCKS = 65536, PAGES = 512;
-const view = { blocks: [], peak: 1, at: 0, open: null, page: 0, order: 0, drawn: [], busy: false, again: false };
+const STATES = {
+  waiting: 'Waiting for data', running: 'Running', stalled: 'Stalled: nothing comes any more', ended: 'The input has ended', failed: 'The input failed',
+};
+const LOSSES = [
+  ['lost', 'records lost'], ['skipped_bytes', 'bytes skipped'], ['cut_off_bytes', 'bytes cut off'], ['aux_truncated', 'buffers truncated'],
+  ['aux_collision', 'collisions'], ['aux_partial', 'partial buffers'], ['over_budget', 'accesses over the memory budget'], ['late', 'accesses late'],
+];
+const PAGES = 512, MOST_ROWS = 300, MIB_PER_BLOCK = 2, LEAST_PAUSE = 1000;
+
+// cells: what the map shows, in the order of addresses. chosen: block number of one of them.
+const view = {
+  part: {}, cells: [], perCell: 1, peak: 1, order: 0, chosen: 0, rows: [], columns: 1, size: 1, left: 0, open: null, page: 0, counts: null,
+  asked: 0, timer: null, busy: false, again: false,
+};
 
 const number = (value) => Number(value).toLocaleString('en-US');
+const hex = (value) => `0x${value.toString(16)}`;
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-function colour(count, most) {
-  if (!count) return css('--empty');
-  // Logarithmic: counts differ by orders of magnitude.
-  const place = most > 1 ? Math.log(count) / Math.log(most) : 1;
-  const exact = Math.min(Math.max(place, 0), 1) * (STOPS.length - 1), low = Math.floor(exact), high = Math.min(low + 1, STOPS.length - 1);
-  const mix = STOPS[low].map((part, at) => Math.round(part + (STOPS[high][at] - part) * (exact - low)));
-  return `rgb(${mix.join(',')})`;
+function amount(mib) {
+  return mib >= 1024 ? `${number(+(mib / 1024).toFixed(3))} GiB` : `${number(mib)} MiB`;
+}
+
+// The colours of counts up to the most. Logarithmic: counts differ by orders of magnitude.
+function scale(most) {
+  const empty = css('--empty');
+  return (count) => {
+    if (!count) return empty;
+    const place = most > 1 ? Math.log(count) / Math.log(most) : 1;
+    const exact = Math.min(Math.max(place, 0), 1) * (STOPS.length - 1), low = Math.floor(exact), high = Math.min(low + 1, STOPS.length - 1);
+    return `rgb(${STOPS[low].map((part, at) => Math.round(part + (STOPS[high][at] - part) * (exact - low))).join(',')})`;
+  };
 }
 
 async function ask(method, parameters = {}) {
-  const url = `/api/v1/${method}?${new URLSearchParams(parameters)}`;
-  const response = await fetch(url, { credentials: 'same-origin' });
+  const response = await fetch(`/api/v1/${method}?${new URLSearchParams(parameters)}`, { credentials: 'same-origin' });
   const body = await response.json();
-  if (!response.ok) throw new Error(body.title || response.statusText);
+  if (!response.ok) throw Object.assign(new Error(body.title || response.statusText), { reason: body.reason });
   return body;
 }
 
-// --- what there is -------------------------------------------------------------------------------------------------
-
-async function everyBlock() {
-  const blocks = [];
-  let token = '', total = 0;
-  do {
-    const answer = await ask('ListFolios', { order: view.order, order_by: 'pfn', page_size: PAGE_SIZE, page_token: token });
-    for (const folio of answer.folios) {
-      const fraction = folio.fraction;
-      blocks.push({
-        pfn: parseInt(fraction.folio_pfn, 16), accesses: fraction.accesses, peak: folio.peak, hot: fraction.hot_percent,
-        touched: folio.touched_pages, verdict: fraction.verdict, backing: folio.backing,
-      });
-    }
-    token = answer.next_page_token;
-    total = answer.total_size;
-  } while (token && blocks.length < MOST_BLOCKS);
-  return { blocks, total };
-}
-
-async function refresh() {
-  // One at a time: while an answer is under way, what is new then is asked for after it.
-  if (view.busy) { view.again = true; return; }
-  view.busy = true;
-  try {
-    const [status, distribution, list, top] = await Promise.all([
-      ask('GetStatus'), ask('GetDistribution', { order: view.order }), everyBlock(),
-      ask('ListFolios', { order: view.order, page_size: 15 }),
-    ]);
-    view.blocks = list.blocks;
-    view.peak = list.blocks.reduce((most, block) => Math.max(most, block.peak), 1);
-    showStatus(status, list);
-    showDistribution(distribution);
-    showTop(top.folios);
-    drawMachine();
-    drawLegend();
-    if (view.open !== null) await showBlock(view.open);
-    $('trouble').hidden = true;
-  } catch (error) {
-    $('trouble').textContent = `No news: ${error.message}`;
-    $('trouble').hidden = false;
-  }
-  view.busy = false;
-  if (view.again) { view.again = false; setTimeout(refresh, 1000); }
-}
-
-function showStatus(status, list) {
-  const input = status.inputs[0] || {}, ledger = status.ledger, clock = status.clock;
-  const states = { running: 'running', stalled: 'STALLED: nothing comes', ended: 'the input has ended', failed: `FAILED: ${input.failure}`, waiting: 'waiting for data' };
-  $('state').textContent = `${input.path || 'input'}: ${states[input.state] || input.state}; epoch ${clock.epoch ?? '-'}; ` +
-    `${number(ledger.counted)} accesses counted to ${number(list.total)} blocks` +
-    (list.total > list.blocks.length ? `, of which ${number(list.blocks.length)} are shown` : '');
-  const losses = [['lost', 'records lost'], ['skipped_bytes', 'bytes skipped'], ['cut_off_bytes', 'bytes cut off'], ['aux_truncated', 'buffers truncated'],
-    ['aux_collision', 'collisions'], ['aux_partial', 'partial buffers'], ['over_budget', 'accesses over the memory budget'], ['late', 'accesses late']]
-    .filter(([name]) => ledger[name] > 0).map(([name, what]) => `${number(ledger[name])} ${what}`);
-  $('losses').hidden = losses.length === 0;
-  $('losses').textContent = `Something was lost: ${losses.join(', ')}`;
-  const notes = status.reason ? [status.reason, ...status.notes] : status.notes;
-  $('notes').hidden = notes.length === 0;
-  $('notes').replaceChildren(...notes.map((note) => element('li', note)));
+function say(id, text) {
+  // Only what is new is read aloud.
+  if ($(id).textContent !== text) $(id).textContent = text;
+  $(id).hidden = !text;
 }
 
 function element(name, text, className) {
@@ -103,206 +66,447 @@ function row(...cells) {
   return made;
 }
 
-function bar(value, most) {
-  const cell = element('td'), meter = element('meter');
-  Object.assign(meter, { min: 0, max: most || 1, value });
-  cell.append(meter);
-  return cell;
+// --- what there is -------------------------------------------------------------------------------------------------
+
+// What is new is asked for once a second at most, and not before the answers of before are there.
+function refreshSoon() {
+  if (view.busy) { view.again = true; return; }
+  if (view.timer !== null) return;
+  const wait = Math.max(view.asked + LEAST_PAUSE - Date.now(), 0);
+  view.timer = setTimeout(() => { view.timer = null; refresh(); }, wait);
+}
+
+async function refresh() {
+  view.busy = true;
+  view.asked = Date.now();
+  try {
+    const status = await ask('GetStatus');
+    showStatus(status);
+    await refreshMap();
+    const [distribution, top] = await Promise.all([
+      ask('GetDistribution', { order: view.order }), ask('ListFolios', { order: view.order, page_size: 15 }),
+    ]);
+    showDistribution(distribution);
+    showTop(top.folios);
+    if (view.open !== null) await showBlock();
+    say('trouble', '');
+    document.body.classList.remove('old');
+  } catch (error) {
+    // Before the first epoch there is nothing to show, which the state says already.
+    if (error.reason === 'NOT_READY') say('trouble', '');
+    else if (error.reason) say('trouble', `No picture: ${error.message}`);
+    else gone();
+  }
+  view.busy = false;
+  if (view.again) { view.again = false; refreshSoon(); }
+}
+
+function gone() {
+  document.body.classList.add('old');
+  say('trouble', `The daemon does not answer: this is how it was at ${new Date(view.asked).toLocaleTimeString()}.`);
+}
+
+async function refreshMap() {
+  const overview = await ask('overview', view.part);
+  view.order = overview.order;
+  view.peak = Math.max(overview.peak, 1);
+  view.perCell = overview.blocks_per_cell;
+  view.cells = overview.folio_pfn.map((pfn, at) => ({
+    block: parseInt(pfn, 16) / PAGES, blocks: overview.blocks[at], accesses: overview.accesses[at], peak: overview.page_peak[at],
+    touched: overview.touched_pages[at], hot: overview.hot_percent[at], verdict: overview.verdict[at],
+  }));
+  arrange();
+  drawMachine();
+}
+
+function showStatus(status) {
+  const input = status.inputs[0] || {}, ledger = status.ledger, clock = status.clock, state = input.state || 'waiting';
+  say('state', (STATES[state] || state) + (state === 'failed' ? `: ${input.failure}` : ''));
+  $('state').className = state;
+  const parts = [input.path === '-' ? 'standard input' : input.path, clock.epoch === null ? 'no epoch has closed yet' : `epoch ${number(clock.epoch)}`];
+  if (status.snapshot_time) parts.push(`as of ${new Date(Number(status.snapshot_time) * 1000).toLocaleTimeString()}`);
+  parts.push(`${number(ledger.counted)} of ${number(ledger.records)} sampled operations counted`);
+  $('input').textContent = `– ${parts.filter(Boolean).join(', ')}`;
+  const losses = LOSSES.filter(([name]) => ledger[name] > 0).map(([name, what]) => `${number(ledger[name])} ${what}`);
+  say('losses', losses.length ? `Something was lost: ${losses.join(', ')}.` : '');
+  const notes = status.reason ? [status.reason, ...status.notes] : status.notes;
+  $('notes').hidden = notes.length === 0;
+  $('notes').replaceChildren(...notes.map((note) => element('li', note)));
+}
+
+function bars(id, rows) {
+  const most = Math.max(...rows.map(([, count]) => count), 1);
+  $(id).tBodies[0].replaceChildren(...rows.map(([name, count]) => {
+    const cell = element('td', undefined, 'bar'), bar = element('div');
+    bar.style.width = count ? `max(1px, ${100 * count / most}%)` : '0';
+    cell.append(bar);
+    return row(element('td', name, id === 'verdicts' ? '' : 'n'), cell, element('td', number(count), 'n'));
+  }));
 }
 
 function showDistribution(distribution) {
-  for (const [id, rows] of [['touched', distribution.touched_distribution], ['hot', distribution.hot_distribution]]) {
-    const most = Math.max(...rows.map((one) => one.folios));
-    $(id).tBodies[0].replaceChildren(...rows.map((one) => row(
-      element('td', `${one.from}-${one.to === 100 ? 100 : one.to - 1} %`, 'n'), bar(one.folios, most), element('td', number(one.folios), 'n'))));
-  }
-  const verdicts = VERDICTS.map((name) => [name, distribution.verdicts[name]]), most = Math.max(...verdicts.map(([, count]) => count));
-  $('verdicts').tBodies[0].replaceChildren(...verdicts.map(([name, count]) => row(element('td', name), bar(count, most), element('td', number(count), 'n'))));
+  const tens = (rows) => rows.map((one) => [`${one.from}–${one.to === 100 ? 100 : one.to - 1} %`, one.folios]);
+  bars('touched', tens(distribution.touched_distribution));
+  bars('hot', tens(distribution.hot_distribution));
+  bars('verdicts', VERDICTS.map((name) => [name, distribution.verdicts[name]]));
+  $('hot-caption').textContent = view.order ? `Blocks by part of their chunks of ${4 << view.order} KiB hot` : 'Blocks by part of their pages hot';
 }
 
 function showTop(folios) {
   $('top').tBodies[0].replaceChildren(...folios.map((folio) => {
     const fraction = folio.fraction, link = element('a', fraction.folio_pfn), first = element('td');
-    link.href = `#block=${fraction.folio_pfn}`;
+    link.href = `#${hash({ block: fraction.folio_pfn })}`;
     first.append(link);
     return row(first, element('td', number(fraction.accesses), 'n'), element('td', `${folio.touched_pages}/${PAGES}`, 'n'),
-      element('td', `${fraction.hot_chunks}/${fraction.chunks} ${fraction.hot_percent} %`, 'n'), element('td', fraction.verdict || 'not judged'), element('td', folio.backing || ''));
+      element('td', `${fraction.hot_chunks}/${fraction.chunks}`, 'n'), element('td', `${fraction.hot_percent} %`, 'n'),
+      element('td', fraction.verdict || 'not judged'), element('td', folio.backing || ''));
   }));
 }
 
-// --- drawing -------------------------------------------------------------------------------------------------------
+// --- the map -------------------------------------------------------------------------------------------------------
+
+// Of two neighbours that share a square, it shows the one with the hotter page.
+function merged(cells, perCell) {
+  const joined = [];
+  for (const cell of cells) {
+    const last = joined[joined.length - 1];
+    if (last && Math.floor(last.block / perCell) === Math.floor(cell.block / perCell)) {
+      joined[joined.length - 1] = { ...(cell.peak > last.peak ? cell : last), blocks: last.blocks + cell.blocks };
+    } else joined.push(cell);
+  }
+  return joined;
+}
+
+// Puts squares in rows. A row is a fixed amount of memory; rows without accesses are left out, and counted in the next.
+function arrange() {
+  const width = $('machine').parentElement.clientWidth;
+  view.left = width < 600 ? 76 : 92;
+  view.columns = width < 600 ? 32 : width < 1000 ? 64 : 128;
+  const perRow = () => view.perCell * view.columns;
+  const split = () => {
+    const rows = [];
+    for (const cell of view.cells) {
+      const at = Math.floor(cell.block / perRow());
+      if (!rows.length || rows[rows.length - 1].at !== at) {
+        rows.push({ at, gap: rows.length ? at - rows[rows.length - 1].at - 1 : 0, cells: [] });
+      }
+      rows[rows.length - 1].cells.push({ ...cell, column: Math.floor(cell.block / view.perCell) % view.columns });
+    }
+    return rows;
+  };
+  view.rows = split();
+  while (view.rows.length > MOST_ROWS) {
+    view.perCell *= 2;
+    view.cells = merged(view.cells, view.perCell);
+    view.rows = split();
+  }
+  view.size = Math.max(Math.min(Math.floor((width - view.left) / view.columns), 16), 5);
+  let y = 0;
+  for (const one of view.rows) {
+    if (one.gap) y += 16;
+    one.y = y;
+    y += view.size;
+  }
+  view.height = Math.max(y, 1);
+  const place = [`Each square is ${view.perCell === 1 ? 'a block of 2 MiB' : `${number(view.perCell)} blocks of 2 MiB, and shows the one with the hottest page`}`,
+    `each row ${amount(perRow() * MIB_PER_BLOCK)} of physical addresses, from the one at its left`].join(', ');
+  $('machine-how').textContent = `${place}. The colour is that of the block's hottest page, so that one hot page in a cold block shows; ` +
+    'grey squares have no accesses, and rows of them are left out.';
+  $('whole').hidden = view.part.first_pfn === undefined;
+  $('machine-title').textContent = view.part.first_pfn === undefined ? 'The machine' : `Memory from PFN ${view.part.first_pfn} to ${view.part.last_pfn}`;
+}
 
 function sized(canvas, width, height) {
-  const scale = window.devicePixelRatio || 1;
-  canvas.width = Math.round(width * scale);
-  canvas.height = Math.round(height * scale);
+  const ratio = window.devicePixelRatio || 1;
+  canvas.width = Math.round(width * ratio);
+  canvas.height = Math.round(height * ratio);
   canvas.style.width = `${width}px`;
   canvas.style.height = `${height}px`;
   const pen = canvas.getContext('2d');
-  pen.scale(scale, scale);
+  pen.scale(ratio, ratio);
+  pen.font = '11px system-ui, sans-serif';
+  pen.textBaseline = 'middle';
   return pen;
 }
 
-// Blocks in rows; where addresses are not next to each other, an empty square with a mark stands between.
+// The place of the chosen square: its row, and its place among the row's squares.
+function chosen() {
+  const cell = Math.floor(view.chosen / view.perCell);
+  let best = [0, 0], distance = Infinity;
+  view.rows.forEach((one, at) => one.cells.forEach((candidate, place) => {
+    const away = Math.abs(Math.floor(candidate.block / view.perCell) - cell);
+    if (away < distance) { best = [at, place]; distance = away; }
+  }));
+  return best;
+}
+
 function drawMachine() {
-  const width = $('machine').parentElement.clientWidth, many = view.blocks.length;
-  const size = many > 20000 ? 4 : many > 5000 ? 6 : many > 1000 ? 9 : 14, step = size + 1, columns = Math.max(Math.floor(width / step), 1);
-  view.drawn = [];
-  let cell = 0;
-  view.blocks.forEach((block, at) => {
-    if (at > 0 && block.pfn !== view.blocks[at - 1].pfn + PAGES) cell += 1;
-    view.drawn.push(cell);
-    cell += 1;
-  });
-  view.columns = columns;
-  view.step = step;
-  const pen = sized($('machine'), columns * step, Math.max(Math.ceil(cell / columns), 1) * step);
-  const spot = (place) => [place % columns * step, Math.floor(place / columns) * step];
-  view.blocks.forEach((block, at) => {
-    const [x, y] = spot(view.drawn[at]);
-    if (at > 0 && view.drawn[at] > view.drawn[at - 1] + 1) {
-      const [gapX, gapY] = spot(view.drawn[at] - 1);
-      pen.fillStyle = css('--line');
-      pen.fillRect(gapX + size / 2 - 1, gapY + size / 2 - 1, 2, 2);
+  const { size, columns, left } = view, pen = sized($('machine'), left + columns * size, view.height), colour = scale(view.peak);
+  const [quiet, empty, inner] = [css('--quiet'), css('--empty'), size - 1];
+  let labelled = -Infinity;
+  for (const one of view.rows) {
+    pen.fillStyle = quiet;
+    if (one.gap) {
+      pen.textAlign = 'left';
+      pen.fillText(`⋯ ${amount(one.gap * columns * view.perCell * MIB_PER_BLOCK)} without accesses ⋯`, left, one.y - 8);
     }
-    pen.fillStyle = colour(block.peak, view.peak);
-    pen.fillRect(x, y, size, size);
-    if (size >= 6) {
-      pen.fillStyle = css('--ink');
-      pen.fillRect(x, y + size - 2, Math.max(Math.round(size * block.hot / 100), 1), 2);
+    if (one.gap || one.y - labelled >= 28) {
+      pen.textAlign = 'right';
+      pen.fillText(amount(one.at * columns * view.perCell * MIB_PER_BLOCK), left - 6, one.y + size / 2);
+      labelled = one.y;
     }
-  });
-  if (many > 0) {
-    view.at = Math.min(view.at, many - 1);
-    const [x, y] = spot(view.drawn[view.at]);
-    pen.strokeStyle = css('--accent');
+    pen.fillStyle = empty;
+    for (let column = 0; column < columns; column += 1) pen.fillRect(left + column * size, one.y, inner, inner);
+    for (const cell of one.cells) {
+      pen.fillStyle = colour(cell.peak);
+      pen.fillRect(left + cell.column * size, one.y, inner, inner);
+    }
+  }
+  if (view.rows.length) {
+    const [at, place] = chosen(), one = view.rows[at];
+    pen.strokeStyle = css('--chosen');
     pen.lineWidth = 2;
-    pen.strokeRect(x - .5, y - .5, size + 1, size + 1);
+    pen.strokeRect(left + one.cells[place].column * size - .5, one.y - .5, size, size);
   }
+  drawLegend('legend', view.peak, 'accesses of a page');
 }
 
-function tellBlock(at) {
-  const block = view.blocks[at];
-  if (!block) return;
-  $('machine-told').textContent = `PFN 0x${block.pfn.toString(16)}: ${number(block.accesses)} accesses to ${block.touched} of ${PAGES} pages, ` +
-    `hottest page ${number(block.peak)}, ${block.hot} % hot, ${block.verdict || 'not judged'}`;
-}
-
-function drawLegend() {
-  const width = Math.min($('legend').parentElement.clientWidth, 420), height = 14, pen = sized($('legend'), width, height);
-  for (let x = 0; x < width; x += 1) {
-    pen.fillStyle = colour(Math.max(view.peak ** (x / width), 1), view.peak);
-    pen.fillRect(x, 0, 1, height);
+function drawLegend(id, most, what) {
+  const width = Math.min($(id).parentElement.clientWidth, 480), pen = sized($(id), width, 34), colour = scale(most), left = 80, end = width - 26;
+  pen.fillStyle = css('--empty');
+  pen.fillRect(0, 0, 12, 12);
+  pen.fillStyle = css('--quiet');
+  pen.fillText('none', 16, 6);
+  for (let x = left; x < end; x += 1) {
+    pen.fillStyle = colour(Math.max(most ** ((x - left) / (end - left)), 1));
+    pen.fillRect(x, 0, 1.5, 12);
   }
-  $('legend-told').textContent = `From 1 access of a page, left, to ${number(view.peak)}, right; each step is a factor. Pages without accesses are grey.`;
+  pen.fillStyle = css('--quiet');
+  pen.textAlign = 'center';
+  // Powers of ten, and the most unless it would stand in one's place.
+  const marks = [];
+  for (let mark = 1; mark < most; mark *= 10) marks.push(mark);
+  while (marks.length > 1 && Math.log(most / marks[marks.length - 1]) / Math.log(most) < .14) marks.pop();
+  marks.push(most);
+  for (const mark of marks) {
+    const x = left + (most > 1 ? Math.log(mark) / Math.log(most) : 1) * (end - left);
+    pen.fillRect(x - .5, 12, 1, 4);
+    pen.fillText(number(mark), x, 24);
+  }
+  $(id).setAttribute('aria-label', `Colours: grey is none, then dark to bright from 1 to ${number(most)} ${what}, each step a factor`);
 }
 
-async function showBlock(pfn) {
-  const answer = await ask('GetFolio', { pfn: `0x${pfn.toString(16)}`, order: view.order });
-  const { folio, counts } = answer, most = Math.max(...counts), hot = BigInt(`0x${answer.hot_bitmap}`);
-  view.counts = counts;
+function tellCell(cell) {
+  if (!cell) return;
+  const others = cell.blocks > 1 ? `${number(cell.blocks)} blocks; the one with the hottest page: ` : '';
+  $('machine-told').textContent = `${others}PFN ${hex(cell.block * PAGES)}: ${number(cell.accesses)} accesses to ${cell.touched} of ${PAGES} pages, ` +
+    `hottest page ${number(cell.peak)}, ${cell.hot} % hot, ${cell.verdict || 'not judged'}`;
+}
+
+// --- one block -----------------------------------------------------------------------------------------------------
+
+async function showBlock() {
+  const pfn = view.open;
   $('block').hidden = false;
-  $('block-title').textContent = `Block at PFN ${folio.fraction.folio_pfn}`;
-  const width = Math.min($('pages').parentElement.clientWidth, 32 * 20), step = Math.floor(width / 32), size = step - 1;
+  $('block-title').textContent = `Block at PFN ${hex(pfn)}`;
+  let answer;
+  try {
+    answer = await ask('GetFolio', { pfn: hex(pfn), order: view.order });
+  } catch (error) {
+    if (error.reason !== 'NO_SAMPLES') throw error;
+    view.counts = { counts: new Array(PAGES).fill(0), hot: 0n };
+    drawPages();
+    $('facts').replaceChildren(element('dt', 'accesses'), element('dd', 'none, or none any more'));
+    return;
+  }
+  if (pfn !== view.open) return;
+  view.counts = { counts: answer.counts, hot: BigInt(`0x${answer.hot_bitmap}`) };
+  drawPages();
+  const { folio } = answer, fraction = folio.fraction;
+  const other = folio.atomics + folio.unknown_op;
+  const facts = [
+    ['verdict', fraction.verdict || 'not judged'], ['accesses', number(fraction.accesses)],
+    ['loads, stores', `${number(folio.loads)}, ${number(folio.stores)}${other ? `, others ${number(other)}` : ''}`],
+    ['touched', `${folio.touched_pages} of ${PAGES} pages`], ['hot', `${fraction.hot_chunks} of ${fraction.chunks} ${view.order ? 'chunks' : 'pages'}, ${fraction.hot_percent} %`],
+    ['backing', folio.backing || 'unknown'],
+    ['last access', fraction.age === null ? 'unknown' : `${Number(fraction.age).toFixed(1)} s before the end of the epoch`],
+    ['address', hex(BigInt(pfn) << 12n)],
+  ];
+  if (folio.pid !== null) facts.push(['process', String(folio.pid)]);
+  if (folio.vaddr !== null) facts.push(['virtual address', folio.vaddr]);
+  $('facts').replaceChildren(...facts.flatMap(([name, value]) => [element('dt', name), element('dd', value)]));
+}
+
+function drawPages() {
+  const { counts, hot } = view.counts, most = Math.max(...counts, 1), colour = scale(most), left = 30;
+  const width = Math.min($('block').clientWidth, 32 * 20 + left), step = Math.floor((width - left) / 32), size = step - 1;
   view.pageStep = step;
-  const pen = sized($('pages'), 32 * step, 16 * step);
+  view.pageLeft = left;
+  const pen = sized($('pages'), left + 32 * step, 16 * step), ink = css('--ink');
   counts.forEach((count, page) => {
-    const x = page % 32 * step, y = Math.floor(page / 32) * step;
-    pen.fillStyle = colour(count, most);
+    const x = left + page % 32 * step, y = Math.floor(page / 32) * step;
+    pen.fillStyle = colour(count);
     pen.fillRect(x, y, size, size);
     if (hot >> BigInt(page >> view.order) & 1n) {
-      pen.strokeStyle = css('--ink');
+      pen.strokeStyle = ink;
       pen.lineWidth = 1;
       pen.strokeRect(x + .5, y + .5, size - 1, size - 1);
     }
   });
-  const x = view.page % 32 * step, y = Math.floor(view.page / 32) * step;
-  pen.strokeStyle = css('--accent');
+  pen.fillStyle = css('--quiet');
+  pen.textAlign = 'right';
+  for (let line = 0; line < 16; line += step < 12 ? 2 : 1) pen.fillText(String(line * 32), left - 5, line * step + step / 2);
+  pen.strokeStyle = css('--chosen');
   pen.lineWidth = 2;
-  pen.strokeRect(x, y, size, size);
+  pen.strokeRect(left + view.page % 32 * step - .5, Math.floor(view.page / 32) * step - .5, step, step);
+  drawLegend('pages-legend', most, 'accesses of a page');
   tellPage(view.page);
-  const fraction = folio.fraction;
-  const facts = [['accesses', number(fraction.accesses)], ['loads, stores', `${number(folio.loads)}, ${number(folio.stores)}`], ['touched pages', `${folio.touched_pages} of ${PAGES}`],
-    ['hot', `${fraction.hot_chunks} of ${fraction.chunks}, ${fraction.hot_percent} %`], ['verdict', fraction.verdict || 'not judged'],
-    ['backing', folio.backing || 'unknown'], ['last access', fraction.age === null ? 'unknown' : `${Number(fraction.age).toFixed(1)} s before the end of the epoch`]];
-  $('facts').replaceChildren(...facts.flatMap(([name, value]) => [element('dt', name), element('dd', value)]));
 }
 
 function tellPage(page) {
-  const count = view.counts ? view.counts[page] : 0;
-  $('pages-told').textContent = `page ${page} of the block: ${number(count)} accesses`;
+  if (!view.counts) return;
+  const { counts, hot } = view.counts, is = hot >> BigInt(page >> view.order) & 1n;
+  $('pages-told').textContent = `Page ${page}, PFN ${hex(view.open + page)}: ${number(counts[page])} accesses${is ? ', hot' : ''}`;
 }
 
 // --- what people do ------------------------------------------------------------------------------------------------
 
-function open(at) {
-  const block = view.blocks[at];
-  if (block) location.hash = `block=0x${block.pfn.toString(16)}`;
+// What stands behind `#`, with some of it changed; null takes something away.
+function hash(changes) {
+  const known = new URLSearchParams(location.hash.slice(1));
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null) known.delete(name);
+    else known.set(name, value);
+  }
+  return known.toString();
+}
+
+function go(changes) {
+  location.hash = hash(changes);
+}
+
+function openCell(cell) {
+  if (!cell) return;
+  view.chosen = cell.block;
+  if (view.perCell === 1) { go({ block: hex(cell.block * PAGES), page: null }); return; }
+  // A square of several blocks: its row becomes the map.
+  const perRow = view.perCell * view.columns, first = Math.floor(cell.block / perRow) * perRow;
+  go({ from: hex(first * PAGES), to: hex((first + perRow) * PAGES - 1) });
+}
+
+function back() {
+  if (view.open !== null) { go({ block: null, page: null }); $('machine').focus(); }
+  else if (view.part.first_pfn !== undefined) go({ from: null, to: null });
 }
 
 function fromUrl() {
-  const asked = new URLSearchParams(location.hash.slice(1)), pfn = parseInt(asked.get('block'), 16);
-  if (Number.isNaN(pfn)) {
-    view.open = null;
-    $('block').hidden = true;
-    return;
-  }
-  view.open = pfn;
-  const at = view.blocks.findIndex((block) => block.pfn === pfn);
-  if (at >= 0) view.at = at;
-  showBlock(pfn).then(() => $('pages').focus()).catch((error) => { $('pages-told').textContent = error.message; });
-  drawMachine();
+  const asked = new URLSearchParams(location.hash.slice(1)), digits = /^0x[0-9a-f]{1,11}$/i;
+  const [from, to, block] = ['from', 'to', 'block'].map((name) => (digits.test(asked.get(name)) ? asked.get(name) : null));
+  const part = from && to ? { first_pfn: from, last_pfn: to } : {}, moved = JSON.stringify(part) !== JSON.stringify(view.part);
+  view.part = part;
+  const before = view.open, page = Number(asked.get('page') || 0);
+  view.open = block && Math.floor(parseInt(block, 16) / PAGES) * PAGES;
+  view.page = Number.isInteger(page) && page >= 0 && page < PAGES ? page : 0;
+  if (view.open === null) $('block').hidden = true;
+  else view.chosen = view.open / PAGES;
+  return { moved, opened: view.open !== null && view.open !== before };
 }
 
-function blockUnder(event) {
-  const cell = Math.floor(event.offsetY / view.step) * view.columns + Math.floor(event.offsetX / view.step);
-  return view.drawn.indexOf(cell);
+async function follow() {
+  const { moved, opened } = fromUrl();
+  try {
+    if (moved) await refreshMap();
+    else drawMachine();
+    if (opened) {
+      view.counts = null;
+      await showBlock();
+      $('pages').focus({ preventScroll: true });
+      $('block').scrollIntoView({ block: 'nearest' });
+    } else if (view.open !== null && view.counts) drawPages();
+  } catch (error) {
+    say('trouble', error.message);
+  }
+}
+
+function cellUnder(event) {
+  const one = view.rows.find((candidate) => event.offsetY >= candidate.y && event.offsetY < candidate.y + view.size);
+  const column = Math.floor((event.offsetX - view.left) / view.size);
+  return one && one.cells.find((cell) => cell.column === column);
 }
 
 function pageUnder(event) {
-  const x = Math.floor(event.offsetX / view.pageStep), y = Math.floor(event.offsetY / view.pageStep);
-  return x < 32 && y < 16 ? y * 32 + x : -1;
+  const x = Math.floor((event.offsetX - view.pageLeft) / view.pageStep), y = Math.floor(event.offsetY / view.pageStep);
+  return x >= 0 && x < 32 && y >= 0 && y < 16 ? y * 32 + x : -1;
 }
 
-function arrows(event, across) {
-  return { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -across, ArrowDown: across }[event.key];
-}
-
-$('machine').addEventListener('pointermove', (event) => tellBlock(blockUnder(event)));
-$('machine').addEventListener('click', (event) => {
-  const at = blockUnder(event);
-  if (at >= 0) { view.at = at; open(at); }
-});
-$('machine').addEventListener('keydown', (event) => {
-  const step = arrows(event, view.columns);
-  if (event.key === 'Enter') open(view.at);
-  else if (step === undefined) return;
-  else {
-    view.at = Math.min(Math.max(view.at + step, 0), view.blocks.length - 1);
-    drawMachine();
-    tellBlock(view.at);
+// The next touched square in a direction.
+function nextCell(key) {
+  const [at, place] = chosen(), cells = view.rows[at].cells, column = cells[place].column;
+  const near = (one) => one && one.cells.reduce((best, cell) => (Math.abs(cell.column - column) < Math.abs(best.column - column) ? cell : best));
+  switch (key) {
+    case 'ArrowLeft': return cells[place - 1] || (view.rows[at - 1] || { cells: [] }).cells.at(-1);
+    case 'ArrowRight': return cells[place + 1] || (view.rows[at + 1] || { cells: [] }).cells[0];
+    case 'ArrowUp': return near(view.rows[at - 1]);
+    case 'ArrowDown': return near(view.rows[at + 1]);
+    case 'Home': return view.rows[0].cells[0];
+    case 'End': return view.rows.at(-1).cells.at(-1);
+    default: return undefined;
   }
+}
+
+const KEYS = ['ArrowLeft', 'ArrowRight', 'ArrowUp', 'ArrowDown', 'Home', 'End'];
+const chosenCell = () => { const [at, place] = chosen(); return view.rows[at] && view.rows[at].cells[place]; };
+
+$('machine').addEventListener('pointermove', (event) => tellCell(cellUnder(event)));
+$('machine').addEventListener('click', (event) => openCell(cellUnder(event)));
+$('machine').addEventListener('focus', () => tellCell(chosenCell()));
+$('machine').addEventListener('keydown', (event) => {
+  if (!view.rows.length || event.ctrlKey || event.altKey || event.metaKey) return;
+  if (event.key === 'Enter') openCell(chosenCell());
+  else if (KEYS.includes(event.key)) {
+    const cell = nextCell(event.key);
+    if (cell) view.chosen = cell.block;
+    drawMachine();
+    tellCell(chosenCell());
+  } else return;
   event.preventDefault();
 });
-$('machine').addEventListener('focus', () => tellBlock(view.at));
 $('pages').addEventListener('pointermove', (event) => {
   const page = pageUnder(event);
   if (page >= 0) tellPage(page);
 });
+function choosePage(page) {
+  view.page = Math.min(Math.max(page, 0), PAGES - 1);
+  history.replaceState(null, '', `#${hash({ page: view.page })}`);
+  drawPages();
+}
+$('pages').addEventListener('click', (event) => {
+  const page = pageUnder(event);
+  if (page >= 0 && view.counts) choosePage(page);
+});
 $('pages').addEventListener('keydown', (event) => {
-  const step = arrows(event, 32);
-  if (step === undefined) return;
-  view.page = Math.min(Math.max(view.page + step, 0), PAGES - 1);
-  showBlock(view.open);
+  const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -32, ArrowDown: 32, Home: -PAGES, End: PAGES }[event.key];
+  if (step === undefined || !view.counts || event.ctrlKey || event.altKey || event.metaKey) return;
+  choosePage(view.page + step);
   event.preventDefault();
 });
-$('close').addEventListener('click', () => { location.hash = ''; });
-document.addEventListener('keydown', (event) => {
-  if (event.key === 'Escape' && view.open !== null) { location.hash = ''; $('machine').focus(); }
-});
-window.addEventListener('hashchange', fromUrl);
-window.addEventListener('resize', () => { drawMachine(); drawLegend(); });
-matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { drawMachine(); drawLegend(); });
+$('close').addEventListener('click', back);
+$('whole').addEventListener('click', () => go({ from: null, to: null }));
+document.addEventListener('keydown', (event) => { if (event.key === 'Escape') back(); });
+window.addEventListener('hashchange', follow);
+function drawAll() {
+  if (!view.cells.length) return;
+  arrange();
+  drawMachine();
+  if (view.open !== null && view.counts) drawPages();
+}
+window.addEventListener('resize', drawAll);
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', drawAll);
 
-refresh().then(fromUrl);
-new EventSource('/api/v1/events').addEventListener('snapshot', () => setTimeout(refresh, 200));
+// The token has become a cookie, and need not stand where it can be read over a shoulder.
+if (new URLSearchParams(location.search).has('token')) history.replaceState(null, '', `/${location.hash}`);
+fromUrl();
+refreshSoon();
+const events = new EventSource('/api/v1/events');
+events.addEventListener('snapshot', refreshSoon);
+events.addEventListener('error', gone);
