@@ -13,7 +13,7 @@ const LOSSES = [
   ['lost', 'records lost'], ['skipped_bytes', 'bytes skipped'], ['cut_off_bytes', 'bytes cut off'], ['aux_truncated', 'buffers truncated'],
   ['aux_collision', 'collisions'], ['aux_partial', 'partial buffers'], ['over_budget', 'accesses over the memory budget'], ['late', 'accesses late'],
 ];
-const PAGES = 512, MOST_ROWS = 300, MIB_PER_BLOCK = 2, LEAST_PAUSE = 1000;
+const PAGES = 512, MIB_PER_BLOCK = 2, LEAST_PAUSE = 1000;
 
 // cells: what the map shows, in the order of addresses. chosen: block number of one of them.
 const view = {
@@ -149,7 +149,7 @@ function showDistribution(distribution) {
   bars('touched', tens(distribution.touched_distribution));
   bars('hot', tens(distribution.hot_distribution));
   bars('verdicts', VERDICTS.map((name) => [name, distribution.verdicts[name]]));
-  $('hot-caption').textContent = view.order ? `Blocks by part of their chunks of ${4 << view.order} KiB hot` : 'Blocks by part of their pages hot';
+  $('hot-caption').textContent = view.order ? `By hot chunks of ${4 << view.order} KiB` : 'By hot pages';
 }
 
 function showTop(folios) {
@@ -195,19 +195,21 @@ function arrange() {
     return rows;
   };
   view.rows = split();
-  while (view.rows.length > MOST_ROWS) {
+  // More would be a long way to scroll.
+  const most = width < 600 ? 100 : 250;
+  while (view.rows.length > most) {
     view.perCell *= 2;
     view.cells = merged(view.cells, view.perCell);
     view.rows = split();
   }
   view.size = Math.max(Math.min(Math.floor((width - view.left) / view.columns), 16), 5);
-  let y = 0;
+  let y = 5;
   for (const one of view.rows) {
     if (one.gap) y += 16;
     one.y = y;
     y += view.size;
   }
-  view.height = Math.max(y, 1);
+  view.height = y + 3;
   const place = [`Each square is ${view.perCell === 1 ? 'a block of 2 MiB' : `${number(view.perCell)} blocks of 2 MiB, and shows the one with the hottest page`}`,
     `each row ${amount(perRow() * MIB_PER_BLOCK)} of physical addresses, from the one at its left`].join(', ');
   $('machine-how').textContent = `${place}. The colour is that of the block's hottest page, so that one hot page in a cold block shows; ` +
@@ -268,11 +270,11 @@ function drawMachine() {
     pen.lineWidth = 2;
     pen.strokeRect(left + one.cells[place].column * size - .5, one.y - .5, size, size);
   }
-  drawLegend('legend', view.peak, 'accesses of a page');
+  drawLegend('legend', view.peak, 'accesses of the hottest page');
 }
 
 function drawLegend(id, most, what) {
-  const width = Math.min($(id).parentElement.clientWidth, 480), pen = sized($(id), width, 34), colour = scale(most), left = 80, end = width - 26;
+  const width = Math.min($(id).parentElement.clientWidth, 480), pen = sized($(id), width, 50), colour = scale(most), left = 80, end = width - 26;
   pen.fillStyle = css('--empty');
   pen.fillRect(0, 0, 12, 12);
   pen.fillStyle = css('--quiet');
@@ -293,6 +295,8 @@ function drawLegend(id, most, what) {
     pen.fillRect(x - .5, 12, 1, 4);
     pen.fillText(number(mark), x, 24);
   }
+  pen.textAlign = 'left';
+  pen.fillText(what, left, 42);
   $(id).setAttribute('aria-label', `Colours: grey is none, then dark to bright from 1 to ${number(most)} ${what}, each step a factor`);
 }
 
