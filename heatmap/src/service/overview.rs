@@ -116,11 +116,16 @@ pub(super) fn overview(asked: &Asked, part: Part) -> Overview {
     for folio in blocks.take_while(|folio| folio.pfn().get() <= part.last) {
         let Some(fraction) = folio.fraction(&asked.judge) else { continue };
         folios += 1;
+        // A chunk of order 0 is a page.
+        let page_peak = match asked.order.get() {
+            0 => u32::try_from(fraction.hot.peak).unwrap_or(u32::MAX),
+            _ => folio.counts().into_iter().max().unwrap_or(0),
+        };
         cells.push(Cell {
             pfn: folio.pfn(),
             blocks: 1,
             accesses: fraction.accesses,
-            page_peak: folio.counts().into_iter().max().unwrap_or(0),
+            page_peak,
             touched_pages: fraction.touched_pages,
             hot_percent: fraction.hot.percent(),
             verdict: fraction.verdict.map(|verdict| verdict.as_str()),
