@@ -419,8 +419,10 @@ function fromUrl() {
 async function follow() {
   const { moved, opened } = fromUrl();
   try {
-    if (moved) await refreshMap();
-    else drawMachine();
+    if (moved) {
+      await refreshMap();
+      tellCell(chosenCell());
+    } else drawMachine();
     if (opened) {
       view.counts = null;
       await showBlock();
