@@ -11,7 +11,7 @@ const STATES = {
 };
 const LOSSES = [
   ['lost', 'records lost'], ['skipped_bytes', 'bytes skipped'], ['cut_off_bytes', 'bytes cut off'], ['aux_truncated', 'buffers truncated'],
-  ['aux_collision', 'collisions'], ['aux_partial', 'partial buffers'], ['over_budget', 'accesses over the memory budget'], ['late', 'accesses late'],
+  ['aux_collision', 'collisions'], ['aux_partial', 'partial buffers'], ['over_budget', 'accesses over the memory budget'],
 ];
 const PAGES = 512, MIB_PER_BLOCK = 2, LEAST_PAUSE = 1000;
 
@@ -128,7 +128,9 @@ function showStatus(status) {
   parts.push(`${number(ledger.counted)} of ${number(ledger.records)} sampled operations counted`);
   $('input').textContent = `– ${parts.filter(Boolean).join(', ')}`;
   const losses = LOSSES.filter(([name]) => ledger[name] > 0).map(([name, what]) => `${number(ledger[name])} ${what}`);
-  say('losses', losses.length ? `Something was lost: ${losses.join(', ')}.` : '');
+  const told = losses.length ? [`Something was lost: ${losses.join(', ')}.`] : [];
+  if (ledger.late > 0) told.push(`${number(ledger.late)} accesses came late, and count in a later epoch than their own.`);
+  say('losses', told.join(' '));
   const notes = status.reason ? [status.reason, ...status.notes] : status.notes;
   $('notes').hidden = notes.length === 0;
   $('notes').replaceChildren(...notes.map((note) => element('li', note)));
