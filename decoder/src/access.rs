@@ -374,7 +374,8 @@ pub trait Sink {
     fn access(&mut self, access: &Access);
     /// A record of any other operation.
     fn other(&mut self, origin: &Origin);
-    /// Whether [`Sink::recording_so_far`] is wanted now. Asked after every read of a stream.
+    /// Whether [`Sink::recording_so_far`] is wanted now. Asked after every record and piece of AUX
+    /// data where they are decoded in their order, else after every read of a stream.
     fn wants_recording(&self) -> bool {
         false
     }

@@ -218,16 +218,17 @@ pub fn decode_bytes<S: Shard>(
     let parts: Vec<_> =
         core::iter::once((records, start)).chain(rest.iter().map(|bytes| (*bytes, 0))).collect();
     let mut session = new_session();
+    let count = u32::try_from(files.len()).unwrap_or(u32::MAX);
     if options.ordered {
         // Who ran where may stand behind the data that needs it: learn that first.
         let mut nothing = Discard;
-        let mut learn = Immediate::new(&mut session, &mut nothing);
+        let mut learn = Immediate::new(&mut session, &mut nothing, kind, 1);
         learn.skip_aux = true;
         walk_parts(&parts, first_file, order, &mut learn);
         let sideband = core::mem::take(&mut session.sideband);
         session = new_session();
         session.sideband = sideband;
-        let mut decode = Immediate::new(&mut session, sink);
+        let mut decode = Immediate::new(&mut session, sink, kind, count);
         walk_parts(&parts, first_file, order, &mut decode);
         decode.finish();
     } else {
@@ -251,8 +252,7 @@ pub fn decode_bytes<S: Shard>(
         decode_queues(queues, &mut session, options, sink);
     }
     sink.recording_ended();
-    let files = u32::try_from(files.len()).unwrap_or(u32::MAX);
-    Ok(recording(&mut session, &[], kind, files))
+    Ok(recording(&mut session, &[], kind, count))
 }
 
 fn walk_parts<'a>(
@@ -311,15 +311,11 @@ fn read_alone<S: Sink>(
     session: &mut Session,
     sink: &mut S,
 ) -> Result<(), Error> {
-    let mut visitor = Immediate::new(session, sink);
+    let mut visitor = Immediate::new(session, sink, InputKind::Stream, 1);
     loop {
         let (window, offset) = stream.window();
         let taken = walk.advance(window, offset, &mut visitor);
         stream.consume(taken);
-        if visitor.sink.wants_recording() {
-            let so_far = recording(visitor.session, &visitor.queues, InputKind::Stream, 1);
-            visitor.sink.recording_so_far(&so_far);
-        }
         if visitor.sink.has_enough() || !stream.fill()? {
             break;
         }
@@ -516,11 +512,23 @@ struct Immediate<'s, S> {
     queues: Vec<Queue>,
     target: Target,
     skip_aux: bool,
+    kind: InputKind,
+    files: u32,
 }
 
 impl<'s, S: Sink> Immediate<'s, S> {
-    fn new(session: &'s mut Session, sink: &'s mut S) -> Self {
-        Self { session, sink, queues: Vec::new(), target: Target::Skipped, skip_aux: false }
+    fn new(session: &'s mut Session, sink: &'s mut S, kind: InputKind, files: u32) -> Self {
+        let (queues, target) = (Vec::new(), Target::Skipped);
+        Self { session, sink, queues, target, skip_aux: false, kind, files }
+    }
+
+    /// Tells the sink what the input has said so far, if it wants to know.
+    #[inline]
+    fn tell(&mut self) {
+        if self.sink.wants_recording() {
+            let so_far = recording(self.session, &self.queues, self.kind, self.files);
+            self.sink.recording_so_far(&so_far);
+        }
     }
 
     fn finish(self) {
@@ -533,6 +541,7 @@ impl<'s, S: Sink> Immediate<'s, S> {
 impl<'a, S: Sink> Visitor<'a> for Immediate<'_, S> {
     fn record(&mut self, record: &Record<'_>, position: Position) {
         self.session.record(record, position, self.sink);
+        self.tell();
     }
 
     fn aux(&mut self, aux: Option<&Auxtrace>, position: Position) {
@@ -556,6 +565,7 @@ impl<'a, S: Sink> Visitor<'a> for Immediate<'_, S> {
             Target::Queue(index) => {
                 self.session.arrived(index, bytes);
                 self.queues[index].bytes(bytes, position, &self.session.sideband, self.sink);
+                self.tell();
             }
             target => self.session.pass_over(target, bytes.len()),
         }

@@ -307,6 +307,36 @@ fn a_fifo_is_waited_for_and_one_writer_follows_another() {
 }
 
 #[test]
+fn a_recording_is_seen_while_it_is_replayed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = tracegen::Config { records: 200_000, ..tracegen::Config::default() };
+    let path = trace(folder.path(), &config);
+    // So slow that it has not ended before it was looked at.
+    let daemon = Daemon::start(&[
+        "--replay",
+        "0.1",
+        "--epoch",
+        "50ms",
+        "--cooling-interval",
+        "0s",
+        path.to_str().expect("text"),
+    ]);
+    let start = Instant::now();
+    loop {
+        let status = daemon.ask("GetStatus", "");
+        assert_ne!(status["inputs"][0]["state"], "ended");
+        if status["ledger"]["counted"].as_u64() > Some(0) && !status["clock"]["epoch"].is_null() {
+            assert!(status["ledger"]["records"].as_u64() < Some(200_000));
+            assert_eq!(status["inputs"][0]["kind"], "file");
+            break;
+        }
+        assert!(start.elapsed() < LONGEST, "{status}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    daemon.end();
+}
+
+#[test]
 fn connections_that_hang_do_not_keep_it_from_ending() {
     let daemon = Daemon::start(&["--replay", "0", input("spe-file").to_str().expect("text")]);
     daemon.until("ended");
