@@ -401,6 +401,13 @@ pub trait Shard: Sink + Send + Sized {
     fn join_in(&self) -> Self {
         self.split()
     }
+    /// What comes next is part `number` of a stream that several threads decode. Parts are numbered
+    /// from 0 on, in the order of the stream; each goes to one sink, and each sink gets its own in
+    /// that order. A sink for which the order matters may wait in its methods for the parts before
+    /// to end: they need nothing that this thread still has to do.
+    fn part_begins(&mut self, _number: u64) {}
+    /// The part is complete.
+    fn part_ended(&mut self) {}
     /// Adds what another thread's sink took. The result must not depend on which records
     /// went to which sink; only records of one position always go to one, in their order.
     fn merge(&mut self, other: Self);

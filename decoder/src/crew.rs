@@ -95,17 +95,19 @@ struct SampleJob {
     inflated: bool,
 }
 
-/// Anything else, in the order of the input.
+/// One thing to be done, in the order of the input.
 #[derive(Debug)]
 enum Job {
-    /// This is known of the events from this sample on.
-    Facts(usize, Arc<Facts>),
+    /// This is known of the events from here on.
+    Facts(Arc<Facts>),
     /// Who ran where.
     Learn(Learned),
     /// A piece of a queue comes.
     Begin(usize, QueueKey, Piece),
-    /// Its next bytes.
-    Bytes(usize, Range<usize>),
+    /// Its next bytes, with their number.
+    Bytes(usize, Range<usize>, u64),
+    /// Some of the samples, with their number.
+    Samples(Range<usize>, u64),
 }
 
 impl<'a> Parcel<'a> {
@@ -171,39 +173,42 @@ impl<S: Shard> Worker<S> {
     }
 
     fn work(&mut self, parcel: &Parcel<'_>) {
-        let mut samples_read = 0;
         for job in &parcel.jobs {
             match job {
-                Job::Facts(from_sample, facts) => {
-                    self.read_samples(parcel, samples_read..*from_sample);
-                    samples_read = *from_sample;
+                Job::Facts(facts) => {
                     if !Arc::ptr_eq(&self.facts, facts) {
                         self.facts = Arc::clone(facts);
                         self.shard.event_names(&self.facts.names);
                     }
                 }
                 Job::Learn(learned) => self.sideband.learn(*learned),
-                Job::Begin(index, ..) | Job::Bytes(index, _) if index % self.of != self.number => {}
+                Job::Begin(index, ..) | Job::Bytes(index, ..)
+                    if index % self.of != self.number => {}
                 Job::Begin(index, key, piece) => {
                     let queue = self.queues.entry(*index).or_insert_with(|| Queue::new(*key));
                     queue.begin(piece.clone());
                 }
-                Job::Bytes(index, place) => {
-                    let Some(queue) = self.queues.get_mut(index) else { continue };
-                    let offset = TraceOffset(parcel.start.offset.0 + place.start as u64);
-                    let at = Position { offset, ..parcel.start };
-                    let bytes = &parcel.base.bytes()[place.clone()];
-                    queue.bytes(bytes, at, &self.sideband, &mut self.shard);
+                Job::Bytes(index, place, number) => {
+                    self.shard.part_begins(*number);
+                    if let Some(queue) = self.queues.get_mut(index) {
+                        let offset = TraceOffset(parcel.start.offset.0 + place.start as u64);
+                        let at = Position { offset, ..parcel.start };
+                        let bytes = &parcel.base.bytes()[place.clone()];
+                        queue.bytes(bytes, at, &self.sideband, &mut self.shard);
+                    }
+                    self.shard.part_ended();
                 }
+                Job::Samples(which, number) if parcel.reader == self.number => {
+                    self.shard.part_begins(*number);
+                    self.read_samples(parcel, which.clone());
+                    self.shard.part_ended();
+                }
+                Job::Samples(..) => {}
             }
         }
-        self.read_samples(parcel, samples_read..parcel.samples.len());
     }
 
     fn read_samples(&mut self, parcel: &Parcel<'_>, which: Range<usize>) {
-        if parcel.reader != self.number {
-            return;
-        }
         for sample in &parcel.samples[which] {
             let bytes = if sample.inflated { &parcel.inflated } else { parcel.base.bytes() };
             let body = &bytes[sample.body.clone()];
@@ -239,6 +244,10 @@ pub(crate) struct Crew<'scope, 'env, 'a, S> {
     /// Does it all if there are no others.
     alone: Option<Worker<S>>,
     open: Parcel<'a>,
+    /// The number of the next part.
+    next_part: u64,
+    /// The samples of the open parcel that no job has yet start here.
+    samples_noted: usize,
     /// Who has the parcels that are on their way, oldest first.
     on_the_way: VecDeque<u64>,
     /// Used in turn, so that all grow while the recording is new, and none later.
@@ -266,6 +275,8 @@ impl<'scope, 'a: 'scope, S: Shard + 'scope> Crew<'scope, '_, 'a, S> {
             hands: Vec::new(),
             alone: None,
             open: Parcel::new(),
+            next_part: 0,
+            samples_noted: 0,
             on_the_way: VecDeque::new(),
             free: VecDeque::new(),
             buffers: VecDeque::new(),
@@ -338,15 +349,33 @@ impl<'scope, 'a: 'scope, S: Shard + 'scope> Crew<'scope, '_, 'a, S> {
     ) {
         self.facts(facts);
         self.open.wanted |= 1 << (queue % self.workers);
-        self.open.jobs.push(Job::Bytes(queue, self.open.place(at, bytes.len())));
+        self.note_samples();
+        let number = self.number_part();
+        self.open.jobs.push(Job::Bytes(queue, self.open.place(at, bytes.len()), number));
         self.send_if_full(sink);
+    }
+
+    /// Makes a job of the samples that have none yet.
+    fn note_samples(&mut self) {
+        let samples = self.samples_noted..self.open.samples.len();
+        self.samples_noted = samples.end;
+        if !samples.is_empty() {
+            let number = self.number_part();
+            self.open.jobs.push(Job::Samples(samples, number));
+        }
+    }
+
+    fn number_part(&mut self) -> u64 {
+        self.next_part += 1;
+        self.next_part - 1
     }
 
     /// Each parcel says what is known of the events: not every worker gets every one.
     fn facts(&mut self, facts: &Arc<Facts>) {
         if !self.open.facts.as_ref().is_some_and(|known| Arc::ptr_eq(known, facts)) {
+            self.note_samples();
             self.open.facts = Some(Arc::clone(facts));
-            self.open.jobs.push(Job::Facts(self.open.samples.len(), Arc::clone(facts)));
+            self.open.jobs.push(Job::Facts(Arc::clone(facts)));
         }
     }
 
@@ -360,6 +389,8 @@ impl<'scope, 'a: 'scope, S: Shard + 'scope> Crew<'scope, '_, 'a, S> {
 
     /// Sends what has been noted.
     pub(crate) fn send(&mut self, sink: &S) {
+        self.note_samples();
+        self.samples_noted = 0;
         let wanted = self.open.wanted;
         if wanted != 0 && self.hands.is_empty() && self.alone.is_none() {
             self.hire(sink);

@@ -35,6 +35,9 @@ pub struct Options {
     pub threads: NonZeroUsize,
     /// Whether records must come in the order of their positions. Then one thread decodes.
     pub ordered: bool,
+    /// Whether a stream is decoded as it comes. If not, several threads start once a buffer is
+    /// full, which saves them some work.
+    pub prompt: bool,
     /// How finely the work is cut. It changes no result.
     pub grain: Grain,
 }
@@ -42,7 +45,7 @@ pub struct Options {
 impl Options {
     /// As many threads, and no order.
     pub fn new(threads: NonZeroUsize) -> Self {
-        Self { threads, ordered: false, grain: Grain::default() }
+        Self { threads, ordered: false, prompt: false, grain: Grain::default() }
     }
 }
 
@@ -297,7 +300,7 @@ pub fn decode_stream<S: Shard>(
     } else {
         std::thread::scope(|scope| {
             let crew = Crew::new(scope, options.threads.min(MOST_FOR_STREAM), order);
-            read_with(crew, &mut stream, walk, &mut session, sink, options.grain.buffer)
+            read_with(crew, &mut stream, walk, &mut session, sink, options)
         })?;
     }
     sink.recording_ended();
@@ -326,20 +329,20 @@ fn read_alone<S: Sink>(
     Ok(())
 }
 
-/// Walks over each buffer that is full, has a crew decode it and goes on in another one.
+/// Walks over each buffer that has been filled, has a crew decode it and goes on in another one.
 fn read_with<'scope, S: Shard + 'scope>(
     crew: Crew<'scope, '_, 'static, S>,
     stream: &mut Stream<impl Read>,
     mut walk: Walk,
     session: &mut Session,
     sink: &mut S,
-    buffer_len: usize,
+    options: &Options,
 ) -> Result<(), Error> {
     // Who ran where is told to the crew if any of it will ask.
     session.sideband.told = (sink.detail() > Detail::Places).then(Vec::new);
     let mut visitor = Dispatch { session, sink, crew, target: Target::Skipped };
     loop {
-        let more = stream.fill_up()?;
+        let more = if options.prompt { stream.fill()? } else { stream.fill_up()? };
         let (buffer, start) = stream.buffer();
         let start = walk.position(start);
         visitor.crew.refer_to(Base::Read(Arc::clone(buffer)), start, visitor.sink);
@@ -355,7 +358,7 @@ fn read_with<'scope, S: Shard + 'scope>(
             break;
         }
         // Without a crew there is nothing to go on for: its end is told by `finish`.
-        let Some(fresh) = visitor.crew.buffer(buffer_len) else { break };
+        let Some(fresh) = visitor.crew.buffer(options.grain.buffer) else { break };
         visitor.crew.give_back(stream.exchange(fresh));
     }
     let (left, offset) = stream.window();

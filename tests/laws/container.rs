@@ -20,7 +20,7 @@ pub fn container(data: &[u8]) {
     let wanted = wanted(choices.byte(), choices.byte(), choices.flag());
     let read = |threads, ordered, probe: &mut Probe| {
         let threads = NonZeroUsize::MIN.saturating_add(threads);
-        let options = Options { threads, ordered, grain: grain(data) };
+        let options = Options { ordered, grain: grain(data), ..Options::new(threads) };
         decode_bytes(&[data], FIRST_FILE, &options, probe)
     };
 
@@ -93,7 +93,7 @@ fn grain(data: &[u8]) -> Grain {
 fn folder(data: &[u8], choices: &mut Choices<'_>, wanted: heatmap::Wanted) {
     let files = choices.cuts(data, 3);
     let threads = NonZeroUsize::MIN.saturating_add(choices.below(3));
-    let options = Options { threads, ordered: choices.flag(), grain: grain(data) };
+    let options = Options { ordered: choices.flag(), prompt: choices.flag(), grain: grain(data), ..Options::new(threads) };
     let mut probe = probe::Probe::new(ENOUGH);
     if let Ok(recording) = decode_bytes(&files, FIRST_FILE, &options, &mut probe) {
         assert_eq!(recording.files as usize, files.len());

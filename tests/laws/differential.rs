@@ -279,7 +279,7 @@ fn recording(streams: &[Vec<u8>], choices: &mut Choices<'_>) {
     let grain = Grain { part: 1 + choices.below(512), buffer: 1 + choices.below(2048) };
     for (threads, ordered) in [(1, false), (2, false), (3, false), (4, false), (1, true)] {
         let threads = NonZeroUsize::new(threads).expect("1 to 4");
-        let options = Options { threads, ordered, grain };
+        let options = Options { ordered, grain, ..Options::new(threads) };
         let mut probe = Probe::new(ENOUGH);
         let recording = decode_bytes(&[&bytes], 0, &options, &mut probe);
         runs.push((recording.expect("a recording"), probe));

@@ -6,15 +6,17 @@
 //! ```
 //!
 //! Whoever counts owns the open epochs; readers have snapshots, which do not change. Neither
-//! waits for the other.
+//! waits for the other. Several threads that decode a stream count in turn, in its order, since
+//! which epoch an access belongs to depends on those before it.
 
 mod clock;
 mod heat;
+mod part;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -27,6 +29,7 @@ use crate::query::Filters;
 use crate::store::Store;
 use clock::Clock;
 use heat::{Heat, Moment};
+use part::{Held, Part};
 pub use snapshot::{InputState, Known, LiveFolio, LiveFraction, LiveJudge, Snapshot};
 
 /// The part of the budget that open epochs may use.
@@ -81,8 +84,17 @@ pub type Latest = Arc<ArcSwap<Snapshot>>;
 /// Counts a stream. Clones count into the same.
 #[derive(Clone, Debug)]
 pub struct Live {
-    shared: Arc<Mutex<Counting>>,
+    shared: Arc<Shared>,
     latest: Latest,
+    /// Of one of several threads that decode a stream: what it has to count and cannot yet.
+    part: Option<Part>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    counting: Mutex<Counting>,
+    /// A part of the stream has ended.
+    part_ended: Condvar,
 }
 
 #[derive(Debug)]
@@ -110,6 +122,10 @@ struct Counting {
     changed: bool,
     sequence: u64,
     wall_driven: bool,
+    /// The part of the stream that is counted now, where several threads decode it.
+    turn: u64,
+    /// One of these threads is gone: whoever waits for its parts waits in vain.
+    abandoned: bool,
     /// When something came last.
     last_input: Option<Instant>,
     /// When the first access was taken in, and its time.
@@ -138,13 +154,16 @@ impl Live {
             changed: false,
             sequence: 0,
             wall_driven: false,
+            turn: 0,
+            abandoned: false,
             last_input: None,
             start: None,
             stop: false,
             settings,
         };
         let latest = Arc::new(ArcSwap::from_pointee(counting.snapshot()));
-        Self { shared: Arc::new(Mutex::new(counting)), latest }
+        let shared = Shared { counting: Mutex::new(counting), part_ended: Condvar::new() };
+        Self { shared: Arc::new(shared), latest, part: None }
     }
 
     /// Where readers find the latest snapshot.
@@ -154,7 +173,7 @@ impl Live {
 
     fn lock(&self) -> MutexGuard<'_, Counting> {
         // A thread that panics while it counts ends the program.
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.counting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says how the input is doing, and shows it.
@@ -180,6 +199,53 @@ impl Live {
     /// Lets time pass where nothing comes; to be called about once an epoch.
     pub fn tick(&self) {
         self.lock().tick(&self.latest);
+    }
+
+    /// Whether all that stands before has been counted, so that what comes can be; if not, it is
+    /// to be held. Counts what was held first.
+    fn is_its_turn(&mut self) -> bool {
+        let Some(part) = &self.part else { return true };
+        if self.lock().turn != part.number {
+            if !part.is_full() {
+                return false;
+            }
+            self.wait_for_turn();
+        }
+        self.count_held();
+        true
+    }
+
+    fn wait_for_turn(&self) {
+        let Some(part) = &self.part else { return };
+        let waiting = |counting: &mut Counting| counting.turn != part.number && !counting.abandoned;
+        let waited = self.shared.part_ended.wait_while(self.lock(), waiting);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn count_held(&mut self) {
+        let Some(mut part) = self.part.take() else { return };
+        part.drain(|held| match held {
+            Held::Batch(batch) => self.count_batch(&batch),
+            Held::Access(access) => self.count_access(&access),
+            Held::Other(origin) => self.lock().account.other(&origin),
+            Held::EventNames(names) => self.lock().account.event_names(&names),
+        });
+        self.part = Some(part);
+    }
+
+    fn count_batch(&self, batch: &Batch<'_>) {
+        self.pace(batch.touches.last().and_then(|touch| touch.time_ns));
+        let mut counting = self.lock();
+        counting.account.batch(batch);
+        counting.count(batch);
+    }
+
+    fn count_access(&self, access: &Access) {
+        self.pace(access.origin.time_ns);
+        let mut counting = self.lock();
+        if let Some(paddr) = counting.account.access(access) {
+            Store::<Folio>::of_one(paddr, access, |batch| counting.count(batch));
+        }
     }
 
     /// Takes accesses in no faster than the trace's time passes at the wanted speed.
@@ -410,26 +476,35 @@ impl Sink for Live {
     }
 
     fn batch(&mut self, batch: &Batch<'_>) {
-        self.pace(batch.touches.last().and_then(|touch| touch.time_ns));
-        let mut counting = self.lock();
-        counting.account.batch(batch);
-        counting.count(batch);
+        if self.is_its_turn() {
+            self.count_batch(batch);
+        } else if let Some(part) = &mut self.part {
+            part.hold_batch(batch);
+        }
     }
 
     fn event_names(&mut self, names: &[String]) {
-        self.lock().account.event_names(names);
+        if self.is_its_turn() {
+            self.lock().account.event_names(names);
+        } else if let Some(part) = &mut self.part {
+            part.hold(Held::EventNames(names.to_vec()));
+        }
     }
 
     fn access(&mut self, access: &Access) {
-        self.pace(access.origin.time_ns);
-        let mut counting = self.lock();
-        if let Some(paddr) = counting.account.access(access) {
-            Store::<Folio>::of_one(paddr, access, |batch| counting.count(batch));
+        if self.is_its_turn() {
+            self.count_access(access);
+        } else if let Some(part) = &mut self.part {
+            part.hold(Held::Access(*access));
         }
     }
 
     fn other(&mut self, origin: &Origin) {
-        self.lock().account.other(origin);
+        if self.is_its_turn() {
+            self.lock().account.other(origin);
+        } else if let Some(part) = &mut self.part {
+            part.hold(Held::Other(*origin));
+        }
     }
 
     fn wants_recording(&self) -> bool {
@@ -445,7 +520,9 @@ impl Sink for Live {
     }
 
     fn recording_ended(&mut self) {
-        self.lock().end();
+        let mut counting = self.lock();
+        counting.turn = 0;
+        counting.end();
     }
 
     fn has_enough(&self) -> bool {
@@ -458,5 +535,32 @@ impl Shard for Live {
         self.clone()
     }
 
+    fn join_in(&self) -> Self {
+        let (shared, latest) = (Arc::clone(&self.shared), self.latest());
+        Self { shared, latest, part: Some(Part::default()) }
+    }
+
     fn merge(&mut self, _: Self) {}
+
+    fn part_begins(&mut self, number: u64) {
+        if let Some(part) = &mut self.part {
+            part.number = number;
+        }
+    }
+
+    fn part_ended(&mut self) {
+        self.wait_for_turn();
+        self.count_held();
+        self.lock().turn += 1;
+        self.shared.part_ended.notify_all();
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if self.part.is_some() && std::thread::panicking() {
+            self.lock().abandoned = true;
+            self.shared.part_ended.notify_all();
+        }
+    }
 }

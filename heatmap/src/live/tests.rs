@@ -178,11 +178,17 @@ proptest! {
     }
 }
 
-/// A stream that gives its bytes in pieces of some length.
-struct Pieces<'a>(&'a [u8], usize);
+/// Pages by their counts, at the end of each epoch of which a snapshot was seen.
+type Seen = BTreeMap<Option<u64>, BTreeMap<u64, u32>>;
+
+/// A stream that gives its bytes in pieces of some length, and looks at the latest snapshot
+/// before each of them.
+struct Pieces<'a>(&'a [u8], usize, Latest, &'a mut Seen);
 
 impl std::io::Read for Pieces<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        let snapshot = self.2.load();
+        self.3.entry(snapshot.epoch).or_insert_with(|| pages(&snapshot));
         let len = self.1.min(bytes.len()).min(self.0.len());
         bytes[..len].copy_from_slice(&self.0[..len]);
         self.0 = &self.0[len..];
@@ -201,13 +207,25 @@ fn stream(timeless: bool) -> Vec<u8> {
 }
 
 fn counted(bytes: &[u8], piece: usize, threads: usize, settings: Settings) -> Arc<Snapshot> {
-    let mut live = Live::new(settings, Filters::default());
+    watched(bytes, piece, threads, settings, Filters::default()).0
+}
+
+fn watched(
+    bytes: &[u8],
+    piece: usize,
+    threads: usize,
+    settings: Settings,
+    filters: Filters,
+) -> (Arc<Snapshot>, Seen) {
+    let mut seen = Seen::new();
+    let mut live = Live::new(settings, filters);
     let threads = core::num::NonZeroUsize::new(threads).expect("some");
+    let options = Options { prompt: true, ..Options::new(threads) };
+    let pieces = Pieces(bytes, piece, live.latest(), &mut seen);
     let recording =
-        decoder::decode_stream(Pieces(bytes, piece), 0, &Options::new(threads), &mut live)
-            .expect("tracegen wrote it");
+        decoder::decode_stream(pieces, 0, &options, &mut live).expect("tracegen wrote it");
     live.recording_so_far(&recording);
-    live.latest().load_full()
+    (live.latest().load_full(), seen)
 }
 
 #[test]
@@ -237,22 +255,77 @@ fn a_stream_without_cooling_is_counted_as_reports_count_it() {
 }
 
 #[test]
-fn replaying_gives_the_same_however_it_is_read() {
-    let bytes = stream(false);
-    // Short epochs, so that a trace of a second has many.
-    let settings = Settings {
-        epoch_ns: 1_000_000,
-        cooling_ns: 5_000_000,
-        ttl_ns: 40_000_000,
+fn replaying_gives_the_same_at_any_speed_on_any_number_of_threads() {
+    // Short epochs, so that a trace of some seconds has many; one that are late.
+    let slow = Settings {
+        epoch_ns: 20_000_000,
+        cooling_ns: 100_000_000,
+        ttl_ns: 800_000_000,
+        speed: Some(20.0),
         ..Settings::default()
     };
-    let first = counted(&bytes, 1 << 20, 1, settings);
-    assert!(first.coolings > 3 && first.forgotten > 0, "or cooling is not tested");
-    for piece in [997, 4096, 100_000] {
-        let other = counted(&bytes, piece, 1, settings);
-        assert_eq!((other.epoch, other.ledger), (first.epoch, first.ledger));
-        assert_eq!(pages(&other), pages(&first));
+    let fast = Settings { speed: None, ..slow };
+    let loads = || Filters { loads: true, ..Filters::default() };
+    for (source, filters) in [
+        (tracegen::Source::Spe, Filters::default as fn() -> Filters),
+        (tracegen::Source::Spe, loads),
+        (tracegen::Source::Samples, Filters::default),
+    ] {
+        let config = tracegen::Config {
+            records: 60_000,
+            source,
+            form: tracegen::Form::Stream,
+            ..tracegen::Config::default()
+        };
+        let bytes = tracegen::to_bytes(&config).expect("the configuration is right").0;
+        let (first, mut known) = watched(&bytes, 4096, 1, fast, filters());
+        assert!(first.coolings > 3 && first.forgotten > 0, "or cooling is not tested");
+        assert!(first.ledger.late > 0, "or it is not tested that the order is kept");
+        let mut compared = 0;
+        for (piece, threads, settings) in [
+            (997, 1, fast),
+            (100_000, 1, fast),
+            (4096, 1, slow),
+            (4096, 2, fast),
+            (997, 3, fast),
+            (100_000, 5, fast),
+            (4096, 3, slow),
+        ] {
+            let (last, seen) = watched(&bytes, piece, threads, settings, filters());
+            assert_eq!((last.epoch, last.ledger), (first.epoch, first.ledger));
+            assert_eq!(pages(&last), pages(&first));
+            assert_eq!(last.coverage, first.coverage);
+            for (epoch, pages) in seen {
+                match known.get(&epoch) {
+                    Some(known) => {
+                        compared += 1;
+                        assert_eq!(&pages, known, "epoch {epoch:?}, {threads} threads");
+                    }
+                    None => {
+                        known.insert(epoch, pages);
+                    }
+                }
+            }
+        }
+        assert!(compared > 50, "only {compared} states in the middle were seen twice");
     }
+}
+
+#[test]
+fn nobody_waits_for_a_thread_that_is_gone() {
+    let live = Live::new(settings(), Filters::default());
+    let (mut first, mut second) = (live.join_in(), live.join_in());
+    let waiting = std::thread::spawn(move || {
+        second.part_begins(1);
+        second.access(&access(7, Some(1)));
+        second.part_ended();
+    });
+    let gone = std::thread::spawn(move || {
+        first.part_begins(0);
+        std::panic::resume_unwind(Box::new("gone"));
+    });
+    assert!(gone.join().is_err());
+    waiting.join().expect("it ends");
 }
 
 #[test]

@@ -101,14 +101,15 @@ fn read(
     config: &Config,
     ending: &CancellationToken,
 ) {
-    let options = Options::new(config.threads);
+    let options = Options { prompt: true, ..Options::new(config.threads) };
     let decoded = if follow {
         decode_stream(Following { file, ending: ending.clone() }, 0, &options, &mut live)
     } else if is_live || starts_like_a_stream(&file) {
         decode_stream(file, 0, &options, &mut live)
     } else {
         Input::from_file(file).and_then(|input| {
-            let options = Options { ordered: config.threads.get() == 1, ..options };
+            // Its queues stand one after the other, but epochs go across them.
+            let options = Options { ordered: true, ..options };
             input.decode(0, &options, &mut live)
         })
     };
