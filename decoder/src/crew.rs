@@ -21,7 +21,7 @@
 //! for, and notices if that one is gone. All channels hold as many parcels as there can be:
 //! sending never waits, in no direction.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
@@ -100,8 +100,8 @@ struct SampleJob {
 enum Job {
     /// This is known of the events from here on.
     Facts(Arc<Facts>),
-    /// Who ran where.
-    Learn(Learned),
+    /// Who ran where, for these workers.
+    Learn(Learned, u64),
     /// A piece of a queue comes.
     Begin(usize, QueueKey, Piece),
     /// Its next bytes, with their number.
@@ -181,9 +181,10 @@ impl<S: Shard> Worker<S> {
                         self.shard.event_names(&self.facts.names);
                     }
                 }
-                Job::Learn(learned) => self.sideband.learn(*learned),
-                Job::Begin(index, ..) | Job::Bytes(index, ..)
-                    if index % self.of != self.number => {}
+                Job::Learn(_, workers) if self.of > 1 && workers >> self.number & 1 == 0 => {}
+                Job::Learn(learned, _) => self.sideband.learn(*learned),
+                Job::Begin(index, ..) | Job::Bytes(index, ..) if index % self.of != self.number => {
+                }
                 Job::Begin(index, key, piece) => {
                     let queue = self.queues.entry(*index).or_insert_with(|| Queue::new(*key));
                     queue.begin(piece.clone());
@@ -195,6 +196,9 @@ impl<S: Shard> Worker<S> {
                         let at = Position { offset, ..parcel.start };
                         let bytes = &parcel.base.bytes()[place.clone()];
                         queue.bytes(bytes, at, &self.sideband, &mut self.shard);
+                        if let Some((cpu, time)) = queue.passed() {
+                            self.sideband.forget_before(cpu, time);
+                        }
                     }
                     self.shard.part_ended();
                 }
@@ -244,6 +248,8 @@ pub(crate) struct Crew<'scope, 'env, 'a, S> {
     /// Does it all if there are no others.
     alone: Option<Worker<S>>,
     open: Parcel<'a>,
+    /// The workers of the queues of each CPU that has some, a bit for each.
+    workers_of: HashMap<u32, u64>,
     /// The number of the next part.
     next_part: u64,
     /// The samples of the open parcel that no job has yet start here.
@@ -275,6 +281,7 @@ impl<'scope, 'a: 'scope, S: Shard + 'scope> Crew<'scope, '_, 'a, S> {
             hands: Vec::new(),
             alone: None,
             open: Parcel::new(),
+            workers_of: HashMap::new(),
             next_part: 0,
             samples_noted: 0,
             on_the_way: VecDeque::new(),
@@ -326,15 +333,25 @@ impl<'scope, 'a: 'scope, S: Shard + 'scope> Crew<'scope, '_, 'a, S> {
 
     /// Notes who ran where.
     pub(crate) fn learn(&mut self, learned: Learned, sink: &S) {
-        self.open.wanted = u64::MAX >> (MOST_WORKERS - self.workers);
-        self.open.jobs.push(Job::Learn(learned));
+        let all = u64::MAX >> (MOST_WORKERS - self.workers);
+        let workers = match learned {
+            // Nobody else has records of a CPU that has a queue.
+            Learned::Switch(cpu, ..) => self.workers_of.get(&cpu).copied().unwrap_or(all),
+            Learned::Thread(_) => all,
+        };
+        self.open.wanted |= workers;
+        self.open.jobs.push(Job::Learn(learned, workers));
         self.send_if_full(sink);
     }
 
     /// Notes that a piece of a queue comes.
     pub(crate) fn begin(&mut self, queue: usize, key: QueueKey, piece: Piece, facts: &Arc<Facts>) {
         self.facts(facts);
-        self.open.wanted |= 1 << (queue % self.workers);
+        let worker = 1 << (queue % self.workers);
+        if let Some(cpu) = key.cpu {
+            *self.workers_of.entry(cpu).or_default() |= worker;
+        }
+        self.open.wanted |= worker;
         self.open.jobs.push(Job::Begin(queue, key, piece));
     }
 
@@ -432,6 +449,7 @@ impl<'scope, 'a: 'scope, S: Shard + 'scope> Crew<'scope, '_, 'a, S> {
                 Ok(thread) => self.hands.push(Hand { to, back, thread }),
                 Err(_) => {
                     self.hands.clear();
+                    self.workers_of.clear();
                     (self.workers, self.turn, self.open.reader) = (1, 0, 0);
                     self.alone = Some(Worker::new(0, 1, order, sink.join_in()));
                     return;

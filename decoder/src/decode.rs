@@ -567,7 +567,11 @@ impl<'a, S: Sink> Visitor<'a> for Immediate<'_, S> {
         match self.target {
             Target::Queue(index) => {
                 self.session.arrived(index, bytes);
-                self.queues[index].bytes(bytes, position, &self.session.sideband, self.sink);
+                let queue = &mut self.queues[index];
+                queue.bytes(bytes, position, &self.session.sideband, self.sink);
+                if let Some((cpu, time)) = queue.passed() {
+                    self.session.sideband.forget_before(cpu, time);
+                }
                 self.tell();
             }
             target => self.session.pass_over(target, bytes.len()),

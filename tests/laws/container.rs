@@ -93,7 +93,12 @@ fn grain(data: &[u8]) -> Grain {
 fn folder(data: &[u8], choices: &mut Choices<'_>, wanted: heatmap::Wanted) {
     let files = choices.cuts(data, 3);
     let threads = NonZeroUsize::MIN.saturating_add(choices.below(3));
-    let options = Options { ordered: choices.flag(), prompt: choices.flag(), grain: grain(data), ..Options::new(threads) };
+    let options = Options {
+        ordered: choices.flag(),
+        prompt: choices.flag(),
+        grain: grain(data),
+        ..Options::new(threads)
+    };
     let mut probe = probe::Probe::new(ENOUGH);
     if let Ok(recording) = decode_bytes(&files, FIRST_FILE, &options, &mut probe) {
         assert_eq!(recording.files as usize, files.len());

@@ -11,6 +11,10 @@ const MAX_SWITCHES: usize = 1 << 21;
 /// CPUs whose switches are remembered.
 const MAX_CPUS: usize = 1 << 14;
 
+/// Of each CPU so many switches are kept although its data has passed them: a time that is damaged
+/// passes more than it should.
+const KEPT: usize = 256;
+
 /// A process and one of its threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Task {
@@ -84,6 +88,15 @@ impl SideBand {
         }
     }
 
+    /// Forgets on a CPU what is needed only for records before this time. They have all been read.
+    pub fn forget_before(&mut self, cpu: u32, time: u64) {
+        let Some(switches) = self.switches.get_mut(&cpu) else { return };
+        while switches.len() > KEPT && switches.keys().nth(1).is_some_and(|next| *next <= time) {
+            switches.pop_first();
+            self.switch_count -= 1;
+        }
+    }
+
     /// Whether anything was not remembered.
     pub fn is_full(&self) -> bool {
         self.full
@@ -124,6 +137,23 @@ mod tests {
         assert_eq!(sideband.running(2, 100), (0..u64::MAX, None));
         sideband.switch(0, 300, None);
         assert_eq!(sideband.running(0, 300).1, None, "the CPU went on to a task of no name");
+    }
+
+    #[test]
+    fn what_has_been_passed_is_forgotten_except_for_the_last() {
+        let mut sideband = SideBand::default();
+        let kept = KEPT as u64;
+        (0..kept + 100).for_each(|time| sideband.switch(3, time, Some(A)));
+        sideband.switch(4, 7, Some(B));
+        sideband.forget_before(3, 50);
+        assert_eq!(sideband.running(3, 49), (0..50, None), "those before are gone");
+        assert_eq!(sideband.running(3, 50), (50..51, Some(A)), "what ran then is needed");
+        sideband.forget_before(3, u64::MAX);
+        assert_eq!(
+            (sideband.running(3, 100), sideband.switch_count),
+            ((100..101, Some(A)), KEPT + 1)
+        );
+        assert_eq!(sideband.running(4, 7).1, Some(B));
     }
 
     #[test]

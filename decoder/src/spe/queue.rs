@@ -290,6 +290,12 @@ impl Queue {
         (bytes, total, self.timed)
     }
 
+    /// The queue's CPU, and the time of its last record: what follows was made later.
+    pub(crate) fn passed(&self) -> Option<(u32, u64)> {
+        let clock = self.piece.as_ref()?.clock?;
+        Some((self.key.cpu?, clock.nanoseconds(self.decoder.newest()?)))
+    }
+
     /// What is left of the bytes so far, if that is all: see [`Between`].
     pub(crate) fn between(&self) -> Option<Between> {
         (self.repeated == 0 && self.finished == 0).then(|| self.decoder.between()).flatten()

@@ -443,6 +443,11 @@ impl Decoder {
         self.newest.is_some()
     }
 
+    /// The timestamp of the last record that had one, in ticks.
+    pub fn newest(&self) -> Option<u64> {
+        self.newest
+    }
+
     /// Decodes `bytes`, which start at `position` of the queue. `sink` gets every record that
     /// ends in them, with the index in `bytes` of the first byte behind it.
     pub fn feed(&mut self, bytes: &[u8], position: u64, sink: &mut impl FnMut(&Record, usize)) {

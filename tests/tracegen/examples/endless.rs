@@ -132,7 +132,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                         Place::Offset(at, cpu) => (*at, bases[*cpu].wrapping_sub(said[*cpu])),
                     };
                     let word = &mut stream.bytes[at..at + 8];
-                    let sum = u64::from_le_bytes(word.try_into().expect("8 bytes")).wrapping_add(more);
+                    let sum =
+                        u64::from_le_bytes(word.try_into().expect("8 bytes")).wrapping_add(more);
                     word.copy_from_slice(&sum.to_le_bytes());
                 };
                 while let Some(place) = places.next_if(|place| {
