@@ -339,8 +339,9 @@ fn read_with<'scope, S: Shard + 'scope>(
     options: &Options,
 ) -> Result<(), Error> {
     // Who ran where is told to the crew if any of it will ask.
-    session.sideband.told = (sink.detail() > Detail::Places).then(Vec::new);
-    let mut visitor = Dispatch { session, sink, crew, target: Target::Skipped };
+    session.sideband.told = Some(Vec::new());
+    let asks = sink.detail() > Detail::Places;
+    let mut visitor = Dispatch { session, sink, crew, asks, target: Target::Skipped };
     loop {
         let more = if options.prompt { stream.fill()? } else { stream.fill_up()? };
         let (buffer, start) = stream.buffer();
@@ -651,6 +652,8 @@ struct Dispatch<'s, 'scope, 'env, S> {
     session: &'s mut Session,
     sink: &'s mut S,
     crew: Crew<'scope, 'env, 'static, S>,
+    /// The crew asks who ran where.
+    asks: bool,
     target: Target,
 }
 
@@ -659,7 +662,8 @@ impl<'scope, S: Shard + 'scope> Dispatch<'_, 'scope, '_, S> {
         if let Some(sample) = self.session.record_but_sample(record, position, self.sink) {
             self.crew.sample(&sample, inflated, self.session.facts(), self.sink);
         }
-        for learned in self.session.sideband.told.iter_mut().flat_map(|told| told.drain(..)) {
+        let told = self.session.sideband.told.iter_mut().flat_map(|told| told.drain(..));
+        for learned in told.filter(|_| self.asks) {
             self.crew.learn(learned, self.sink);
         }
     }

@@ -282,6 +282,58 @@ impl Certificates {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_say_nothing_do_not_keep_others_out() {
+    /// Places for connections, and how many want one.
+    const PLACES: usize = 16;
+    const SILENT: usize = 2000;
+    let mut daemon =
+        Daemon::start(&["--grpc", "tcp:127.0.0.1:0", "--max-connections", &PLACES.to_string()], 2);
+    daemon.write(&stream(10_000));
+    let said = daemon.lines.iter().find_map(|line| line.split_once("tcp:")).expect("a port");
+    let place: std::net::SocketAddr = said.1.trim_matches('"').parse().expect("an address");
+    let before = daemon.resident_bytes();
+    let silent: Vec<_> = (0..SILENT)
+        .map(|_| {
+            tokio::spawn(async move {
+                let connecting = tokio::net::TcpStream::connect(place);
+                // The kernel lets some wait; who gets no answer gives up.
+                let connected = tokio::time::timeout(Duration::from_secs(3), connecting).await;
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                connected.is_ok_and(|connected| connected.is_ok())
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.child.id())).expect("it runs");
+    assert!(open.count() < 2 * PLACES + 50);
+    let grown = daemon.resident_bytes().saturating_sub(before);
+    assert!(grown < 16 << 20, "{grown} bytes more");
+    // Those at the other listener notice nothing of it.
+    let mut client = daemon.client().await;
+    ready(&mut client).await;
+    let mut connected = 0;
+    for connection in silent {
+        connected += usize::from(connection.await.expect("it has not panicked"));
+    }
+    assert!(connected > PLACES, "only {connected} came through");
+    // And where they are, there is room again, although they would have stayed.
+    let held: Vec<_> = (0..PLACES).map(|_| std::net::TcpStream::connect(place)).collect();
+    let address: Address = format!("tcp:{place}").parse().expect("an address");
+    let start = Instant::now();
+    let mut client = loop {
+        match client::connect(&address).await {
+            Ok(channel) => break client::heatmap(channel),
+            Err(error) => assert!(start.elapsed() < LONGEST, "{error}"),
+        }
+    };
+    while client.get_status(v1::GetStatusRequest::default()).await.is_err() {
+        assert!(start.elapsed() < LONGEST, "it is never let in");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(held);
+}
+
 fn kept(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);
     std::fs::write(&path, text).expect("room");

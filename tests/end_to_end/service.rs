@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -45,6 +47,33 @@ fn wait(child: &mut Child) -> ExitStatus {
     }
 }
 
+/// Asks by HTTP; the status and the body of the answer.
+fn get(mut stream: impl Read + Write, host: &str, path: &str, headers: &str) -> (u16, String) {
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.expect("a status"), body.to_owned())
+}
+
+/// Asks over a Unix socket as soon as somebody listens there.
+fn get_at(socket: &Path, path: &str) -> (u16, String) {
+    let start = Instant::now();
+    loop {
+        match UnixStream::connect(socket) {
+            Ok(stream) => {
+                stream.set_read_timeout(Some(LONGEST)).expect("it is a socket");
+                return get(stream, "localhost", path, "");
+            }
+            Err(error) => assert!(start.elapsed() < LONGEST, "{}: {error}", socket.display()),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 impl Daemon {
     fn start(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
@@ -69,18 +98,9 @@ impl Daemon {
 
     /// Asks by HTTP; the status and the body of the answer.
     fn get(&self, path: &str, headers: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        let stream = TcpStream::connect(&self.address).expect("it listens");
         stream.set_read_timeout(Some(LONGEST)).expect("it is a socket");
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}\r\n",
-            self.address
-        );
-        stream.write_all(request.as_bytes()).expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it answers");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-        (status.expect("a status"), body.to_owned())
+        get(stream, &self.address, path, headers)
     }
 
     /// Asks a method with the token.
@@ -376,6 +396,172 @@ fn what_is_left_of_one_that_was_killed_is_not_in_the_way() {
 }
 
 #[test]
+fn sockets_of_the_service_manager_are_taken() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [grpc, http] = ["grpc", "http"].map(|name| folder.path().join(name));
+    let start = |names: &str| {
+        let words = command_words();
+        let mut command = Command::new("sh");
+        // As sd_listen_fds(3) has it: from 3 on, and for this process alone.
+        let taken = "exec env LISTEN_PID=$$ LISTEN_FDS=2 \"$@\" 3<&0 4<&1 0</dev/null 1>/dev/null";
+        command.args(["-c", taken, "sh", &format!("LISTEN_FDNAMES={names}")]);
+        command.args(&words).args(["serve", "--allow-unprivileged", "--replay", "0"]);
+        command.arg(input("spe-file"));
+        // The addresses that these take the place of could not be listened at.
+        command.args(["--grpc", "unix:/no/folder/grpc", "--http", "unix:/no/folder/http"]);
+        for path in [&grpc, &http] {
+            let _ = std::fs::remove_file(path);
+        }
+        let open = |path| OwnedFd::from(UnixListener::bind(path).expect("a folder"));
+        command.stdin(open(&grpc)).stdout(open(&http)).stderr(Stdio::piped());
+        command.spawn().expect("there is a shell")
+    };
+    let mut child = start("grpc:http");
+    assert_eq!(get_at(&http, "/livez").0, 200);
+    let service = format!("unix:{}", grpc.display());
+    let waited = Instant::now();
+    // It has an answer once the recording was read.
+    while !command(&["health", "--service", &service]).status().expect("it starts").success() {
+        assert!(waited.elapsed() < LONGEST, "it is never well");
+    }
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+    assert_eq!(wait(&mut child).code(), Some(0));
+    assert!(grpc.exists() && http.exists(), "they are not the daemon's to remove");
+
+    let child = start("grpc:web");
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("\"web\", expected \"grpc\" or \"http\""), "{said}");
+}
+
+#[test]
+fn the_service_manager_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let manager = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&manager).expect("a folder");
+    socket.set_read_timeout(Some(LONGEST)).expect("it is a socket");
+    let grpc = format!("unix:{}", folder.path().join("socket").display());
+    let mut child = command(&["serve", "-", "--epoch", "50ms", "--grpc", &grpc])
+        .env("NOTIFY_SOCKET", &manager)
+        .env("WATCHDOG_USEC", "200000")
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    // What it says, until it says something.
+    let said = |wanted: &str| {
+        let mut all = String::new();
+        let mut message = [0; 4096];
+        loop {
+            let len = socket.recv(&mut message).unwrap_or_else(|error| panic!("{error}: {all}"));
+            all.push_str(&String::from_utf8_lossy(&message[..len]));
+            all.push('\n');
+            if all.lines().any(|line| line.starts_with(wanted)) {
+                return all;
+            }
+        }
+    };
+    let pid = child.id().to_string();
+    let kill = |signal: &str| {
+        assert!(Command::new("kill").args([signal, &pid]).status().expect("kill").success());
+    };
+    // It is alive, but has nothing to answer yet.
+    assert!(!said("WATCHDOG=1").contains("READY=1"));
+    let mut stdin = child.stdin.take().expect("it is a pipe");
+    stdin.write_all(&bytes(input("spe-stream"))).expect("it reads");
+    said("READY=1");
+    kill("-HUP");
+    let reloading = said("READY=1");
+    let now = reloading.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC="));
+    assert!(now.is_some_and(|now| now.parse::<u64>().is_ok()), "{reloading}");
+    assert!(reloading.contains("RELOADING=1"), "{reloading}");
+    let status = said("STATUS=");
+    assert!(status.contains(" records, "), "{status}");
+    kill("-TERM");
+    said("STOPPING=1");
+    assert_eq!(wait(&mut child).code(), Some(0));
+}
+
+#[test]
+fn a_log_without_room_stops_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let http = folder.path().join("http");
+    let grpc = format!("unix:{}", folder.path().join("grpc").display());
+    let listen = format!("unix:{}", http.display());
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").expect("there is one");
+    for format in ["text", "json"] {
+        let mut child = command(&["serve", "-", "-v", "--log-format", format])
+            .args(["--grpc", &grpc, "--http", &listen, "--http", "tcp:127.0.0.1:0"])
+            .args(["--allow-unprivileged", "--cooling-interval", "0s"])
+            .stderr(full())
+            .spawn()
+            .expect("it starts");
+        let mut stdin = child.stdin.take().expect("it is a pipe");
+        let stream = bytes(input("spe-stream"));
+        stdin.write_all(&stream).expect("it reads");
+        // Garbage, which it would tell of.
+        stdin.write_all(&[0xa5; 4096]).expect("it reads");
+        drop(stdin);
+        let start = Instant::now();
+        let status = loop {
+            let (code, body) = get_at(&http, "/api/v1/GetStatus");
+            assert_eq!(code, 200, "{body}");
+            let status: Value = serde_json::from_str(&body).expect("JSON");
+            if ["ended", "failed"].iter().any(|state| status["inputs"][0]["state"] == *state) {
+                break status;
+            }
+            assert!(start.elapsed() < LONGEST, "{status}");
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        assert!(status["ledger"]["counted"].as_u64() > Some(0), "{status}");
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+        assert_eq!(wait(&mut child).code(), Some(0));
+    }
+    // What a command has to say is not worth a crash either.
+    let mut refused =
+        command(&["serve", "/no/such/file"]).stderr(full()).spawn().expect("it starts");
+    assert_eq!(wait(&mut refused).code(), Some(1));
+}
+
+#[test]
+fn a_stream_that_comes_too_fast_waits_and_is_all_counted() {
+    // Ten seconds of trace, of which it takes five in a second: a tenth of what it is given.
+    let config = tracegen::Config {
+        records: 100_000,
+        form: tracegen::Form::Stream,
+        ..tracegen::Config::default()
+    };
+    let (stream, truth) = tracegen::to_bytes(&config).expect("the configuration is right");
+    let mut daemon =
+        Daemon::start(&["-", "--replay", "5", "--cooling-interval", "0s", "--ttl", "0s"]);
+    let mut stdin = daemon.stdin.take().expect("it is a pipe");
+    let start = Instant::now();
+    let writer = std::thread::spawn(move || {
+        stdin.write_all(&stream).expect("it reads");
+        drop(stdin);
+        start.elapsed()
+    });
+    // Meanwhile it answers.
+    while !writer.is_finished() {
+        let asked = Instant::now();
+        let status = daemon.ask("GetStatus", "");
+        assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+        assert_ne!(status["inputs"][0]["state"], "failed");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let written = writer.join().expect("it has not panicked");
+    assert!(written > Duration::from_millis(1500), "the writer did not wait: {written:?}");
+    let status = daemon.until("ended");
+    let ledger = &status["ledger"];
+    assert_eq!(ledger["records"].as_u64(), Some(100_000));
+    assert_eq!(ledger["counted"].as_u64(), Some(truth.ledger.counted));
+    assert_eq!(ledger["lost"].as_u64(), Some(0));
+    daemon.end();
+}
+
+#[test]
 fn refusals_are_one_line_that_says_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -392,7 +578,7 @@ fn refusals_are_one_line_that_says_what_to_do() {
     let text = text.to_str().expect("text");
     let config = config.to_str().expect("text");
     let cases: &[(&[&str], i32, &str)] = &[
-        (&["--grpc", &port, file], 1, "is the port taken"),
+        (&["--grpc", &port, file], 1, "another program listens there"),
         (&["--grpc", &in_the_way, file], 1, "no socket"),
         (&["--grpc", &nowhere, file], 1, "is its folder there"),
         (&["--grpc", "here", file], 2, "an address is unix:PATH or tcp:HOST:PORT"),

@@ -33,7 +33,7 @@ pub struct SideBand {
     switches: HashMap<u32, BTreeMap<u64, Option<Task>>>,
     switch_count: usize,
     full: bool,
-    /// What was learned, for others that learn the same; if somebody takes it from here.
+    /// Nothing is remembered here; what is learned is told to others, who take it from here.
     pub(crate) told: Option<Vec<Learned>>,
 }
 
@@ -59,8 +59,7 @@ impl SideBand {
     pub fn thread(&mut self, task: Task) {
         if let Some(told) = &mut self.told {
             told.push(Learned::Thread(task));
-        }
-        if self.process_of.len() < MAX_THREADS || self.process_of.contains_key(&task.tid) {
+        } else if self.process_of.len() < MAX_THREADS || self.process_of.contains_key(&task.tid) {
             self.process_of.insert(task.tid, task.pid);
         } else {
             self.full = true;
@@ -71,6 +70,7 @@ impl SideBand {
     pub fn switch(&mut self, cpu: u32, time: u64, task: Option<Task>) {
         if let Some(told) = &mut self.told {
             told.push(Learned::Switch(cpu, time, task));
+            return;
         }
         let full = self.switch_count >= MAX_SWITCHES;
         if (full || self.switches.len() >= MAX_CPUS) && !self.switches.contains_key(&cpu) {
@@ -95,6 +95,11 @@ impl SideBand {
             switches.pop_first();
             self.switch_count -= 1;
         }
+    }
+
+    /// Takes note that another one, which learned the same, could not remember something.
+    pub fn is_full_like(&mut self, other: &Self) {
+        self.full |= other.full;
     }
 
     /// Whether anything was not remembered.

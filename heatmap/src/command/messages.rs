@@ -1,5 +1,7 @@
 //! Messages on standard error: one line each, as text or JSON.
 
+use std::io::Write;
+
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::options::Color;
@@ -66,7 +68,8 @@ impl Messages {
         }
     }
 
-    /// Has what a daemon tells of its life written to standard error: a line for each event.
+    /// Has what a daemon tells of its life written to standard error, a line for each event; or to
+    /// the journal, if that is where standard error goes.
     #[cfg(feature = "service")]
     pub(super) fn log(&self) {
         use tracing_subscriber::EnvFilter;
@@ -83,7 +86,20 @@ impl Messages {
             Color::Always => true,
             Color::Never => false,
         };
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        if !self.json
+            && to_journal()
+            && let Ok(journal) = tracing_journald::layer()
+        {
+            use tracing_subscriber::layer::SubscriberExt;
+            use tracing_subscriber::util::SubscriberInitExt;
+            tracing_subscriber::registry().with(filter).with(journal).init();
+            return;
+        }
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            // That a line was not written would be said in the same place.
+            .log_internal_errors(false);
         if self.json {
             log.json().flatten_event(true).init();
         } else {
@@ -92,11 +108,22 @@ impl Messages {
     }
 
     fn write(&self, level: &str, message: &str) {
-        if self.json {
-            eprintln!("{}", serde_json::json!({ "level": level, "message": message }));
+        let line = if self.json {
+            serde_json::json!({ "level": level, "message": message }).to_string()
         } else {
-            let line: Vec<_> = message.lines().collect();
-            eprintln!("folioscope: {}", line.join(" "));
-        }
+            let lines: Vec<_> = message.lines().collect();
+            format!("folioscope: {}", lines.join(" "))
+        };
+        // Where there is no room for it, there is nobody to tell.
+        let _ = writeln!(std::io::stderr(), "{line}");
     }
+}
+
+/// Whether standard error is the journal's stream: systemd names its device and inode, see
+/// `systemd.exec(5)`, `$JOURNAL_STREAM`.
+#[cfg(feature = "service")]
+fn to_journal() -> bool {
+    let Some(named) = std::env::var("JOURNAL_STREAM").ok() else { return false };
+    let Ok(stderr) = rustix::fs::fstat(std::io::stderr()) else { return false };
+    named == format!("{}:{}", stderr.st_dev, stderr.st_ino)
 }

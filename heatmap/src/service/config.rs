@@ -216,6 +216,20 @@ pub struct Config {
     pub insecure_plain_tcp: bool,
 }
 
+impl Config {
+    /// Refuses addresses from where others could read what only this machine should.
+    pub(super) fn may_listen(&self, address: &Address) -> anyhow::Result<()> {
+        // A certificate of the server hides what is sent; who may ask is another question.
+        if !address.is_local() && self.tls.is_none() && !self.insecure_plain_tcp {
+            bail!(
+                "{address} is reached from other machines, and physical addresses must not be: set \
+                 tls-cert, tls-key and client-ca, or --insecure-plain-tcp"
+            );
+        }
+        Ok(())
+    }
+}
+
 /// Settings as text, each with its origin.
 #[derive(Debug)]
 pub struct Given(BTreeMap<&'static str, (Vec<String>, Origin)>);
@@ -358,20 +372,7 @@ impl Given {
         let grpc: Vec<Address> = self.values("grpc")?;
         let http: Vec<Address> = self.values("http")?;
         let insecure_plain_tcp = self.switch("insecure_plain_tcp")?;
-        for (name, addresses) in [("grpc", &grpc), ("http", &http)] {
-            // A certificate of the server hides what is sent; who may ask is another question.
-            if let Some(address) = addresses.iter().find(|address| !address.is_local())
-                && tls.is_none()
-                && !insecure_plain_tcp
-            {
-                bail!(
-                    "{}: {address} is reached from other machines, and physical addresses must \
-                     not be: set tls-cert, tls-key and client-ca, or --insecure-plain-tcp",
-                    origin(name)
-                );
-            }
-        }
-        Ok(Config {
+        let config = Config {
             live,
             threads: self.value("threads")?.unwrap_or(core::num::NonZeroUsize::MIN),
             order: self.value("order")?.unwrap_or_default(),
@@ -389,7 +390,13 @@ impl Given {
             follow: self.switch("follow")?,
             allow_unprivileged: self.switch("allow_unprivileged")?,
             insecure_plain_tcp,
-        })
+        };
+        for (name, addresses) in [("grpc", &config.grpc), ("http", &config.http)] {
+            for address in addresses {
+                config.may_listen(address).with_context(|| origin(name).to_string())?;
+            }
+        }
+        Ok(config)
     }
 }
 

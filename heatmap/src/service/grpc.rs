@@ -11,7 +11,8 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use super::State;
 use super::answers::{self, Refusal};
-use super::listen::{Incoming, Peer};
+use super::listen::{HTTP2, Incoming, Peer};
+use super::place::Place;
 use super::watch::{self, Watch};
 
 /// Bytes that a question may have.
@@ -20,22 +21,29 @@ const MAX_QUESTION: usize = 4 << 20;
 const MAX_STREAMS: u32 = 128;
 /// How often a connection is asked whether its other end is there, and how long that may answer.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
-/// Age at which a connection is given up, so that clients find new certificates.
+/// Age at which a connection is given up, so that clients find new certificates; up to a part more,
+/// so that not all listeners of many machines do so at once; then how long its answers may take.
 const MAX_AGE: Duration = Duration::from_secs(3600);
+const MAX_AGE_MORE: u32 = 8;
+const MAX_AGE_GRACE: Duration = Duration::from_secs(60);
 /// The longest that one question may take.
 const MAX_TIME: Duration = Duration::from_secs(10);
 
-/// Listens at all gRPC addresses.
+/// Listens for gRPC.
 ///
 /// # Errors
-/// If one of them cannot be listened at.
-pub(super) async fn listen(state: &Arc<State>, tasks: &TaskTracker) -> anyhow::Result<()> {
+/// If that is not possible at one of the places.
+pub(super) async fn listen(
+    places: Vec<Place>,
+    state: &Arc<State>,
+    tasks: &TaskTracker,
+) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_not_serving::<server::HeatmapServiceServer<Service>>().await;
     health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
     tasks.spawn(report_health(health, Arc::clone(state)));
-    for address in &state.config.grpc {
-        let incoming = Incoming::listen(address, b"h2", state, tasks).await?;
+    for place in places {
+        let incoming = Incoming::listen(place, HTTP2, state, tasks).await?;
         tracing::info!(address = incoming.address(), "listening for gRPC");
         let reflection = || {
             tonic_reflection::server::Builder::configure()
@@ -48,7 +56,8 @@ pub(super) async fn listen(state: &Arc<State>, tasks: &TaskTracker) -> anyhow::R
             .http2_keepalive_interval(Some(KEEPALIVE.0))
             .http2_keepalive_timeout(Some(KEEPALIVE.1))
             .max_concurrent_streams(MAX_STREAMS)
-            .max_connection_age(MAX_AGE)
+            .max_connection_age(MAX_AGE + jitter())
+            .max_connection_age_grace(MAX_AGE_GRACE)
             .add_service(service)
             .add_service(health_service.clone())
             .add_service(reflection().build_v1()?)
@@ -63,6 +72,15 @@ pub(super) async fn listen(state: &Arc<State>, tasks: &TaskTracker) -> anyhow::R
         });
     }
     Ok(())
+}
+
+/// A random part of what connections may become older.
+fn jitter() -> Duration {
+    use core::hash::BuildHasher;
+    // Seeded by the system.
+    let random = std::hash::RandomState::new().hash_one(());
+    let most = MAX_AGE / MAX_AGE_MORE;
+    Duration::from_millis(random % u64::try_from(most.as_millis()).unwrap_or(1))
 }
 
 fn connections(

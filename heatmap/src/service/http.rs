@@ -41,6 +41,7 @@ use super::address::Address;
 use super::answers::{self, Asked, Refusal};
 use super::listen::{Connection, Incoming, Peer};
 use super::overview::{self, Part};
+use super::place::Place;
 use super::{State, json, metrics};
 use crate::filter::{ChunkOrder, HotThreshold};
 use crate::live::Snapshot;
@@ -126,17 +127,22 @@ fn ip(host: &str) -> Option<IpAddr> {
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
-/// Listens at all HTTP addresses.
+/// Listens for HTTP.
 ///
 /// # Errors
-/// If one of them cannot be listened at, or the token cannot be kept.
-pub(super) async fn listen(state: &Arc<State>, tasks: &TaskTracker) -> anyhow::Result<()> {
-    if state.config.http.is_empty() {
+/// If that is not possible at one of the places, or the token cannot be kept.
+pub(super) async fn listen(
+    places: Vec<Place>,
+    state: &Arc<State>,
+    tasks: &TaskTracker,
+) -> anyhow::Result<()> {
+    if places.is_empty() {
         return Ok(());
     }
     let token = token(state.config.http_token_file.as_deref())?;
-    for address in &state.config.http {
-        let incoming = Incoming::listen(address, b"http/1.1", state, tasks).await?;
+    for place in places {
+        let address = place.address()?;
+        let incoming = Incoming::listen(place, b"http/1.1", state, tasks).await?;
         let shown = incoming.address().to_owned();
         tracing::info!(address = %shown, "listening for HTTP");
         let is_tls = state.tls.is_some() && matches!(address, Address::Tcp(..));
@@ -145,14 +151,15 @@ pub(super) async fn listen(state: &Arc<State>, tasks: &TaskTracker) -> anyhow::R
             let scheme = if is_tls { "https" } else { "http" };
             let port = place.rsplit(':').next().unwrap_or_default();
             cookie = format!("{cookie}_{port}");
-            eprintln!("the page: {scheme}://{place}/?token={token}");
+            // Whether it can be read or not: there may be no room for it.
+            let _ = writeln!(std::io::stderr(), "the page: {scheme}://{place}/?token={token}");
         }
         let app = Http {
             state: Arc::clone(state),
             token: token.clone(),
             events: AtomicUsize::new(0),
             overview: Mutex::default(),
-            hosts: Hosts::new(address, &shown, &state.config.http_hosts),
+            hosts: Hosts::new(&address, &shown, &state.config.http_hosts),
             cookie,
             is_tls,
         };

@@ -16,15 +16,22 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::task::TaskTracker;
 
 use super::address::Address;
+use super::place::Place;
 use super::{Config, State};
 
-/// How long a TLS handshake may take.
+/// How long a TLS handshake may take, and after it the first word of HTTP/2, which only then has
+/// time limits of its own: else whoever connects and says nothing takes a place for ever.
 const HANDSHAKE: Duration = Duration::from_secs(5);
+/// HTTP/2, as it is called in TLS, and the length of the preface that its clients begin with
+/// (RFC 9113, 3.4).
+pub(super) const HTTP2: &[u8] = b"h2";
+const PREFACE: usize = 24;
 /// Connections that are accepted before somebody takes them.
 const BACKLOG: usize = 16;
 
@@ -51,6 +58,8 @@ pub(super) struct Connection {
     io: Io,
     /// Who is at its other end.
     pub(super) peer: Peer,
+    /// Bytes that are still to come until a time.
+    opening: Option<(usize, Pin<Box<Sleep>>)>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -72,7 +81,7 @@ pub(super) struct Incoming {
 pub(super) type Tls = Option<Arc<ArcSwap<rustls::ServerConfig>>>;
 
 enum Bound {
-    Unix { listener: UnixListener, _socket: Socket },
+    Unix { listener: UnixListener, _socket: Option<Socket> },
     Tcp(TcpListener),
 }
 
@@ -127,27 +136,29 @@ pub(super) fn tls(config: &Config) -> anyhow::Result<Option<rustls::ServerConfig
 }
 
 impl Incoming {
-    /// Listens at an address. With TLS, the protocol is the one that clients are offered.
+    /// Listens at a place. With TLS, the protocol is the one that clients are offered.
     ///
     /// # Errors
     /// If that is not possible, and why.
     pub(super) async fn listen(
-        address: &Address,
+        place: Place,
         protocol: &'static [u8],
         state: &Arc<State>,
         tasks: &TaskTracker,
     ) -> anyhow::Result<Self> {
-        let bound = match address {
-            Address::Unix(path) => unix(path, state.config.group.as_deref()).await?,
-            Address::Tcp(host, port) => {
-                let addresses: Vec<SocketAddr> = (host.as_str(), *port)
-                    .to_socket_addrs()
-                    .with_context(|| format!("{address}: cannot find this host"))?
-                    .collect();
-                let listener = TcpListener::bind(&addresses[..]).await.with_context(|| {
-                    format!("{address}: cannot listen; is the port taken by another program?")
-                })?;
-                Bound::Tcp(listener)
+        let address = place.address()?;
+        let bound = match place {
+            Place::Address(Address::Unix(path)) => {
+                unix(&path, state.config.group.as_deref()).await?
+            }
+            Place::Address(Address::Tcp(host, port)) => tcp(&host, port).await?,
+            Place::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                Bound::Unix { listener: UnixListener::from_std(listener)?, _socket: None }
+            }
+            Place::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                Bound::Tcp(TcpListener::from_std(listener)?)
             }
         };
         let shown = match &bound {
@@ -201,7 +212,24 @@ async fn unix(path: &Path, group: Option<&str>) -> anyhow::Result<Bound> {
         std::os::unix::fs::chown(path, None, Some(gid))
             .with_context(|| format!("unix:{shown}: cannot give it to group {name}"))?;
     }
-    Ok(Bound::Unix { listener, _socket: Socket(path.to_owned()) })
+    Ok(Bound::Unix { listener, _socket: Some(Socket(path.to_owned())) })
+}
+
+async fn tcp(host: &str, port: u16) -> anyhow::Result<Bound> {
+    let addresses: Vec<SocketAddr> = (host, port)
+        .to_socket_addrs()
+        .with_context(|| format!("tcp:{host}:{port}: cannot find this host"))?
+        .collect();
+    let listener = TcpListener::bind(&addresses[..]).await.map_err(|error| {
+        let remedy = match error.kind() {
+            io::ErrorKind::AddrInUse => ": another program listens there: choose another port",
+            io::ErrorKind::PermissionDenied => ": ports below 1024 are not for every user",
+            io::ErrorKind::AddrNotAvailable => ": this machine does not have the address",
+            _ => "",
+        };
+        anyhow::anyhow!("tcp:{host}:{port}: cannot listen: {error}{remedy}")
+    })?;
+    Ok(Bound::Tcp(listener))
 }
 
 async fn accept(
@@ -227,7 +255,10 @@ async fn accept(
                 let (connections, tls) = (connections.clone(), state.tls.clone());
                 tokio::spawn(async move {
                     if let Some((io, peer)) = secured(io, peer, tls, protocol).await {
-                        let _ = connections.send(Connection { io, peer, _permit: permit }).await;
+                        let opening = (protocol == HTTP2)
+                            .then(|| (PREFACE, Box::pin(tokio::time::sleep(HANDSHAKE))));
+                        let connection = Connection { io, peer, opening, _permit: permit };
+                        let _ = connections.send(connection).await;
                     }
                 });
             }
@@ -326,11 +357,22 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().io {
+        let Self { io, opening, .. } = self.get_mut();
+        let before = buffer.filled().len();
+        let polled = match io {
             Io::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
             Io::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
             Io::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        };
+        if let Some((missing, limit)) = opening {
+            *missing = missing.saturating_sub(buffer.filled().len() - before);
+            if *missing == 0 {
+                *opening = None;
+            } else if polled.is_pending() && limit.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
         }
+        polled
     }
 }
 

@@ -2,7 +2,7 @@
 //! values, all of which are there from the start; nothing is told of single blocks.
 
 use core::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
@@ -62,12 +62,16 @@ struct Timed {
 pub(super) struct Metrics {
     answers: Family<Answered, Counter>,
     times: Family<Timed, Histogram>,
+    /// Whether what is read again could be the last time, and when it was: in the beginning, at
+    /// the start.
+    reloaded: Mutex<(bool, SystemTime)>,
 }
 
 impl Metrics {
     pub(super) fn new() -> Self {
         let times = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
-        let metrics = Self { answers: Family::default(), times };
+        let reloaded = Mutex::new((true, SystemTime::now()));
+        let metrics = Self { answers: Family::default(), times, reloaded };
         for method in METHODS {
             for code in CODES {
                 drop(metrics.answers.get_or_create(&Answered { method, code }));
@@ -75,6 +79,11 @@ impl Metrics {
             drop(metrics.times.get_or_create(&Timed { method }));
         }
         metrics
+    }
+
+    /// Takes note of whether what is read again could be.
+    pub(super) fn reloaded(&self, worked: bool) {
+        *self.reloaded.lock().unwrap_or_else(PoisonError::into_inner) = (worked, SystemTime::now());
     }
 
     /// Takes note of an answer.
@@ -294,6 +303,17 @@ impl Collector for Snapshotted {
             "When the latest snapshot was made",
             seconds(made),
         )?;
+        let (worked, when) = *state.metrics.reloaded.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.gauge(
+            "reload_success",
+            "Whether certificates could be read the last time",
+            f64::from(u8::from(worked)),
+        )?;
+        writer.gauge(
+            "reload_timestamp_seconds",
+            "When certificates were read the last time",
+            seconds(Some(when)),
+        )?;
         let now = state_name(&snapshot.state);
         let labels = STATES.map(|name| [("state", name)]);
         let rows: Vec<(&[(&str, &str)], f64)> = labels
@@ -326,7 +346,7 @@ impl State {
         &self,
         snapshot: &Arc<crate::live::Snapshot>,
     ) -> proto::v1::GetDistributionResponse {
-        let mut known = self.distribution.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut known = self.distribution.lock().unwrap_or_else(PoisonError::into_inner);
         if known.0 != snapshot.sequence {
             let asked =
                 Asked::of(Arc::clone(snapshot), self.config.order, self.config.hot_threshold);

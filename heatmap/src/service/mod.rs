@@ -18,6 +18,7 @@ mod json;
 mod listen;
 mod metrics;
 mod overview;
+mod place;
 mod run;
 mod source;
 mod watch;
@@ -86,16 +87,14 @@ impl State {
 
 /// Reads again what can be read again: certificates. What is wrong with them changes nothing.
 fn reload(state: &State) {
-    let Some(tls) = &state.tls else {
-        tracing::info!("there is nothing that is read again: settings need a restart");
-        return;
-    };
-    match listen::tls(&state.config) {
-        Ok(Some(fresh)) => {
+    let read = listen::tls(&state.config);
+    state.metrics.reloaded(read.is_ok());
+    match (read, &state.tls) {
+        (Ok(Some(fresh)), Some(tls)) => {
             tls.store(Arc::new(fresh));
             tracing::info!("certificates were read again; other settings need a restart");
         }
-        Ok(None) => {}
-        Err(error) => tracing::error!("certificates stay as they were: {error:#}"),
+        (Ok(_), _) => tracing::info!("nothing is read again: settings need a restart"),
+        (Err(error), _) => tracing::error!("certificates stay as they were: {error:#}"),
     }
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::TaskTracker;
 
 use super::source::Source;
 use super::{Given, State};
-use crate::live::{InputState, Live};
+use crate::live::{InputState, Live, Snapshot};
 use crate::query::Filters;
 
 /// How long listeners and streams have to end.
@@ -48,8 +49,9 @@ async fn serve(state: Arc<State>, live: Live, source: Source) -> anyhow::Result<
     let mut reload = signal(SignalKind::hangup())?;
     let tasks = TaskTracker::new();
     // Everything that can be refused is refused before anything is read.
-    super::grpc::listen(&state, &tasks).await?;
-    super::http::listen(&state, &tasks).await?;
+    let (grpc, http) = super::place::places(&state.config)?;
+    super::grpc::listen(grpc, &state, &tasks).await?;
+    super::http::listen(http, &state, &tasks).await?;
 
     let reader = live.clone();
     let reading = Arc::clone(&state);
@@ -59,7 +61,7 @@ async fn serve(state: Arc<State>, live: Live, source: Source) -> anyhow::Result<
     tasks.spawn(tick(live.clone(), Arc::clone(&state)));
 
     let mut published = state.published.subscribe();
-    let mut told_ready = false;
+    let (mut told_ready, mut status) = (false, Status::default());
     loop {
         tokio::select! {
             changed = published.changed() => {
@@ -70,8 +72,9 @@ async fn serve(state: Arc<State>, live: Live, source: Source) -> anyhow::Result<
                 let input_state = snapshot.state.clone();
                 if snapshot.is_ready() && !told_ready {
                     told_ready = true;
-                    notify(&[sd_notify::NotifyState::Ready]);
+                    notify(&[NotifyState::Ready]);
                 }
+                status.tell(&snapshot);
                 if let InputState::Failed(reason) = &input_state {
                     tracing::error!(input = %state.input, %reason, "the input failed");
                     if state.config.exit_on_eof {
@@ -88,7 +91,13 @@ async fn serve(state: Arc<State>, live: Live, source: Source) -> anyhow::Result<
             }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = reload.recv() => super::reload(&state),
+            _ = reload.recv() => {
+                reloading();
+                super::reload(&state);
+                if told_ready {
+                    notify(&[NotifyState::Ready]);
+                }
+            }
         }
     }
     // A second signal does not wait.
@@ -102,7 +111,7 @@ async fn serve(state: Arc<State>, live: Live, source: Source) -> anyhow::Result<
 
 /// Ends listeners and streams, within a limit.
 async fn end(state: &State, live: &Live, tasks: TaskTracker) {
-    notify(&[sd_notify::NotifyState::Stopping]);
+    notify(&[NotifyState::Stopping]);
     live.stop();
     state.ending.cancel();
     tasks.close();
@@ -134,7 +143,7 @@ async fn tick(live: Live, state: Arc<State>) {
             }
             if watchdog.is_some_and(|interval| last_ping.elapsed() >= interval) {
                 last_ping = Instant::now();
-                notify(&[sd_notify::NotifyState::Watchdog]);
+                notify(&[NotifyState::Watchdog]);
             }
         }
         let sequence = state.snapshot().sequence;
@@ -146,8 +155,48 @@ async fn tick(live: Live, state: Arc<State>) {
     }
 }
 
+/// Tells the service manager that settings are read again: what waits for that waits for the word
+/// that they have been.
+fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!(%error, "the service manager was not told"),
+    }
+}
+
+/// A line for the service manager about how it goes, not too often.
+#[derive(Default)]
+struct Status {
+    told: Option<Instant>,
+}
+
+impl Status {
+    /// Time from one line to the next.
+    const PAUSE: Duration = Duration::from_secs(5);
+
+    fn tell(&mut self, snapshot: &Snapshot) {
+        if self.told.is_some_and(|told| told.elapsed() < Self::PAUSE) {
+            return;
+        }
+        self.told = Some(Instant::now());
+        let state = match &snapshot.state {
+            InputState::Waiting => "waiting for input",
+            InputState::Running => "reading",
+            InputState::Stalled => "nothing comes",
+            InputState::Ended => "the input has ended",
+            InputState::Failed(_) => "the input failed",
+        };
+        let ledger = &snapshot.ledger;
+        let line = format!(
+            "{state}: {} records, {} lost, {} bytes of counters",
+            ledger.records, ledger.lost, snapshot.memory
+        );
+        notify(&[NotifyState::Status(&line)]);
+    }
+}
+
 /// Tells the service manager, if there is one.
-fn notify(states: &[sd_notify::NotifyState<'_>]) {
+fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "the service manager was not told");
     }
