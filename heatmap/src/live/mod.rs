@@ -16,7 +16,8 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use core::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -90,9 +91,10 @@ pub struct Live {
     part: Option<Part>,
 }
 
-#[derive(Debug)]
 struct Shared {
     counting: Mutex<Counting>,
+    /// Is called with the number of each new snapshot.
+    published: OnceLock<Box<dyn Fn(u64) + Send + Sync>>,
     /// A part of the stream has ended.
     part_ended: Condvar,
 }
@@ -162,13 +164,33 @@ impl Live {
             settings,
         };
         let latest = Arc::new(ArcSwap::from_pointee(counting.snapshot()));
-        let shared = Shared { counting: Mutex::new(counting), part_ended: Condvar::new() };
+        let shared = Shared {
+            counting: Mutex::new(counting),
+            published: OnceLock::new(),
+            part_ended: Condvar::new(),
+        };
         Self { shared: Arc::new(shared), latest, part: None }
     }
 
     /// Where readers find the latest snapshot.
     pub fn latest(&self) -> Latest {
         Arc::clone(&self.latest)
+    }
+
+    /// Has somebody told the sequence number of each new snapshot from now on. Ignored if there is
+    /// somebody already.
+    pub fn when_published(&self, tell: impl Fn(u64) + Send + Sync + 'static) {
+        let _ = self.shared.published.set(Box::new(tell));
+    }
+
+    /// Shows what is known now.
+    fn publish(&self, counting: &mut Counting) {
+        counting.sequence += 1;
+        counting.changed = false;
+        self.latest.store(Arc::new(counting.snapshot()));
+        if let Some(tell) = self.shared.published.get() {
+            tell(counting.sequence);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Counting> {
@@ -180,7 +202,7 @@ impl Live {
     pub fn set_state(&self, state: InputState) {
         let mut counting = self.lock();
         counting.state = state;
-        counting.publish(&self.latest);
+        self.publish(&mut counting);
     }
 
     /// Another recording follows, of the same clock: what it says is added to what was said.
@@ -198,7 +220,10 @@ impl Live {
 
     /// Lets time pass where nothing comes; to be called about once an epoch.
     pub fn tick(&self) {
-        self.lock().tick(&self.latest);
+        let mut counting = self.lock();
+        if counting.tick() {
+            self.publish(&mut counting);
+        }
     }
 
     /// Whether all that stands before has been counted, so that what comes can be; if not, it is
@@ -259,6 +284,12 @@ impl Live {
                 std::thread::sleep(left.min(Duration::from_millis(50)));
             }
         }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("counting", &self.counting).finish_non_exhaustive()
     }
 }
 
@@ -382,9 +413,10 @@ impl Counting {
         self.changed = true;
     }
 
-    fn tick(&mut self, latest: &ArcSwap<Snapshot>) {
+    /// Lets time pass. Whether there is something new to show.
+    fn tick(&mut self) -> bool {
         if matches!(self.state, InputState::Ended | InputState::Failed(_)) {
-            return;
+            return false;
         }
         let epoch = Duration::from_nanos(self.settings.epoch_ns);
         if self.clock.open().is_none() && !self.open.is_empty() {
@@ -398,10 +430,9 @@ impl Counting {
                 self.clock.advance(open.saturating_add(1));
                 self.close();
             }
-            self.publish(latest);
-        } else if self.changed && self.known.is_some() {
-            self.publish(latest);
+            return true;
         }
+        self.changed && self.known.is_some()
     }
 
     /// How long to wait before an access of this time is taken in.
@@ -413,12 +444,6 @@ impl Counting {
         let due = time_ns.saturating_sub(first) as f64 / 1e9 / speed;
         let due = Duration::try_from_secs_f64(due).ok()?;
         due.checked_sub(start.elapsed()).filter(|wait| !wait.is_zero())
-    }
-
-    fn publish(&mut self, latest: &ArcSwap<Snapshot>) {
-        self.sequence += 1;
-        self.changed = false;
-        latest.store(Arc::new(self.snapshot()));
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -516,7 +541,7 @@ impl Sink for Live {
         let mut counting = self.lock();
         let settings = counting.settings;
         counting.known = Some(Known::of(recording, settings.page_size, settings.assume_complete));
-        counting.publish(&self.latest);
+        self.publish(&mut counting);
     }
 
     fn recording_ended(&mut self) {

@@ -53,6 +53,11 @@ async fn serve(state: Arc<State>, live: Live, source: Source) -> anyhow::Result<
     super::grpc::listen(grpc, &state, &tasks).await?;
     super::http::listen(http, &state, &tasks).await?;
 
+    let mut published = state.published.subscribe();
+    let telling = Arc::clone(&state);
+    live.when_published(move |sequence| {
+        telling.published.send_replace(sequence);
+    });
     let reader = live.clone();
     let reading = Arc::clone(&state);
     std::thread::Builder::new().name("ingest".to_owned()).spawn(move || {
@@ -60,7 +65,6 @@ async fn serve(state: Arc<State>, live: Live, source: Source) -> anyhow::Result<
     })?;
     tasks.spawn(tick(live.clone(), Arc::clone(&state)));
 
-    let mut published = state.published.subscribe();
     let (mut told_ready, mut status) = (false, Status::default());
     loop {
         tokio::select! {
@@ -120,38 +124,29 @@ async fn end(state: &State, live: &Live, tasks: TaskTracker) {
     }
 }
 
-/// Lets time pass for what is counted, and tells readers of new snapshots.
+/// Lets time pass for what is counted.
 async fn tick(live: Live, state: Arc<State>) {
     let epoch = Duration::from_nanos(state.config.live.epoch_ns);
-    let tick = epoch.clamp(Duration::from_millis(10), Duration::from_secs(1));
     let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 2);
-    let mut last_tick = Instant::now();
+    let most = watchdog.unwrap_or(Duration::MAX).min(Duration::from_secs(1));
+    let tick = epoch.clamp(Duration::from_millis(10).min(most), most);
     let mut last_ping = Instant::now();
-    let mut interval = tokio::time::interval(Duration::from_millis(10).min(tick));
+    let mut interval = tokio::time::interval(tick);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = state.ending.cancelled() => break,
             _ = interval.tick() => {}
         }
-        if last_tick.elapsed() >= tick {
-            last_tick = Instant::now();
-            // It waits for whoever counts: if that is stuck, so is this, and no ping is sent.
-            let live = live.clone();
-            if tokio::task::spawn_blocking(move || live.tick()).await.is_err() {
-                break;
-            }
-            if watchdog.is_some_and(|interval| last_ping.elapsed() >= interval) {
-                last_ping = Instant::now();
-                notify(&[NotifyState::Watchdog]);
-            }
+        // It waits for whoever counts: if that is stuck, so is this, and no ping is sent.
+        let live = live.clone();
+        if tokio::task::spawn_blocking(move || live.tick()).await.is_err() {
+            break;
         }
-        let sequence = state.snapshot().sequence;
-        state.published.send_if_modified(|known| {
-            let new = *known != sequence;
-            *known = sequence;
-            new
-        });
+        if watchdog.is_some_and(|interval| last_ping.elapsed() >= interval) {
+            last_ping = Instant::now();
+            notify(&[NotifyState::Watchdog]);
+        }
     }
 }
 
