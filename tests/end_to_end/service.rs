@@ -357,6 +357,86 @@ fn a_recording_is_seen_while_it_is_replayed() {
 }
 
 #[test]
+fn replays_give_the_same_answers_at_the_same_time_of_the_trace() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = tracegen::Config { records: 60_000, ..tracegen::Config::default() };
+    let [file, stream, files] = ["file", "stream", "files"].map(|name| folder.path().join(name));
+    let form = |form| tracegen::Config { form, ..config.clone() };
+    let bytes = |config| tracegen::to_bytes(&config).expect("the configuration is right").0;
+    std::fs::write(&file, bytes(form(tracegen::Form::File))).expect("room");
+    std::fs::write(&stream, bytes(form(tracegen::Form::Stream))).expect("room");
+    tracegen::write_folder(&config, &files, None).expect("room");
+    // By epoch what was answered while it was the last one.
+    let mut known = std::collections::BTreeMap::new();
+    let mut compared = 0;
+    let mut last: Option<(Value, Value)> = None;
+    for (path, threads, speed) in [
+        (&stream, "1", "5"),
+        (&stream, "3", "10"),
+        (&stream, "2", "0"),
+        (&file, "1", "7"),
+        (&file, "4", "0"),
+        (&files, "1", "0"),
+    ] {
+        let daemon = Daemon::start(&[
+            path.to_str().expect("text"),
+            "--threads",
+            threads,
+            "--replay",
+            speed,
+            "--epoch",
+            "200ms",
+            "--cooling-interval",
+            "1s",
+            "--ttl",
+            "3s",
+        ]);
+        let start = Instant::now();
+        let mut before = Value::Null;
+        while daemon.ask("GetStatus", "")["inputs"][0]["state"] != "ended" {
+            let (status, body) = daemon.get(
+                "/api/v1/GetDistribution?order=2",
+                &format!("Authorization: Bearer {}\r\n", daemon.token),
+            );
+            // There is nothing to say at first.
+            if status == 200 {
+                let answer: Value = serde_json::from_str(&body).expect("JSON");
+                if answer["epoch"] != before {
+                    before = answer["epoch"].clone();
+                    match known.get(&before.to_string()) {
+                        Some(known) => {
+                            assert_eq!(
+                                &answer, known,
+                                "{path:?}, {threads} threads, {speed} times"
+                            );
+                            compared += 1;
+                        }
+                        None => drop(known.insert(before.to_string(), answer)),
+                    }
+                }
+            }
+            assert!(start.elapsed() < LONGEST, "it does not end");
+        }
+        let ledger = daemon.ask("GetStatus", "")["ledger"].clone();
+        let mut folios = daemon.ask("ListFolios", "page_size=1000&order=2");
+        for folio in folios["folios"].as_array_mut().expect("a list") {
+            let made =
+                folio["fraction"].as_object_mut().and_then(|all| all.remove("snapshot_time"));
+            assert!(made.is_some(), "the one thing that depends on when it ran");
+        }
+        assert!(folios["folios"].as_array().is_some_and(|folios| folios.len() > 100), "{folios}");
+        let (last_ledger, last_folios) = last.get_or_insert((ledger.clone(), folios.clone()));
+        assert_eq!(&ledger, last_ledger, "{path:?}, {threads} threads, {speed} times");
+        assert_eq!(
+            folios["folios"], last_folios["folios"],
+            "{path:?}, {threads} threads, {speed} times"
+        );
+        daemon.end();
+    }
+    assert!(compared >= 10, "only {compared} answers on the way were of the same epoch");
+}
+
+#[test]
 fn connections_that_hang_do_not_keep_it_from_ending() {
     let daemon = Daemon::start(&["--replay", "0", input("spe-file").to_str().expect("text")]);
     daemon.until("ended");

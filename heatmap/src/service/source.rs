@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use decoder::{Input, Options, Sink, decode_stream};
+use decoder::{Input, Options, Recording, Sink, decode_stream};
 use tokio_util::sync::CancellationToken;
 
 use crate::live::{InputState, Live};
@@ -44,32 +44,38 @@ pub(super) struct Source {
 
 enum Opened {
     File(File),
+    /// A folder, which is a finished recording.
+    Folder(Input),
     /// A FIFO, which is opened once somebody writes to it: whoever asks is answered before.
     Fifo(PathBuf),
 }
 
 impl Source {
-    /// Opens a file, a FIFO, or standard input (`-`).
+    /// Opens a file, a folder, a FIFO, or standard input (`-`).
     pub(super) fn open(path: &Path, follow: bool) -> anyhow::Result<Self> {
-        let is_fifo = |found: &std::fs::Metadata| found.file_type().is_fifo();
-        if path.as_os_str() != "-" && std::fs::metadata(path).as_ref().is_ok_and(is_fifo) {
+        if path.as_os_str() == "-" {
+            let input = std::os::fd::AsFd::as_fd(&std::io::stdin()).try_clone_to_owned()?;
+            return Self::of_file(File::from(input), follow)
+                .context("standard input: cannot be read");
+        }
+        let cannot_open = || format!("{}: cannot open", path.display());
+        let kind = std::fs::metadata(path).with_context(cannot_open)?.file_type();
+        if kind.is_fifo() {
             return Ok(Self { input: Opened::Fifo(path.to_owned()), follow: false, is_live: true });
         }
-        let file = if path.as_os_str() == "-" {
-            let input = std::os::fd::AsFd::as_fd(&std::io::stdin()).try_clone_to_owned()?;
-            File::from(input)
-        } else {
-            File::open(path).with_context(|| format!("{}: cannot open", path.display()))?
-        };
-        let kind = file.metadata().with_context(|| format!("{}: cannot open", path.display()))?;
         if kind.is_dir() {
-            anyhow::bail!(
-                "{}: is a folder, expected a file, a FIFO or `-`: a folder is a finished recording, \
-                 which `folioscope report` reads",
-                path.display()
-            );
+            let input = Input::open(path).with_context(|| path.display().to_string())?;
+            return Ok(Self { input: Opened::Folder(input), follow: false, is_live: false });
         }
-        Ok(Self { input: Opened::File(file), follow, is_live: follow || !kind.is_file() })
+        File::open(path)
+            .map_err(anyhow::Error::from)
+            .and_then(|file| Self::of_file(file, follow))
+            .with_context(cannot_open)
+    }
+
+    fn of_file(file: File, follow: bool) -> anyhow::Result<Self> {
+        let is_file = file.metadata()?.is_file();
+        Ok(Self { input: Opened::File(file), follow, is_live: follow || !is_file })
     }
 
     /// Reads it to its end and counts what it holds. A FIFO has no end: when one writer has gone
@@ -78,6 +84,11 @@ impl Source {
         let Self { input, follow, is_live } = self;
         match input {
             Opened::File(file) => read(file, follow, is_live, live, config, ending),
+            Opened::Folder(input) => {
+                let mut live = live;
+                let decoded = input.decode(0, &recording_options(config), &mut live);
+                ended(decoded, live);
+            }
             Opened::Fifo(path) => loop {
                 match File::open(&path) {
                     Ok(file) => read(file, false, true, live.clone(), config, ending),
@@ -107,12 +118,19 @@ fn read(
     } else if is_live || starts_like_a_stream(&file) {
         decode_stream(file, 0, &options, &mut live)
     } else {
-        Input::from_file(file).and_then(|input| {
-            // Its queues stand one after the other, but epochs go across them.
-            let options = Options { ordered: true, ..options };
-            input.decode(0, &options, &mut live)
-        })
+        Input::from_file(file)
+            .and_then(|input| input.decode(0, &recording_options(config), &mut live))
     };
+    ended(decoded, live);
+}
+
+/// A recording's queues stand one after the other, but epochs go across them.
+fn recording_options(config: &Config) -> Options {
+    Options { ordered: true, ..Options::new(config.threads) }
+}
+
+/// Shows how it ended.
+fn ended(decoded: Result<Recording, decoder::Error>, mut live: Live) {
     match decoded {
         Ok(recording) => {
             live.recording_so_far(&recording);
