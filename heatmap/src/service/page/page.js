@@ -155,6 +155,7 @@ function showDistribution(distribution) {
 }
 
 function showTop(folios) {
+  const focused = $('top').contains(document.activeElement) ? document.activeElement.textContent : null;
   $('top').tBodies[0].replaceChildren(...folios.map((folio) => {
     const fraction = folio.fraction, link = element('a', fraction.folio_pfn), first = element('td');
     link.href = `#${hash({ block: fraction.folio_pfn })}`;
@@ -163,6 +164,8 @@ function showTop(folios) {
       element('td', `${fraction.hot_chunks}/${fraction.chunks}`, 'n'), element('td', `${fraction.hot_percent} %`, 'n'),
       element('td', fraction.verdict || 'not judged'), element('td', folio.backing || ''));
   }));
+  // The rows are new ones; who was at one of them by keys still is.
+  if (focused) [...$('top').querySelectorAll('a')].find((link) => link.textContent === focused)?.focus({ preventScroll: true });
 }
 
 // --- the map -------------------------------------------------------------------------------------------------------
