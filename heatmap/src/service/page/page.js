@@ -116,6 +116,7 @@ function gone() {
 
 async function refreshMap() {
   const overview = await ask('overview', { ...view.part, ...view.judged });
+  $('main').hidden = $('judging').hidden = false;
   view.order = overview.order;
   view.threshold = overview.hot_threshold;
   // A number that is being typed stays.
