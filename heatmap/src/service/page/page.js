@@ -1,10 +1,15 @@
 // The page: asks the daemon over its JSON interface and draws. State that matters stands in the URL behind `#`:
-// `block` and `page` are what is open, `from` and `to` the part of memory that the map shows.
+// `block` and `page` are what is open, `from` and `to` the part of memory that the map shows, `order` and `threshold`
+// how it is judged, where it is not as the daemon does by itself.
 'use strict';
 
 const $ = (id) => document.getElementById(id);
 // viridis, from few to many. It begins a little above its darkest colours, which are too near to those of a dark page.
 const STOPS = [[72, 36, 117], [65, 68, 135], [53, 95, 141], [42, 120, 142], [33, 145, 140], [34, 168, 132], [68, 191, 112], [122, 209, 81], [189, 223, 38], [253, 231, 37]];
+// On a dark page the lowest are lighter.
+const STOPS_IN_THE_DARK = [[104, 64, 168], [74, 80, 160], ...STOPS.slice(2)];
+const FONT = '11px system-ui, sans-serif';
+const DARK = matchMedia('(prefers-color-scheme: dark)');
 const VERDICTS = ['hot', 'sparse', 'undersampled', 'filtered', 'unsplittable'];
 const STATES = {
   waiting: 'Waiting for data', running: 'Running', stalled: 'Stalled: nothing comes any more', ended: 'The input has ended', failed: 'The input failed',
@@ -15,9 +20,10 @@ const LOSSES = [
 ];
 const PAGES = 512, MIB_PER_BLOCK = 2, LEAST_PAUSE = 1000;
 
-// cells: what the map shows, in the order of addresses. chosen: block number of one of them.
+// cells: what the map shows, in the order of addresses. chosen: block number of one of them. judged: order and threshold
+// that were asked for. told, hovered: the block and the page that the pointer or the keys were last on.
 const view = {
-  part: {}, cells: [], perCell: 1, peak: 1, order: 0, chosen: 0, rows: [], columns: 1, size: 1, left: 0, open: null, page: 0, counts: null,
+  part: {}, judged: {}, cells: [], perCell: 1, peak: 1, order: 0, threshold: 0, chosen: 0, told: null, hovered: null, rows: [], columns: 1, size: 1, left: 0, open: null, page: 0, counts: null,
   asked: 0, timer: null, busy: false, again: false,
 };
 
@@ -31,12 +37,12 @@ function amount(mib) {
 
 // The colours of counts up to the most. Logarithmic: counts differ by orders of magnitude.
 function scale(most) {
-  const empty = css('--empty');
+  const empty = css('--empty'), stops = DARK.matches ? STOPS_IN_THE_DARK : STOPS;
   return (count) => {
     if (!count) return empty;
     const place = most > 1 ? Math.log(count) / Math.log(most) : 1;
-    const exact = Math.min(Math.max(place, 0), 1) * (STOPS.length - 1), low = Math.floor(exact), high = Math.min(low + 1, STOPS.length - 1);
-    return `rgb(${STOPS[low].map((part, at) => Math.round(part + (STOPS[high][at] - part) * (exact - low))).join(',')})`;
+    const exact = Math.min(Math.max(place, 0), 1) * (stops.length - 1), low = Math.floor(exact), high = Math.min(low + 1, stops.length - 1);
+    return `rgb(${stops[low].map((part, at) => Math.round(part + (stops[high][at] - part) * (exact - low))).join(',')})`;
   };
 }
 
@@ -82,23 +88,25 @@ async function refresh() {
   try {
     const status = await ask('GetStatus');
     showStatus(status);
-    await refreshMap();
-    const [distribution, top] = await Promise.all([
-      ask('GetDistribution', { order: view.order }), ask('ListFolios', { order: view.order, page_size: 15 }),
-    ]);
-    showDistribution(distribution);
-    showTop(top.folios);
-    if (view.open !== null) await showBlock();
+    // Before the first epoch there is nothing to show, which the state says already.
+    if (status.clock.epoch !== null) await refreshPicture();
     say('trouble', '');
     document.body.classList.remove('old');
   } catch (error) {
-    // Before the first epoch there is nothing to show, which the state says already.
-    if (error.reason === 'NOT_READY') say('trouble', '');
-    else if (error.reason) say('trouble', `No picture: ${error.message}`);
+    if (error.reason) say('trouble', `No picture: ${error.message}`);
     else gone();
   }
   view.busy = false;
   if (view.again) { view.again = false; refreshSoon(); }
+}
+
+async function refreshPicture() {
+  await refreshMap();
+  const judged = { order: view.order, hot_threshold: view.threshold };
+  const [distribution, top] = await Promise.all([ask('GetDistribution', judged), ask('ListFolios', { ...judged, page_size: 15 })]);
+  showDistribution(distribution);
+  showTop(top.folios);
+  if (view.open !== null) await showBlock();
 }
 
 function gone() {
@@ -107,8 +115,13 @@ function gone() {
 }
 
 async function refreshMap() {
-  const overview = await ask('overview', view.part);
+  const overview = await ask('overview', { ...view.part, ...view.judged });
+  $('main').hidden = $('judging').hidden = false;
   view.order = overview.order;
+  view.threshold = overview.hot_threshold;
+  // A number that is being typed stays.
+  if (document.activeElement !== $('order')) $('order').value = view.judged.order ?? view.order;
+  if (document.activeElement !== $('threshold')) $('threshold').value = view.judged.hot_threshold ?? view.threshold;
   view.peak = Math.max(overview.peak, 1);
   view.perCell = overview.blocks_per_cell;
   view.cells = overview.folio_pfn.map((pfn, at) => ({
@@ -117,6 +130,7 @@ async function refreshMap() {
   }));
   arrange();
   drawMachine();
+  if (view.told !== null) tellCell(view.cells.find((cell) => Math.floor(cell.block / view.perCell) === Math.floor(view.told / view.perCell)));
 }
 
 function showStatus(status) {
@@ -155,6 +169,7 @@ function showDistribution(distribution) {
 }
 
 function showTop(folios) {
+  const focused = $('top').contains(document.activeElement) ? document.activeElement.textContent : null;
   $('top').tBodies[0].replaceChildren(...folios.map((folio) => {
     const fraction = folio.fraction, link = element('a', fraction.folio_pfn), first = element('td');
     link.href = `#${hash({ block: fraction.folio_pfn })}`;
@@ -163,6 +178,8 @@ function showTop(folios) {
       element('td', `${fraction.hot_chunks}/${fraction.chunks}`, 'n'), element('td', `${fraction.hot_percent} %`, 'n'),
       element('td', fraction.verdict || 'not judged'), element('td', folio.backing || ''));
   }));
+  // The rows are new ones; who was at one of them by keys still is.
+  if (focused) [...$('top').querySelectorAll('a')].find((link) => link.textContent === focused)?.focus({ preventScroll: true });
 }
 
 // --- the map -------------------------------------------------------------------------------------------------------
@@ -182,7 +199,6 @@ function merged(cells, perCell) {
 // Puts squares in rows. A row is a fixed amount of memory; rows without accesses are left out, and counted in the next.
 function arrange() {
   const width = $('machine').parentElement.clientWidth;
-  view.left = width < 600 ? 76 : 92;
   view.columns = width < 600 ? 32 : width < 1000 ? 64 : 128;
   const perRow = () => view.perCell * view.columns;
   const split = () => {
@@ -204,6 +220,9 @@ function arrange() {
     view.cells = merged(view.cells, view.perCell);
     view.rows = split();
   }
+  const pen = $('machine').getContext('2d');
+  pen.font = FONT;
+  view.left = Math.ceil(Math.max(...view.rows.map((one) => pen.measureText(amount(one.at * perRow() * MIB_PER_BLOCK)).width), 40)) + 10;
   view.size = Math.max(Math.min(Math.floor((width - view.left) / view.columns), 16), 5);
   let y = 5;
   for (const one of view.rows) {
@@ -228,7 +247,7 @@ function sized(canvas, width, height) {
   canvas.style.height = `${height}px`;
   const pen = canvas.getContext('2d');
   pen.scale(ratio, ratio);
-  pen.font = '11px system-ui, sans-serif';
+  pen.font = FONT;
   pen.textBaseline = 'middle';
   return pen;
 }
@@ -304,36 +323,38 @@ function drawLegend(id, most, what) {
 
 function tellCell(cell) {
   if (!cell) return;
+  view.told = cell.block;
   const others = cell.blocks > 1 ? `${number(cell.blocks)} blocks; the one with the hottest page: ` : '';
-  $('machine-told').textContent = `${others}PFN ${hex(cell.block * PAGES)}: ${number(cell.accesses)} accesses to ${cell.touched} of ${PAGES} pages, ` +
-    `hottest page ${number(cell.peak)}, ${cell.hot} % hot, ${cell.verdict || 'not judged'}`;
+  say('machine-told', `${others}PFN ${hex(cell.block * PAGES)}: ${number(cell.accesses)} accesses to ${cell.touched} of ${PAGES} pages, ` +
+    `hottest page ${number(cell.peak)}, ${cell.hot} % hot, ${cell.verdict || 'not judged'}`);
 }
 
 // --- one block -----------------------------------------------------------------------------------------------------
 
 async function showBlock() {
-  const pfn = view.open;
+  const pfn = view.open, { order, threshold } = view;
   $('block').hidden = false;
   $('block-title').textContent = `Block at PFN ${hex(pfn)}`;
   let answer;
   try {
-    answer = await ask('GetFolio', { pfn: hex(pfn), order: view.order });
+    answer = await ask('GetFolio', { pfn: hex(pfn), order, hot_threshold: threshold });
   } catch (error) {
     if (error.reason !== 'NO_SAMPLES') throw error;
-    view.counts = { counts: new Array(PAGES).fill(0), hot: 0n };
+    if (pfn !== view.open) return;
+    view.counts = { counts: new Array(PAGES).fill(0), hot: 0n, order };
     drawPages();
     $('facts').replaceChildren(element('dt', 'accesses'), element('dd', 'none, or none any more'));
     return;
   }
   if (pfn !== view.open) return;
-  view.counts = { counts: answer.counts, hot: BigInt(`0x${answer.hot_bitmap}`) };
+  view.counts = { counts: answer.counts, hot: BigInt(`0x${answer.hot_bitmap}`), order };
   drawPages();
   const { folio } = answer, fraction = folio.fraction;
   const other = folio.atomics + folio.unknown_op;
   const facts = [
     ['verdict', fraction.verdict || 'not judged'], ['accesses', number(fraction.accesses)],
     ['loads, stores', `${number(folio.loads)}, ${number(folio.stores)}${other ? `, others ${number(other)}` : ''}`],
-    ['touched', `${folio.touched_pages} of ${PAGES} pages`], ['hot', `${fraction.hot_chunks} of ${fraction.chunks} ${view.order ? 'chunks' : 'pages'}, ${fraction.hot_percent} %`],
+    ['touched', `${folio.touched_pages} of ${PAGES} pages`], ['hot', `${fraction.hot_chunks} of ${fraction.chunks} ${order ? 'chunks' : 'pages'}, ${fraction.hot_percent} %`],
     ['backing', folio.backing || 'unknown'],
     ['last access', fraction.age === null ? 'unknown' : `${Number(fraction.age).toFixed(1)} s before the end of the epoch`],
     ['address', hex(BigInt(pfn) << 12n)],
@@ -344,7 +365,7 @@ async function showBlock() {
 }
 
 function drawPages() {
-  const { counts, hot } = view.counts, most = Math.max(...counts, 1), colour = scale(most), left = 30;
+  const { counts, hot, order } = view.counts, most = Math.max(...counts, 1), colour = scale(most), left = 30;
   const width = Math.min($('block').clientWidth, 32 * 20 + left), step = Math.floor((width - left) / 32), size = step - 1;
   view.pageStep = step;
   view.pageLeft = left;
@@ -353,7 +374,7 @@ function drawPages() {
     const x = left + page % 32 * step, y = Math.floor(page / 32) * step;
     pen.fillStyle = colour(count);
     pen.fillRect(x, y, size, size);
-    if (hot >> BigInt(page >> view.order) & 1n) {
+    if (hot >> BigInt(page >> order) & 1n) {
       pen.strokeStyle = ink;
       pen.lineWidth = 1;
       pen.strokeRect(x + .5, y + .5, size - 1, size - 1);
@@ -366,13 +387,14 @@ function drawPages() {
   pen.lineWidth = 2;
   pen.strokeRect(left + view.page % 32 * step - .5, Math.floor(view.page / 32) * step - .5, step, step);
   drawLegend('pages-legend', most, 'accesses of a page');
-  tellPage(view.page);
+  // What the pointer is on stays told while numbers change.
+  tellPage(view.hovered ?? view.page);
 }
 
 function tellPage(page) {
   if (!view.counts) return;
-  const { counts, hot } = view.counts, is = hot >> BigInt(page >> view.order) & 1n;
-  $('pages-told').textContent = `Page ${page}, PFN ${hex(view.open + page)}: ${number(counts[page])} accesses${is ? ', hot' : ''}`;
+  const { counts, hot, order } = view.counts, is = hot >> BigInt(page >> order) & 1n;
+  say('pages-told', `Page ${page}, PFN ${hex(view.open + page)}: ${number(counts[page])} accesses${is ? ', hot' : ''}`);
 }
 
 // --- what people do ------------------------------------------------------------------------------------------------
@@ -410,16 +432,23 @@ function fromUrl() {
   const [from, to, block] = ['from', 'to', 'block'].map((name) => (digits.test(asked.get(name)) ? asked.get(name) : null));
   const part = from && to ? { first_pfn: from, last_pfn: to } : {}, moved = JSON.stringify(part) !== JSON.stringify(view.part);
   view.part = part;
+  const judged = {};
+  if (/^[0-9]$/.test(asked.get('order'))) judged.order = Number(asked.get('order'));
+  if (/^([0-9]{1,2}|100)$/.test(asked.get('threshold'))) judged.hot_threshold = Number(asked.get('threshold'));
+  const rejudged = JSON.stringify(judged) !== JSON.stringify(view.judged);
+  view.judged = judged;
   const before = view.open, page = Number(asked.get('page') || 0);
   view.open = block && Math.floor(parseInt(block, 16) / PAGES) * PAGES;
   view.page = Number.isInteger(page) && page >= 0 && page < PAGES ? page : 0;
   if (view.open === null) $('block').hidden = true;
   else view.chosen = view.open / PAGES;
-  return { moved, opened: view.open !== null && view.open !== before };
+  if (view.open !== before) view.hovered = null;
+  return { moved, rejudged, opened: view.open !== null && view.open !== before };
 }
 
 async function follow() {
-  const { moved, opened } = fromUrl();
+  const { moved, rejudged, opened } = fromUrl();
+  if (rejudged) { view.asked = 0; refreshSoon(); }
   try {
     if (moved) {
       await refreshMap();
@@ -481,9 +510,14 @@ $('machine').addEventListener('keydown', (event) => {
 });
 $('pages').addEventListener('pointermove', (event) => {
   const page = pageUnder(event);
-  if (page >= 0) tellPage(page);
+  if (page >= 0) { view.hovered = page; tellPage(page); }
+});
+$('pages').addEventListener('pointerleave', () => {
+  view.hovered = null;
+  tellPage(view.page);
 });
 function choosePage(page) {
+  view.hovered = null;
   view.page = Math.min(Math.max(page, 0), PAGES - 1);
   history.replaceState(null, '', `#${hash({ page: view.page })}`);
   drawPages();
@@ -499,7 +533,17 @@ $('pages').addEventListener('keydown', (event) => {
   event.preventDefault();
 });
 $('close').addEventListener('click', back);
-$('whole').addEventListener('click', () => go({ from: null, to: null }));
+$('whole').addEventListener('click', () => { go({ from: null, to: null }); $('machine').focus(); });
+for (let order = 0; order < 10; order += 1) {
+  const size = 4 << order, choice = element('option', `${size < 1024 ? `${size} KiB` : `${size / 1024} MiB`} (order ${order})`);
+  choice.value = order;
+  $('order').append(choice);
+}
+$('order').addEventListener('change', () => go({ order: $('order').value }));
+$('threshold').addEventListener('change', () => {
+  if ($('threshold').value !== '' && $('threshold').checkValidity()) go({ threshold: $('threshold').value });
+  else $('threshold').value = view.threshold;
+});
 document.addEventListener('keydown', (event) => { if (event.key === 'Escape') back(); });
 window.addEventListener('hashchange', follow);
 function drawAll() {
@@ -509,7 +553,7 @@ function drawAll() {
   if (view.open !== null && view.counts) drawPages();
 }
 window.addEventListener('resize', drawAll);
-matchMedia('(prefers-color-scheme: dark)').addEventListener('change', drawAll);
+DARK.addEventListener('change', drawAll);
 
 // The token has become a cookie, and need not stand where it can be read over a shoulder.
 if (new URLSearchParams(location.search).has('token')) history.replaceState(null, '', `/${location.hash}`);
