@@ -45,11 +45,12 @@ impl Warm {
 
     /// Its counters at an interval.
     pub(crate) fn counts(&self, interval: u64) -> [u32; PAGES_PER_FOLIO] {
-        let mut counts = self.folio.counters.to_array();
         let halvings = self.halvings(interval);
-        if halvings > 0 {
-            counts.iter_mut().for_each(|count| *count = count.checked_shr(halvings).unwrap_or(0));
+        if halvings >= u32::BITS {
+            return [0; PAGES_PER_FOLIO];
         }
+        let mut counts = self.folio.counters.to_array();
+        counts.iter_mut().for_each(|count| *count >>= halvings);
         counts
     }
 
