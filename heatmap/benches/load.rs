@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use heatmap::service::{Address, client};
 use proto::v1;
+use tokio::runtime::Handle;
 
 /// Folios in a batch.
 const BATCH: usize = 10_000;
@@ -54,24 +55,30 @@ async fn main() -> Result<(), Box<dyn Error>> {
             _ => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     };
-    let start = Instant::now();
-    let mut answers = Vec::new();
-    for number in 0..rate * seconds {
-        let due = start + Duration::from_secs(1) * number / rate;
-        tokio::time::sleep_until(due.into()).await;
-        let mut client = client.clone();
-        let pfn = pfns[number as usize % pfns.len()];
-        answers.push(tokio::spawn(async move {
-            let folio = Some(v1::get_hot_fraction_request::Folio::Pfn(pfn));
-            let question =
-                v1::GetHotFractionRequest { folio, ..v1::GetHotFractionRequest::default() };
-            let answer = client.get_hot_fraction(question).await;
-            // That a folio was forgotten meanwhile is an answer too.
-            let answered =
-                answer.map_or_else(|refused| refused.code() == tonic::Code::NotFound, |_| true);
-            (answered, due.elapsed())
-        }));
-    }
+    // A thread of its own: the runtime's clock goes in steps of a millisecond.
+    let (runtime, asking, asked) = (Handle::current(), client.clone(), pfns.clone());
+    let asker = std::thread::spawn(move || {
+        let start = Instant::now();
+        let ask = |number: u32| {
+            let due = start + Duration::from_secs(1) * number / rate;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            let mut client = asking.clone();
+            let pfn = asked[number as usize % asked.len()];
+            runtime.spawn(async move {
+                let folio = Some(v1::get_hot_fraction_request::Folio::Pfn(pfn));
+                let question =
+                    v1::GetHotFractionRequest { folio, ..v1::GetHotFractionRequest::default() };
+                let answer = client.get_hot_fraction(question).await;
+                // That a folio was forgotten meanwhile is an answer too.
+                let answered =
+                    answer.map_or_else(|refused| refused.code() == tonic::Code::NotFound, |_| true);
+                (answered, due.elapsed())
+            })
+        };
+        (0..rate * seconds).map(ask).collect::<Vec<_>>()
+    });
+    let answers = tokio::task::spawn_blocking(|| asker.join()).await?;
+    let answers = answers.map_err(|_| "the thread that asks is gone")?;
     let mut times = Vec::new();
     let mut failed = 0;
     for answer in answers {
