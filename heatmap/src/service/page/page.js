@@ -15,8 +15,9 @@ const STATES = {
   waiting: 'Waiting for data', running: 'Running', stalled: 'Stalled: nothing comes any more', ended: 'The input has ended', failed: 'The input failed',
 };
 const LOSSES = [
-  ['lost', 'records lost'], ['skipped_bytes', 'bytes skipped'], ['cut_off_bytes', 'bytes cut off'], ['aux_truncated', 'buffers truncated'],
-  ['aux_collision', 'collisions'], ['aux_partial', 'partial buffers'], ['over_budget', 'accesses over the memory budget'],
+  ['lost', 'record', 's', ' lost'], ['skipped_bytes', 'byte', 's', ' skipped'], ['cut_off_bytes', 'byte', 's', ' cut off'],
+  ['aux_truncated', 'buffer', 's', ' truncated'], ['aux_collision', 'collision', 's', ''], ['aux_partial', 'partial buffer', 's', ''],
+  ['over_budget', 'access', 'es', ' over the memory budget'],
 ];
 const PAGES = 512, MIB_PER_BLOCK = 2, LEAST_PAUSE = 1000;
 
@@ -141,11 +142,11 @@ function showStatus(status) {
   if (status.snapshot_time) parts.push(`as of ${new Date(Number(status.snapshot_time) * 1000).toLocaleTimeString()}`);
   parts.push(`${number(ledger.counted)} of ${number(ledger.records)} sampled operations counted`);
   $('input').textContent = `– ${parts.filter(Boolean).join(', ')}`;
-  const losses = LOSSES.filter(([name]) => ledger[name] > 0).map(([name, what]) => `${number(ledger[name])} ${what}`);
-  const told = losses.length ? [`Something was lost: ${losses.join(', ')}.`] : [];
-  if (ledger.late > 0) told.push(`${number(ledger.late)} accesses came late, and count in a later epoch than their own.`);
-  say('losses', told.join(' '));
-  const notes = status.reason ? [status.reason, ...status.notes] : status.notes;
+  const counted = (count, one, more, rest) => `${number(count)} ${one}${count === 1 ? '' : more}${rest}`;
+  const losses = LOSSES.filter(([name]) => ledger[name] > 0).map(([name, ...words]) => counted(ledger[name], ...words));
+  say('losses', losses.length ? `Something was lost: ${losses.join(', ')}.` : '');
+  const notes = status.reason ? [status.reason, ...status.notes] : [...status.notes];
+  if (ledger.late > 0) notes.push(`${counted(ledger.late, 'access', 'es', '')} came late and count in a later epoch than their own; none of them is lost.`);
   $('notes').hidden = notes.length === 0;
   $('notes').replaceChildren(...notes.map((note) => element('li', note)));
 }
