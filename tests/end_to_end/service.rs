@@ -642,6 +642,60 @@ fn a_stream_that_comes_too_fast_waits_and_is_all_counted() {
 }
 
 #[test]
+fn who_may_ask_is_what_the_kernel_says_of_the_process() {
+    let is_root = Command::new("id").arg("-u").output().expect("there is id").stdout == b"0\n";
+    if !is_root {
+        eprintln!("NOT RUN: only root can ask as somebody else");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = |path: &Path, mode| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(path, mode).expect("it is ours");
+    };
+    open(folder.path(), 0o755);
+    let socket = folder.path().join("socket");
+    let service = format!("unix:{}", socket.display());
+    let file = input("spe-file");
+    let mut child = command(&["serve", "--replay", "0", "--group", "nogroup", "--grpc", &service])
+        .arg(file)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    // As user and group with these names.
+    let ask = |user: &str, group: &str, arguments: &[&str]| {
+        let words = command_words();
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", user, "--regid", group, "--clear-groups"]).args(&words);
+        let output = command.args(arguments).args(["--service", &service]).output();
+        let output = output.expect("there is setpriv");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let start = Instant::now();
+    while !ask("root", "root", &["health"]).0 {
+        assert!(start.elapsed() < LONGEST, "it is never well");
+    }
+    let top = ["top", "--once"];
+    let shows_blocks = |said: &str| said.contains("thp") && !said.contains("no news");
+    for (user, group) in [("root", "root"), ("nobody", "nogroup")] {
+        let (_, said) = ask(user, group, &top);
+        assert!(shows_blocks(&said), "{user}, {group}: {said}");
+    }
+    let (may, said) = ask("nobody", "daemon", &["health"]);
+    assert!(!may && said.contains("ermission denied"), "nobody else reaches the socket: {said}");
+    // Even if somebody has opened it to all.
+    open(&socket, 0o666);
+    let (may, said) = ask("nobody", "daemon", &["health"]);
+    assert!(may, "health is for all: {said}");
+    let (_, said) = ask("nobody", "daemon", &top);
+    assert!(!shows_blocks(&said) && said.contains("are for root"), "blocks are not: {said}");
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+    assert_eq!(wait(&mut child).code(), Some(0));
+}
+
+#[test]
 fn refusals_are_one_line_that_says_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");

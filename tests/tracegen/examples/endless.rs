@@ -5,6 +5,8 @@
 //! with the layout n1, whose records end with a Timestamp packet at every 64 bytes, and with
 //! times. Only the first stream says what the events are, so all must have the same ones.
 
+#![expect(clippy::cast_possible_truncation, reason = "numbers of 32 bits in words of 64")]
+
 use std::error::Error;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -116,8 +118,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             // Streams start at any time: each goes on where the one before has ended.
             let wanted = now.wrapping_sub(stream.first);
             let ticks = wanted.wrapping_sub(*moved);
-            let ns = (u128::from(wanted) * u128::from(multiplier) >> shift) as u64;
-            let ns = ns.wrapping_sub((u128::from(*moved) * u128::from(multiplier) >> shift) as u64);
+            let in_ns = |ticks: u64| ((u128::from(ticks) * u128::from(multiplier)) >> shift) as u64;
+            let ns = in_ns(wanted).wrapping_sub(in_ns(*moved));
             *moved = wanted;
             let mut places = stream.places.iter().peekable();
             let mut from = if begun { stream.start } else { 0 };
