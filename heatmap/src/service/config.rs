@@ -93,7 +93,7 @@ settings! {
         ttl "DURATION" = "30s";
         /// Memory for counters, snapshots included [default: half of what this process may use]
         max_memory "SIZE" = "";
-        /// Decoding threads. With several, what is late may differ from run to run [default: 1]
+        /// Threads that decode a stream; any number gives the same answers [default: 1]
         threads "N" = "1";
         /// Percent of hot chunks below which a block is a candidate for splitting, where a
         /// question names none [default: 30]
