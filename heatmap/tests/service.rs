@@ -245,19 +245,6 @@ async fn questions_that_cannot_wait_do_no_harm() {
     assert!(
         client.get_distribution(question).await.expect("it answers").into_inner().folios > 1000
     );
-    // Wrong and too large questions are refused, each with its field.
-    let pfns = vec![1; 10_001];
-    let refused = client
-        .batch_get_hot_fractions(v1::BatchGetHotFractionsRequest { pfns, ..Default::default() })
-        .await;
-    let status = refused.expect_err("it is too large");
-    assert_eq!(status.code(), Code::InvalidArgument);
-    assert!(status.message().starts_with("pfns: "), "{}", status.message());
-    let pfns = vec![1; 5 << 20];
-    let refused = client
-        .batch_get_hot_fractions(v1::BatchGetHotFractionsRequest { pfns, ..Default::default() })
-        .await;
-    assert_eq!(refused.expect_err("it is too large").code(), Code::OutOfRange);
 }
 
 /// Authorities and certificates that they signed.
@@ -332,6 +319,43 @@ async fn connections_that_say_nothing_do_not_keep_others_out() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     drop(held);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_large_is_refused() {
+    let mut daemon = Daemon::start(&["--http", "tcp:127.0.0.1:0"], 2);
+    daemon.write(&stream(10_000));
+    let mut client = daemon.client().await;
+    ready(&mut client).await;
+    let before = daemon.resident_bytes();
+    let batch = |len: u64| v1::BatchGetHotFractionsRequest {
+        pfns: (0..len).map(|number| (1 << 36) + number).collect(),
+        ..v1::BatchGetHotFractionsRequest::default()
+    };
+    let answer = client.batch_get_hot_fractions(batch(10_000)).await.expect("as many as may be");
+    assert_eq!(answer.get_ref().results.len(), 10_000);
+    let refused = client.batch_get_hot_fractions(batch(10_001)).await.expect_err("one too many");
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().starts_with("pfns: "), "{}", refused.message());
+    // Some 60 MB.
+    for _ in 0..10 {
+        let refused = client.batch_get_hot_fractions(batch(1_000_000)).await.expect_err("too long");
+        assert_eq!(refused.code(), Code::OutOfRange, "{}", refused.message());
+    }
+    // A head that never ends.
+    let said = daemon.lines.iter().find_map(|line| line.split_once("tcp:")).expect("a port");
+    let place: std::net::SocketAddr = said.1.trim_matches('"').parse().expect("an address");
+    let mut web = std::net::TcpStream::connect(place).expect("it listens");
+    web.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n").expect("it reads");
+    let line = [&b"X-Long: "[..], &[b'x'; 4096], &b"\r\n"[..]].concat();
+    let mut written = 0;
+    while written < 64 << 20 && web.write_all(&line).is_ok() {
+        written += line.len();
+    }
+    assert!(written < 16 << 20, "{written} bytes were read");
+    let grown = daemon.resident_bytes().saturating_sub(before);
+    assert!(grown < 32 << 20, "{grown} bytes more");
+    assert!(client.get_status(v1::GetStatusRequest::default()).await.is_ok());
 }
 
 fn kept(folder: &Path, name: &str, text: &str) -> String {
