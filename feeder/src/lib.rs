@@ -1,5 +1,8 @@
 //! The feeder will turn decisions into what this host's kernel understands.
 //!
-//! It is not built yet: this crate keeps its place in the workspace and holds no code.
-//! `folioscope decisions` prints what it will read.
+//! It is not built yet: there is the [`kernel`] that it will plan for, and how one [`entry`] of its
+//! table is made to read as wanted. `folioscope decisions` prints what it will read.
 #![forbid(unsafe_code)]
+
+pub mod entry;
+pub mod kernel;
