@@ -1,9 +1,14 @@
-//! The feeder will turn decisions into what this host's kernel understands.
+//! The feeder turns decisions into what this host's kernel understands.
 //!
-//! It is not built yet: there is the [`plan`] of writes, the [`kernel`] that it is for, and how an [`entry`] of its
-//! table is made to read as wanted. `folioscope decisions` prints what it will read.
+//! ```text
+//! decisions (JSON lines) -> plan: which folios, in which order -> entry: which pages -> writes
+//!                                     kernel: what it holds of what was written before
+//! ```
+//!
+//! So far it prints the writes: nothing is written into the kernel yet.
 #![forbid(unsafe_code)]
 
+pub mod decisions;
 pub mod entry;
 pub mod kernel;
 pub mod plan;
