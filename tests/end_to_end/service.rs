@@ -649,6 +649,15 @@ fn who_may_ask_is_what_the_kernel_says_of_the_process() {
         eprintln!("NOT RUN: only root can ask as somebody else");
         return;
     }
+    let runs = Command::new("setpriv")
+        .args(["--reuid", "nobody", "--regid", "nogroup", "--clear-groups"])
+        .args(command_words())
+        .arg("--version")
+        .output();
+    if !runs.is_ok_and(|output| output.status.success()) {
+        eprintln!("NOT RUN: nobody else may run the program where it lies, or there is no setpriv");
+        return;
+    }
     let folder = tempfile::tempdir().expect("a folder");
     let open = |path: &Path, mode| {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
