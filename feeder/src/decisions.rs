@@ -7,7 +7,7 @@ use anyhow::{Context, bail, ensure};
 use heatmap::{ChunkOrder, Verdict, hot_fraction};
 use serde::Deserialize;
 
-use crate::plan::Decision;
+use crate::decision::Decision;
 
 /// The longest line that is read: one with all 512 counters takes some 8 KiB.
 const LONGEST: u64 = 64 << 10;
@@ -23,6 +23,8 @@ struct Line {
     verdict: Option<String>,
     hot_bitmap: String,
     counts: Option<Vec<(usize, u32)>>,
+    pid: Option<u32>,
+    vaddr: Option<String>,
 }
 
 /// Reads decisions to their end, for a plan at an order.
@@ -56,11 +58,8 @@ pub fn read(mut lines: impl BufRead, order: ChunkOrder) -> anyhow::Result<Vec<De
 fn parse(line: &[u8], order: ChunkOrder) -> anyhow::Result<Decision> {
     ensure!(line.ends_with(b"\n"), "is cut off, or longer than {LONGEST} bytes");
     let line: Line = serde_json::from_slice(line).context("is no decision")?;
-    let folio_pfn = line
-        .folio_pfn
-        .strip_prefix("0x")
-        .and_then(|digits| u64::from_str_radix(digits, 16).ok())
-        .with_context(|| format!("folio_pfn {:?} is no hexadecimal number", line.folio_pfn))?;
+    let folio_pfn = hexadecimal("folio_pfn", &line.folio_pfn)?;
+    let vaddr = line.vaddr.as_deref().map(|vaddr| hexadecimal("vaddr", vaddr)).transpose()?;
     ensure!(
         folio_pfn.is_multiple_of(512),
         "folio_pfn {folio_pfn:#x} is no multiple of 512: the kernel would not find it"
@@ -86,7 +85,14 @@ fn parse(line: &[u8], order: ChunkOrder) -> anyhow::Result<Decision> {
             line.order
         ),
     };
-    Ok(Decision { folio_pfn, verdict, accesses: line.accesses, hot_chunks })
+    let (accesses, pid) = (line.accesses, line.pid);
+    Ok(Decision { folio_pfn, verdict, accesses, hot_chunks, pid, vaddr })
+}
+
+fn hexadecimal(name: &str, text: &str) -> anyhow::Result<u64> {
+    text.strip_prefix("0x")
+        .and_then(|digits| u64::from_str_radix(digits, 16).ok())
+        .with_context(|| format!("{name} {text:?} is no hexadecimal number"))
 }
 
 fn verdict_named(name: &str) -> Option<Verdict> {
@@ -126,7 +132,8 @@ mod tests {
     use super::*;
 
     const LINE: &str = "{\"folio_pfn\":\"0x400\",\"order\":4,\"hot_threshold\":30,\"accesses\":12,\
-                        \"verdict\":\"hot\",\"backing\":\"thp\",\"hot_bitmap\":\"8000000f\"}\n";
+                        \"verdict\":\"hot\",\"backing\":\"thp\",\"hot_bitmap\":\"8000000f\",\
+                        \"pid\":7,\"vaddr\":\"0x7f0000000000\"}\n";
 
     fn order(order: u8) -> ChunkOrder {
         ChunkOrder::try_new(order).expect("0 to 9")
@@ -139,6 +146,8 @@ mod tests {
             verdict: Verdict::Hot,
             accesses: 12,
             hot_chunks: vec![0, 1, 2, 3, 31],
+            pid: Some(7),
+            vaddr: Some(0x7f00_0000_0000),
         };
         let text = format!("{LINE}\n{LINE}");
         assert_eq!(read(text.as_bytes(), order(4)).unwrap(), [wanted.clone(), wanted]);

@@ -8,6 +8,7 @@
 //! So far it prints the writes: nothing is written into the kernel yet.
 #![forbid(unsafe_code)]
 
+pub mod decision;
 pub mod decisions;
 pub mod entry;
 pub mod kernel;

@@ -64,7 +64,7 @@ fn reason(why: LeftOut) -> &'static str {
     }
 }
 
-fn read(path: &Path, order: ChunkOrder) -> anyhow::Result<Vec<feeder::plan::Decision>> {
+fn read(path: &Path, order: ChunkOrder) -> anyhow::Result<Vec<feeder::decision::Decision>> {
     let lines: Box<dyn BufRead> = if path.as_os_str() == "-" {
         Box::new(std::io::stdin().lock())
     } else {

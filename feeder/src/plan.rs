@@ -12,21 +12,9 @@ use std::collections::BTreeSet;
 
 use heatmap::{ChunkOrder, HotThreshold, Verdict};
 
+use crate::decision::Decision;
 use crate::entry::Wanted;
 use crate::kernel::{MAX_ENTRIES, SpeFeed};
-
-/// What is known of one folio.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision {
-    /// Its first page frame, a multiple of 512.
-    pub folio_pfn: u64,
-    /// What its accesses prove.
-    pub verdict: Verdict,
-    /// Its accesses.
-    pub accesses: u64,
-    /// Its hot chunks at the plan's order, ascending.
-    pub hot_chunks: Vec<usize>,
-}
 
 /// What a plan is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -240,6 +228,8 @@ mod tests {
                     verdict,
                     accesses: counters.iter().map(|count| u64::from(*count)).sum(),
                     hot_chunks: hot.bitmap.iter().collect(),
+                    pid: None,
+                    vaddr: None,
                 })
             };
             folios.into_iter().filter_map(new).collect()
@@ -303,6 +293,8 @@ mod tests {
                 verdict,
                 accesses: number * 7919 % 997,
                 hot_chunks: vec![(number % 128) as usize],
+                pid: None,
+                vaddr: None,
             });
         }
         let plan = terms(2, Aim::Protect).plan(&all, &SpeFeed::new(), &BTreeSet::new());
@@ -330,6 +322,8 @@ mod tests {
             verdict: Verdict::Hot,
             accesses: 5000 - number,
             hot_chunks: vec![0, 1],
+            pid: None,
+            vaddr: None,
         };
         let unknown: BTreeSet<u64> = (1..MAX_ENTRIES as u64).map(|number| number << 9).collect();
         let decisions = [decision(1), decision(2000), decision(2001)];
@@ -346,6 +340,8 @@ mod tests {
             verdict: Verdict::Hot,
             accesses: 9,
             hot_chunks: hot_chunks.to_vec(),
+            pid: None,
+            vaddr: None,
         };
         let decisions = [decision(0x210, &[1]), decision(0, &[0]), decision(0x400, &[])];
         let plan = terms(0, Aim::Faithful).plan(&decisions, &SpeFeed::new(), &BTreeSet::new());
