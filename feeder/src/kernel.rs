@@ -135,6 +135,23 @@ impl SpeFeed {
         before - self.entries.len()
     }
 
+    /// Lets the oldest entries go, that many, but none that was written to within `least`.
+    pub fn forget_oldest(&mut self, count: usize, now: Duration, least: Duration) {
+        let mut ages: Vec<_> =
+            self.entries.iter().map(|(pfn, entry)| (entry.last_write, *pfn)).collect();
+        ages.sort_unstable();
+        for (last_write, pfn) in ages.into_iter().take(count) {
+            if now.saturating_sub(last_write) > least {
+                self.entries.remove(&pfn);
+            }
+        }
+    }
+
+    /// The first page frames of all entries, ascending.
+    pub fn folios(&self) -> impl Iterator<Item = u64> + '_ {
+        self.entries.keys().copied()
+    }
+
     /// What a scheme reads for the folio whose first page is `pfn`, at its target order. A folio
     /// that is not aligned to 512 pages is not found.
     pub fn reading(&self, pfn: u64, order: ChunkOrder) -> Reading {

@@ -11,5 +11,8 @@
 pub mod decision;
 pub mod decisions;
 pub mod entry;
+pub mod held;
 pub mod kernel;
 pub mod plan;
+pub mod receipt;
+pub mod sink;

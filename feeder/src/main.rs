@@ -97,7 +97,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Planned::Faithful => Aim::Faithful,
     };
     let terms = Terms { order: cli.order, threshold: cli.hot_threshold, aim };
-    let plan = terms.plan(&decisions, &SpeFeed::new(), &std::collections::BTreeSet::new());
+    let plan = terms.plan(&decisions, &SpeFeed::new(), &std::collections::BTreeSet::new(), 1024);
     match print(&plan, cli.explain, BufWriter::new(std::io::stdout().lock())) {
         // Whoever reads has enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),

@@ -51,6 +51,21 @@ pub struct Step {
     pub writes: Vec<u64>,
 }
 
+impl LeftOut {
+    /// It as it is said to people.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Sparse => "sparse: without an entry the kernel splits it",
+            Self::NoRoom => "no room: the kernel holds 1024 entries, and others come first",
+            Self::TooHot => "a chunk was hot for too long: its entry has to lapse first",
+            Self::Unknown => "it had an entry before, whose counters nobody can read",
+            Self::Misaligned => "its page frame is no multiple of 512",
+            Self::PageZero => "the kernel ignores page frame 0",
+            Self::NoData => "it has no accesses",
+        }
+    }
+}
+
 /// Why a folio is not in the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeftOut {
@@ -106,13 +121,19 @@ impl Terms {
     }
 
     /// What to write so that the kernel, which holds `held`, does what the decisions ask for.
-    /// Entries that were there before us are in `unknown`: they take room and are left alone.
-    pub fn plan(&self, decisions: &[Decision], held: &SpeFeed, unknown: &BTreeSet<u64>) -> Plan {
+    /// There is room for that many more entries, at most [`MAX_ENTRIES`] in all. Entries of others
+    /// are in `unknown`: they are left alone.
+    pub fn plan(
+        &self,
+        decisions: &[Decision],
+        held: &SpeFeed,
+        unknown: &BTreeSet<u64>,
+        mut room: usize,
+    ) -> Plan {
         let mut order: Vec<&Decision> = decisions.iter().collect();
         order.sort_by_key(|one| (class(one.verdict), u64::MAX - one.accesses, one.folio_pfn));
         order.dedup_by_key(|one| one.folio_pfn);
         let mut plan = Plan::default();
-        let mut room = MAX_ENTRIES.saturating_sub(held.totals().0 + unknown.len());
         for decision in order {
             match self.step(decision, held, unknown, &mut room) {
                 Ok(step) => {
@@ -186,6 +207,10 @@ mod tests {
         Terms { order, threshold: HotThreshold::default(), aim }
     }
 
+    fn room(kernel: &SpeFeed) -> usize {
+        MAX_ENTRIES - kernel.totals().0
+    }
+
     /// Has the kernel take a plan in, as one write(2) after another.
     fn carry_out(plan: &Plan, kernel: &mut SpeFeed) {
         for pfn in plan.steps.iter().flat_map(|step| &step.writes) {
@@ -248,7 +273,7 @@ mod tests {
             // A second plan meets what the first one has left.
             for decisions in [first, second] {
                 let fresh = kernel.totals().0 == 0;
-                let plan = terms.plan(&decisions, &kernel, &BTreeSet::new());
+                let plan = terms.plan(&decisions, &kernel, &BTreeSet::new(), room(&kernel));
                 prop_assert_eq!(plan.steps.len() + plan.left_out.len(), decisions.len());
                 if fresh {
                     let writes: usize = plan.steps.iter().map(|step| step.writes.len()).sum();
@@ -277,7 +302,7 @@ mod tests {
                         (_, _, Some((_, why))) => prop_assert_eq!(*why, LeftOut::TooHot),
                     }
                 }
-                let again = terms.plan(&decisions, &kernel, &BTreeSet::new());
+                let again = terms.plan(&decisions, &kernel, &BTreeSet::new(), room(&kernel));
                 prop_assert!(again.steps.iter().all(|step| step.writes.is_empty()), "nothing is left");
             }
         }
@@ -297,7 +322,8 @@ mod tests {
                 vaddr: None,
             });
         }
-        let plan = terms(2, Aim::Protect).plan(&all, &SpeFeed::new(), &BTreeSet::new());
+        let plan =
+            terms(2, Aim::Protect).plan(&all, &SpeFeed::new(), &BTreeSet::new(), MAX_ENTRIES);
         // By the sentence: hot and unsplittable, then undersampled; by accesses, then by number.
         let mut wanted: Vec<_> = all
             .iter()
@@ -327,7 +353,7 @@ mod tests {
         };
         let unknown: BTreeSet<u64> = (1..MAX_ENTRIES as u64).map(|number| number << 9).collect();
         let decisions = [decision(1), decision(2000), decision(2001)];
-        let plan = terms(2, Aim::Faithful).plan(&decisions, &SpeFeed::new(), &unknown);
+        let plan = terms(2, Aim::Faithful).plan(&decisions, &SpeFeed::new(), &unknown, 1);
         assert_eq!(plan.left_out, [(0x200, LeftOut::Unknown), (2001 << 9, LeftOut::NoRoom)]);
         assert_eq!(plan.steps.len(), 1);
         assert_eq!(plan.steps[0].writes, [(2000 << 9) + 1, (2000 << 9) + 5]);
@@ -344,13 +370,22 @@ mod tests {
             vaddr: None,
         };
         let decisions = [decision(0x210, &[1]), decision(0, &[0]), decision(0x400, &[])];
-        let plan = terms(0, Aim::Faithful).plan(&decisions, &SpeFeed::new(), &BTreeSet::new());
+        let plan = terms(0, Aim::Faithful).plan(
+            &decisions,
+            &SpeFeed::new(),
+            &BTreeSet::new(),
+            MAX_ENTRIES,
+        );
         assert!(plan.steps.is_empty());
         let reasons: Vec<_> = plan.left_out.iter().map(|(_, why)| *why).collect();
         assert_eq!(reasons, [LeftOut::PageZero, LeftOut::Misaligned, LeftOut::NoData]);
         // At other orders page 0 has a neighbour in its chunk.
-        let plan =
-            terms(2, Aim::Faithful).plan(&decisions[1..2], &SpeFeed::new(), &BTreeSet::new());
+        let plan = terms(2, Aim::Faithful).plan(
+            &decisions[1..2],
+            &SpeFeed::new(),
+            &BTreeSet::new(),
+            MAX_ENTRIES,
+        );
         assert_eq!(plan.steps[0].writes, [1]);
     }
 }

@@ -1,0 +1,3 @@
+//! Where plans go.
+
+pub mod spe_feed;
