@@ -1,0 +1,3 @@
+//! Where decisions go.
+
+pub mod damos;
