@@ -14,3 +14,4 @@ pub mod entry;
 pub mod kernel;
 pub mod plan;
 pub mod sink;
+pub mod supervisor;
