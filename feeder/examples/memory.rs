@@ -48,7 +48,7 @@ fn hold(folios: usize, sparse: &[usize]) -> anyhow::Result<()> {
     let mut memory = vec![0_u8; (folios + 1) * FOLIO];
     // Pages that are alike would take no memory when they are swapped out.
     for (place, byte) in memory.iter_mut().enumerate() {
-        *byte = (place.wrapping_mul(0x9e37_79b9) >> 13 & 0xff) as u8;
+        *byte = place.wrapping_mul(0x9e37_79b9).to_le_bytes()[2];
     }
     let first = (memory.as_ptr() as usize).next_multiple_of(FOLIO);
     let mut out = std::io::stdout();
