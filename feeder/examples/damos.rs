@@ -85,13 +85,16 @@ fn propose(
     for path in &args.decisions {
         let file = File::open(path).with_context(|| path.display().to_string())?;
         let decisions = feeder::decisions::read(BufReader::new(file), order)?;
-        let applied = damos.propose(&decisions)?;
+        let applied = damos.propose_watched(&decisions, |mark| {
+            if let Some(before) = supervisor.take() {
+                before.dismiss()?;
+            }
+            *supervisor = Some(supervisor::start(&program, &args.sysfs, mark)?);
+            writeln!(std::io::stdout(), "kdamond {} pid {}", mark.kdamond, mark.pid)?;
+            Ok(())
+        })?;
         let (ranges, folios) = (applied.ranges.len(), applied.folios.len());
         writeln!(out, "ranges {ranges} folios {folios} left out {}", applied.left_out.len())?;
-        if let (None, Some(mark)) = (&supervisor, damos.mark()) {
-            *supervisor = Some(supervisor::start(&program, &args.sysfs, &mark)?);
-            writeln!(out, "kdamond {} pid {}", mark.kdamond, mark.pid)?;
-        }
         let begin = Instant::now();
         while begin.elapsed().as_secs() < args.seconds {
             std::thread::sleep(Duration::from_secs(1));

@@ -77,7 +77,8 @@ pub struct Settings {
     pub target_node: Option<u32>,
     /// How often DAMON looks and acts.
     pub intervals: Intervals,
-    /// How long the scheme may take to act for the first time while it is tried out.
+    /// How long the scheme may take to act for the first time while it is tried out. A supervisor
+    /// hears nothing in that time: it is to be more patient.
     pub proof: Duration,
 }
 
@@ -94,7 +95,7 @@ impl Default for Settings {
             threshold: None,
             target_node: None,
             intervals: Intervals::default(),
-            proof: Duration::from_secs(15),
+            proof: Duration::from_secs(10),
         }
     }
 }
@@ -133,6 +134,9 @@ pub struct Applied {
     /// Those that are not.
     pub left_out: Vec<(u64, LeftOut)>,
 }
+
+/// Is told of a kdamond that runs.
+type Watch<'a> = &'a mut dyn FnMut(&Mark) -> anyhow::Result<()>;
 
 /// Our scheme while it is running.
 #[derive(Clone, Debug)]
@@ -186,12 +190,26 @@ impl<F: Files> Damos<F> {
     /// # Errors
     /// What failed; then our scheme is off, unless that failed too and is said.
     pub fn propose(&mut self, decisions: &[Decision]) -> anyhow::Result<Applied> {
+        self.propose_watched(decisions, |_| Ok(()))
+    }
+
+    /// As [`Damos::propose`], and tells by what to recognise each kdamond as soon as it runs, also
+    /// the one of the trial: it acts only an aggregation interval later, so that there is time to
+    /// start a supervisor. Of two that are told of, the first is off.
+    ///
+    /// # Errors
+    /// As [`Damos::propose`]; also that of `watch`.
+    pub fn propose_watched(
+        &mut self,
+        decisions: &[Decision],
+        mut watch: impl FnMut(&Mark) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Applied> {
         self.check_running()?;
         let chosen = self.settings.choose(decisions);
         let applied = if self.running.is_some() { self.or_undo(chosen)? } else { chosen? };
         match &self.running {
             _ if applied.ranges.is_empty() => self.turn_off()?,
-            None => self.start(&applied.ranges)?,
+            None => self.start(&applied.ranges, &mut watch)?,
             Some(running) if running.ranges == applied.ranges => {}
             Some(running) => {
                 let running = Running { ranges: applied.ranges.clone(), ..running.clone() };
@@ -252,33 +270,32 @@ impl<F: Files> Damos<F> {
     }
 
     /// Makes a scheme for some ranges and turns it on.
-    fn start(&mut self, wanted: &[Range]) -> anyhow::Result<()> {
+    fn start(&mut self, wanted: &[Range], watch: Watch) -> anyhow::Result<()> {
         is_free(&self.files)?;
         ranges::check(wanted)?;
         let most = self.settings.max_filters;
         ensure!(wanted.len() < most, "{} ranges need more than {most} filters", wanted.len());
         // If this fails there is nothing of ours yet.
         put(&mut self.files, NR_KDAMONDS, "1")?;
-        let started = self.start_ours(wanted);
+        let started = self.start_ours(wanted, watch);
         let running = self.or_undo(started)?;
         self.running = Some(running);
         Ok(())
     }
 
-    fn start_ours(&mut self, wanted: &[Range]) -> anyhow::Result<Running> {
+    fn start_ours(&mut self, wanted: &[Range], watch: Watch) -> anyhow::Result<Running> {
         let files = &mut self.files;
         let (action, dialect) = scheme::write(files, &self.settings)?;
         if !self.is_proven {
             put(files, &scheme::scheme("action"), STAT)?;
-            prove(files, &self.settings, dialect, wanted)
+            prove(files, &self.settings, dialect, wanted, watch)
                 .context("a trial with the action stat did not show that filters work here")?;
             self.is_proven = true;
             put(files, &scheme::scheme("action"), &action)?;
         }
         scheme::write_ranges(files, dialect, wanted, wanted)?;
-        turn_on(files)?;
-        let pid = scheme::pid(files, KDAMOND)?.context("the kdamond has ended at once")?;
-        Ok(Running { mark: Mark { kdamond: KDAMOND, pid }, dialect, ranges: wanted.to_vec() })
+        let mark = turn_on(files, watch)?;
+        Ok(Running { mark, dialect, ranges: wanted.to_vec() })
     }
 
     /// After a failure, leaves nothing of ours behind.
@@ -296,9 +313,13 @@ impl<F: Files> Damos<F> {
 }
 
 /// Turns what is written down on.
-fn turn_on(files: &mut impl Files) -> anyhow::Result<()> {
+fn turn_on(files: &mut impl Files, watch: Watch) -> anyhow::Result<Mark> {
     put(files, &scheme::ours("state"), "on")
-        .context("the kernel does not turn DAMON on; if it is busy, somebody else uses DAMON")
+        .context("the kernel does not turn DAMON on; if it is busy, somebody else uses DAMON")?;
+    let pid = scheme::pid(files, KDAMOND)?.context("the kdamond has ended at once")?;
+    let mark = Mark { kdamond: KDAMOND, pid };
+    watch(&mark)?;
+    Ok(mark)
 }
 
 /// Has a scheme count what it would act on, in more memory than it may act on; turns it off again.
@@ -307,6 +328,7 @@ fn prove(
     settings: &Settings,
     dialect: Dialect,
     wanted: &[Range],
+    watch: Watch,
 ) -> anyhow::Result<()> {
     let (Some(first), Some(last)) = (wanted.first(), wanted.last()) else {
         bail!("there are no ranges");
@@ -317,7 +339,7 @@ fn prove(
     };
     scheme::write_ranges(files, dialect, &[around], wanted)?;
     let begin = Instant::now();
-    turn_on(files)?;
+    turn_on(files, watch)?;
     let interval = settings.intervals.aggregation;
     let mut waited = Duration::ZERO;
     let tried = loop {

@@ -452,6 +452,25 @@ fn it_is_tried_out_then_acts_there_and_nowhere_else_then_is_gone() {
 }
 
 #[test]
+fn each_kdamond_is_told_of_as_soon_as_it_runs() {
+    let fake = Fake::new(version(618));
+    let mut damos = fake.damos(&settings("pageout")).unwrap();
+    let mut told = Vec::new();
+    let watch = |mark: &Mark| {
+        let kernel = fake.0.borrow();
+        told.push((mark.pid, kernel.running.as_ref().unwrap().action.clone()));
+        Ok(())
+    };
+    damos.propose_watched(&sparse(&[1]), watch).unwrap();
+    assert_eq!(told, [(101, "stat".to_owned()), (102, "pageout".to_owned())]);
+    damos.propose_watched(&sparse(&[2]), |_| panic!("it goes on")).unwrap();
+    damos.turn_off().unwrap();
+    // Where there can be no supervisor, nothing is done.
+    assert!(damos.propose_watched(&sparse(&[2]), |_| bail!("no supervisor")).is_err());
+    assert!(fake.is_clean());
+}
+
+#[test]
 fn nothing_to_do_writes_nothing() {
     let fake = Fake::new(version(618));
     let mut damos = fake.damos(&settings("pageout")).unwrap();
