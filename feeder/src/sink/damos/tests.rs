@@ -25,8 +25,8 @@ struct Version {
     actions: Vec<&'static str>,
     /// Filters do nothing.
     ignores_filters: bool,
-    /// Which regions were tried is not told.
-    hides_regions: bool,
+    /// So many times it is not told which regions were tried.
+    hides_regions: u32,
 }
 
 fn version(number: u32) -> Version {
@@ -36,7 +36,7 @@ fn version(number: u32) -> Version {
         rejects_by_default: number >= 618,
         actions: vec!["stat", "pageout", "hugepage", "lru_deprio", "migrate_cold"],
         ignores_filters: false,
-        hides_regions: false,
+        hides_regions: 0,
     }
 }
 
@@ -256,7 +256,9 @@ impl Kernel {
                 let number = ranges.len().to_string();
                 self.set(&super::scheme::scheme("stats/nr_tried"), &number);
             }
-            "update_schemes_tried_regions" if self.version.hides_regions => {}
+            "update_schemes_tried_regions" if self.version.hides_regions > 0 => {
+                self.version.hides_regions -= 1;
+            }
             "update_schemes_tried_regions" => {
                 let ranges = self.running.as_ref().unwrap().ranges.clone();
                 for (number, range) in ranges.iter().enumerate() {
@@ -449,6 +451,14 @@ fn it_is_tried_out_then_acts_there_and_nowhere_else_then_is_gone() {
         damos.turn_off().unwrap();
         assert_eq!(fake.0.borrow().writes, writes, "what is off is not turned off");
     }
+}
+
+#[test]
+fn a_kernel_that_does_not_tell_at_once_is_asked_again() {
+    let fake = Fake::new(Version { hides_regions: 3, ..version(612) });
+    let mut damos = fake.damos(&settings("pageout")).unwrap();
+    damos.propose(&sparse(&[1])).unwrap();
+    assert_eq!(fake.0.borrow().version.hides_regions, 0);
 }
 
 #[test]
@@ -653,7 +663,7 @@ fn wrong_settings_are_refused_before_anything_is_written() {
 #[test]
 fn where_filters_do_not_work_it_goes_no_further_than_counting() {
     let ignoring = |number| Version { ignores_filters: true, ..version(number) };
-    let hiding = |number| Version { hides_regions: true, ..version(number) };
+    let hiding = |number| Version { hides_regions: u32::MAX, ..version(number) };
     // What lies between the first two is more than they are; between the others it is less.
     for (numbers, version) in VERSIONS.into_iter().flat_map(|number| {
         [([1, 9], ignoring(number)), ([1, 3], ignoring(number)), ([1, 3], hiding(number))]
