@@ -330,14 +330,7 @@ fn prove(
     wanted: &[Range],
     watch: Watch,
 ) -> anyhow::Result<()> {
-    let (Some(first), Some(last)) = (wanted.first(), wanted.last()) else {
-        bail!("there are no ranges");
-    };
-    let around = Range {
-        start: first.start.saturating_sub(FOLIO),
-        end: last.end.saturating_add(FOLIO) / PAGE * PAGE,
-    };
-    scheme::write_ranges(files, dialect, &[around], wanted)?;
+    scheme::write_ranges(files, dialect, &ranges::trial(wanted), wanted)?;
     let begin = Instant::now();
     turn_on(files, watch)?;
     let interval = settings.intervals.aggregation;
@@ -358,7 +351,7 @@ fn prove(
         tried as f64 <= bytes as f64 * times,
         "it tried {tried} bytes at most {times} times, where only {bytes} bytes are wanted"
     );
-    // Kernels since 6.2 also tell where; 6.12 sometimes says nothing, and says it when asked again.
+    // Kernels since 6.2 also tell where; some say nothing at first.
     while let Some(regions) = scheme::tried_regions(files)? {
         for tried in &regions {
             ensure!(
@@ -371,7 +364,8 @@ fn prove(
         if !regions.is_empty() {
             break;
         }
-        ensure!(waited < settings.proof, "it did not tell what it tried within {waited:?}");
+        let spent = begin.elapsed().max(waited);
+        ensure!(spent < settings.proof, "it did not tell what it tried within {spent:?}");
         files.pause(interval);
         waited += interval;
     }

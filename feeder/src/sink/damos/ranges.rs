@@ -102,6 +102,23 @@ pub fn filters(ranges: &[Range], knows_allow: bool) -> Vec<Filter> {
     gaps.filter(|gap| !gap.is_empty()).map(|range| Filter { range, allow: false }).collect()
 }
 
+/// Where a trial of filters looks: in the ranges, and in the memory before, between and behind them.
+///
+/// No two touch each other, or DAMON would merge them. It would split them again by filters, but
+/// act on one part in each interval only, and count the bytes of all.
+pub fn trial(ranges: &[Range]) -> Vec<Range> {
+    let mut looked_at = Vec::new();
+    let mut free = ranges.first().map_or(0, |first| first.start.saturating_sub(FOLIO));
+    for range in ranges {
+        looked_at.push(Range { start: free, end: range.start.saturating_sub(PAGE) });
+        looked_at.push(*range);
+        free = range.end.saturating_add(PAGE);
+    }
+    looked_at.push(Range { start: free, end: free.saturating_add(FOLIO) / PAGE * PAGE });
+    looked_at.retain(|range| !range.is_empty());
+    looked_at
+}
+
 /// Checks what kernels accept in silence and stumble over later.
 ///
 /// # Errors
@@ -178,6 +195,13 @@ mod tests {
             prop_assert!(check(&chosen.ranges).is_ok());
             let filters = filters(&chosen.ranges, knows_allow);
             prop_assert!(filters.len() <= most + 1);
+            let trial = trial(&chosen.ranges);
+            prop_assert!(check(&trial).is_ok());
+            prop_assert!(trial.windows(2).all(|pair| pair[0].end < pair[1].start));
+            prop_assert!(chosen.ranges.iter().all(|range| trial.contains(range)));
+            let others = trial.iter().filter(|range| !chosen.ranges.contains(range)).count();
+            let is_at_start = chosen.ranges.first().is_none_or(|first| first.start == 0);
+            prop_assert_eq!(others, chosen.ranges.len() + usize::from(!is_at_start || chosen.ranges.is_empty()));
             prop_assert!(filters.iter().all(|filter| !filter.range.is_empty()));
             for page in (0..41 * FOLIO).step_by(1 << 19) {
                 let is_wanted = chosen.folios.contains(&(page / FOLIO * 512));

@@ -664,7 +664,7 @@ fn wrong_settings_are_refused_before_anything_is_written() {
 fn where_filters_do_not_work_it_goes_no_further_than_counting() {
     let ignoring = |number| Version { ignores_filters: true, ..version(number) };
     let hiding = |number| Version { hides_regions: u32::MAX, ..version(number) };
-    // What lies between the first two is more than they are; between the others it is less.
+    // More memory lies between the first two than between the others.
     for (numbers, version) in VERSIONS.into_iter().flat_map(|number| {
         [([1, 9], ignoring(number)), ([1, 3], ignoring(number)), ([1, 3], hiding(number))]
     }) {
