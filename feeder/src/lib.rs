@@ -16,3 +16,4 @@ pub mod kernel;
 pub mod plan;
 pub mod receipt;
 pub mod sink;
+pub mod supervisor;

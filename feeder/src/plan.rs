@@ -6,7 +6,7 @@
 //!
 //! A scheme splits a folio whose entry reads below the threshold, and also a folio without an entry.
 //! So what must not be split needs an entry, and of entries there are at most
-//! [`MAX_ENTRIES`]. What finds no place is said, with the reason.
+//! [`MAX_ENTRIES`](crate::kernel::MAX_ENTRIES). What finds no place is said, with the reason.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use heatmap::{ChunkOrder, HotThreshold, Verdict};
 
 use crate::decision::Decision;
 use crate::entry::Wanted;
-use crate::kernel::{MAX_ENTRIES, SpeFeed};
+use crate::kernel::SpeFeed;
 
 /// What a plan is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl LeftOut {
 pub enum LeftOut {
     /// It is to be split, and is without an entry.
     Sparse,
-    /// The kernel holds [`MAX_ENTRIES`] entries, and others come first.
+    /// The kernel holds [`MAX_ENTRIES`](crate::kernel::MAX_ENTRIES) entries, and others come first.
     NoRoom,
     /// A chunk was hot for so long that others cannot outshine it: its entry has to lapse first.
     TooHot,
@@ -121,7 +121,7 @@ impl Terms {
     }
 
     /// What to write so that the kernel, which holds `held`, does what the decisions ask for.
-    /// There is room for that many more entries, at most [`MAX_ENTRIES`] in all. Entries of others
+    /// There is room for that many more entries, at most [`MAX_ENTRIES`](crate::kernel::MAX_ENTRIES) in all. Entries of others
     /// are in `unknown`: they are left alone.
     pub fn plan(
         &self,
@@ -198,7 +198,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::kernel::{Fed, Reading};
+    use crate::kernel::{Fed, MAX_ENTRIES, Reading};
 
     const NOW: Duration = Duration::from_secs(1);
 

@@ -1,3 +1,4 @@
 //! Where plans go.
 
+pub mod damos;
 pub mod spe_feed;
