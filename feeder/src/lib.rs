@@ -13,3 +13,4 @@ pub mod decisions;
 pub mod entry;
 pub mod kernel;
 pub mod plan;
+pub mod sink;

@@ -1,0 +1,4 @@
+//! Where decisions go.
+
+pub mod damo;
+pub mod vab;
