@@ -141,6 +141,22 @@ impl Held {
             return Receipt::Lost;
         }
         let (entries, accesses) = totals(&self.model, &strangers);
+        // Some of the strangers went. Which, nobody tells: all stay known for strangers.
+        let fewer = entries - i128::from(stats.entries);
+        let less = accesses - i128::from(stats.accesses);
+        let is_new = |pfn| self.proven.entry(pfn).is_none();
+        if fewer > 0
+            && less >= fewer
+            && less <= strangers.accesses
+            && usize::try_from(fewer).is_ok_and(|fewer| fewer < strangers.entries)
+            && !self.unproven_folios().any(is_new)
+        {
+            self.strangers.entries -= usize::try_from(fewer).unwrap_or(0);
+            self.strangers.accesses -= less;
+            let model = self.model.clone();
+            self.settle(model);
+            return Receipt::Confirmed { pruned: 0 };
+        }
         if let Some(folio_pfn) = self.only_new()
             && entries == i128::from(stats.entries) + 1
             && accesses == i128::from(stats.accesses)

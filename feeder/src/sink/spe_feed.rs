@@ -165,10 +165,10 @@ impl<D: Device> Feeding<D> {
     /// # Errors
     /// If the kernel refuses to be written to or to be read.
     pub fn tend(&mut self, now: Duration) -> anyhow::Result<Option<Duration>> {
-        if self.held.unproven() > 0 && self.is_look_due(now) {
+        if self.is_look_due(now) {
             self.look(now)?;
         }
-        if self.is_due && self.queue.is_empty() && self.held.unproven() == 0 && !self.is_failing() {
+        if self.is_plan_due(now) {
             self.plan(now)?;
         }
         if self.queue.is_empty() && !self.manner.once {
@@ -210,7 +210,30 @@ impl<D: Device> Feeding<D> {
 
     fn is_look_due(&self, now: Duration) -> bool {
         let waited = now.saturating_sub(self.last_look) >= RARELY;
-        self.queue.is_empty() && (self.is_due || self.manner.once || waited)
+        let unproven = self.held.unproven() > 0 && self.queue.is_empty();
+        unproven && (self.is_due || self.manner.once) || waited && self.is_watching()
+    }
+
+    /// Whether the totals are to be read from time to time.
+    fn is_watching(&self) -> bool {
+        self.held.unproven() > 0 || !self.manner.once && self.held.strangers().entries > 0
+    }
+
+    /// A new plan waits for the last one's receipt. Where receipts fail it waits until one does
+    /// not; if there is no lease whose renewal would show that, one write is tried.
+    fn is_plan_due(&self, now: Duration) -> bool {
+        let may = !self.is_failing() || self.is_trial_due(now);
+        self.is_due && self.queue.is_empty() && self.held.unproven() == 0 && may
+    }
+
+    fn is_trial_due(&self, now: Duration) -> bool {
+        self.leases_held() == 0 && now.saturating_sub(self.last_look) >= RENEW
+    }
+
+    /// Leases whose entries are there.
+    fn leases_held(&self) -> usize {
+        let model = self.held.model();
+        self.leases.keys().filter(|folio| model.entry(**folio).is_some()).count()
     }
 
     /// Compares with the kernel's totals.
@@ -220,10 +243,12 @@ impl<D: Device> Feeding<D> {
         let writes = self.held.unproven() as u64;
         let touched: BTreeSet<u64> = self.held.unproven_folios().collect();
         let before: BTreeSet<u64> = self.held.model().folios().collect();
+        let strangers = self.held.strangers().entries;
         match self.held.compare(&stats, now) {
             Receipt::Confirmed { .. } => {
                 self.figures.proven += writes;
                 self.figures.receipts += 1;
+                self.is_due |= self.is_failing();
                 self.failures = 0;
                 self.again.retain(|folio| !touched.contains(folio));
             }
@@ -248,6 +273,8 @@ impl<D: Device> Feeding<D> {
                 ));
             }
         }
+        // There is room, or what was left alone need not be any more.
+        self.is_due |= self.held.strangers().entries < strangers;
         // Whatever is not there any more and was to live has lapsed.
         let lapsed: Vec<u64> = self
             .leases
@@ -310,6 +337,10 @@ impl<D: Device> Feeding<D> {
             }
         }
         self.plan = plan;
+        if self.is_failing() {
+            self.queue.truncate(1);
+            self.is_due = true;
+        }
         Ok(())
     }
 
@@ -427,8 +458,12 @@ impl<D: Device> Feeding<D> {
         if self.held.unproven() > 0 && self.manner.once {
             return Some(now);
         }
-        let look = (self.held.unproven() > 0).then_some(self.last_look + RARELY);
-        let plan = (self.is_due && !self.is_failing()).then_some(now);
+        let look = self.is_watching().then_some(self.last_look + RARELY);
+        let plan = self.is_due.then(|| match self.is_failing() {
+            false => now,
+            true if self.leases_held() == 0 => self.last_look + RENEW,
+            true => now + RARELY,
+        });
         let renewal = (!self.manner.once).then(|| {
             let margin = self.figures.margin?;
             Some(now + margin.saturating_sub(IDLE - RENEW))
@@ -453,3 +488,6 @@ fn refusal(file: &str, error: &io::Error) -> String {
     };
     format!("{file}: {error}{hint}")
 }
+
+#[cfg(test)]
+mod tests;
