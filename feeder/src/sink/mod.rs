@@ -1,4 +1,3 @@
 //! Where decisions go.
 
-pub mod damo;
 pub mod vab;
