@@ -1,3 +1,4 @@
 //! Where decisions go.
 
+pub mod damo;
 pub mod vab;
