@@ -50,7 +50,8 @@ pub fn available() -> Result<(), String> {
 }
 
 impl Mounted {
-    /// Mounts `damon/spe_feed` and `damon/spe_stats` at a folder.
+    /// Mounts `damon/spe_feed` and `damon/spe_stats` at a folder, which can be removed only after
+    /// this is dropped.
     ///
     /// # Errors
     /// If that fails, see [`available`].
@@ -302,14 +303,16 @@ mod tests {
 
     use super::*;
 
-    /// A kernel at a folder that goes with it; nothing where that cannot be.
-    fn mounted() -> Option<(Mounted, tempfile::TempDir)> {
+    /// A kernel at a folder that goes after it; nothing where that cannot be.
+    fn mounted() -> Option<(tempfile::TempDir, Mounted)> {
         if let Err(why) = available() {
             eprintln!("NOT RUN: {why}");
             return None;
         }
         let dir = tempfile::tempdir().unwrap();
-        Some((Mounted::new(dir.path()).unwrap(), dir))
+        let mounted = Mounted::new(dir.path()).unwrap();
+        // What is bound last is dropped first.
+        Some((dir, mounted))
     }
 
     fn feed(mounted: &Mounted) -> File {
@@ -318,7 +321,7 @@ mod tests {
 
     #[test]
     fn rule_1_two_files_with_their_modes() {
-        let Some((mounted, dir)) = mounted() else { return };
+        let Some((dir, mounted)) = mounted() else { return };
         let mode = |path| fs::metadata(path).unwrap().permissions().mode();
         assert_eq!(mode(mounted.feed()), 0o100_200);
         assert_eq!(mode(mounted.stats()), 0o100_400);
@@ -341,7 +344,7 @@ mod tests {
 
     #[test]
     fn rules_2_to_6_each_write_comes_as_it_is() {
-        let Some((mounted, _dir)) = mounted() else { return };
+        let Some((_dir, mounted)) = mounted() else { return };
         let mut file = feed(&mounted);
         for line in ["0x20000\n", "0x20001", "131072\n", "+0x20001\n", "0x20000\n0x20200\n", "0\n"]
         {
@@ -375,7 +378,7 @@ mod tests {
 
     #[test]
     fn rules_7_and_8_time() {
-        let Some((mounted, _dir)) = mounted() else { return };
+        let Some((_dir, mounted)) = mounted() else { return };
         let mut file = feed(&mounted);
         for number in 1..=1025_u64 {
             writeln!(file, "{}", number * 512).unwrap();
@@ -396,7 +399,7 @@ mod tests {
 
     #[test]
     fn rules_9_to_13_what_is_written_is_read() {
-        let Some((mounted, _dir)) = mounted() else { return };
+        let Some((_dir, mounted)) = mounted() else { return };
         let mut file = feed(&mounted);
         for chunk in [0, 1, 5, 31] {
             file.write_all(format!("{:#x}\n", 0x8000 + chunk * 16).as_bytes()).unwrap();
@@ -414,7 +417,7 @@ mod tests {
 
     #[test]
     fn stats_are_made_anew_at_their_start() {
-        let Some((mounted, _dir)) = mounted() else { return };
+        let Some((_dir, mounted)) = mounted() else { return };
         let mut stats = File::open(mounted.stats()).unwrap();
         let mut start = [0; 14];
         stats.read_exact(&mut start).unwrap();
@@ -430,7 +433,7 @@ mod tests {
 
     #[test]
     fn faults_come_and_go() {
-        let Some((mounted, _dir)) = mounted() else { return };
+        let Some((_dir, mounted)) = mounted() else { return };
         let mut file = feed(&mounted);
         mounted.kernel().faults.swallow = true;
         assert_eq!(file.write(b"0x200\n").unwrap(), 6);
@@ -458,7 +461,7 @@ mod tests {
 
     #[test]
     fn it_goes_while_a_file_is_open() {
-        let Some((mounted, dir)) = mounted() else { return };
+        let Some((dir, mounted)) = mounted() else { return };
         let mut file = feed(&mounted);
         let kernel = Arc::clone(&mounted.kernel);
         drop(mounted);
