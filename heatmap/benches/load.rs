@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use heatmap::service::{Address, client};
+use heatmap::client::{self, Address};
 use proto::v1;
 use tokio::runtime::Handle;
 

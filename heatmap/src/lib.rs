@@ -12,6 +12,8 @@
 
 mod backing;
 mod budget;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod command;
 mod counters;
 mod distribution;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use heatmap::service::{Address, client};
+use heatmap::client::{self, Address};
 use proto::v1;
 use proto::v1::heatmap_service_client::HeatmapServiceClient;
 use proto::v1::watch_decisions_response::Kind;

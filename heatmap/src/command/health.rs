@@ -4,7 +4,7 @@ use anyhow::Context;
 use clap::Args;
 
 use super::Outcome;
-use crate::service::{Address, client};
+use crate::client::{self, Address};
 
 #[derive(Debug, Args)]
 pub(super) struct ServiceOptions {

@@ -4,7 +4,17 @@ use std::io::Write;
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::options::Color;
+/// When to use colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
 
 /// How messages are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -16,15 +26,16 @@ enum LogFormat {
     Json,
 }
 
+/// The options of messages.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Messages")]
-pub(super) struct MessageOptions {
+pub struct MessageOptions {
     /// How messages on standard error are written
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
     /// Colours in text
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
-    pub(super) color: Color,
+    pub color: Color,
     /// Say more on standard error
     #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
@@ -35,34 +46,37 @@ pub(super) struct MessageOptions {
 
 /// How the program looks, and where a command says what does not belong to its result.
 #[derive(Debug)]
-pub(super) struct Messages {
-    pub(super) color: Color,
+pub struct Messages {
+    program: &'static str,
+    /// When to use colours.
+    pub color: Color,
     json: bool,
     verbose: bool,
     quiet: bool,
 }
 
 impl Messages {
-    pub(super) fn new(options: &MessageOptions) -> Self {
+    /// Messages of a program, which begin with its name.
+    pub fn new(program: &'static str, options: &MessageOptions) -> Self {
         let MessageOptions { log_format, color, verbose, quiet } = options;
         let json = *log_format == LogFormat::Json;
-        Self { color: *color, json, verbose: *verbose > 0, quiet: *quiet }
+        Self { program, color: *color, json, verbose: *verbose > 0, quiet: *quiet }
     }
 
     /// Why the program failed.
-    pub(super) fn error(&self, error: &anyhow::Error) {
+    pub fn error(&self, error: &anyhow::Error) {
         self.write("error", &format!("{error:#}"));
     }
 
     /// What the user should know although it worked.
-    pub(super) fn warn(&self, message: &str) {
+    pub fn warn(&self, message: &str) {
         if !self.quiet {
             self.write("warn", message);
         }
     }
 
     /// What the user may want to know.
-    pub(super) fn info(&self, message: &str) {
+    pub fn info(&self, message: &str) {
         if self.verbose {
             self.write("info", message);
         }
@@ -70,8 +84,8 @@ impl Messages {
 
     /// Has what a daemon tells of its life written to standard error, a line for each event; or to
     /// the journal, if that is where standard error goes.
-    #[cfg(feature = "service")]
-    pub(super) fn log(&self) {
+    #[cfg(feature = "client")]
+    pub fn log(&self) {
         use tracing_subscriber::EnvFilter;
         let level = match (self.quiet, self.verbose) {
             (true, _) => "error",
@@ -112,7 +126,7 @@ impl Messages {
             serde_json::json!({ "level": level, "message": message }).to_string()
         } else {
             let lines: Vec<_> = message.lines().collect();
-            format!("folioscope: {}", lines.join(" "))
+            format!("{}: {}", self.program, lines.join(" "))
         };
         // Where there is no room for it, there is nobody to tell.
         let _ = writeln!(std::io::stderr(), "{line}");
@@ -121,7 +135,7 @@ impl Messages {
 
 /// Whether standard error is the journal's stream: systemd names its device and inode, see
 /// `systemd.exec(5)`, `$JOURNAL_STREAM`.
-#[cfg(feature = "service")]
+#[cfg(feature = "client")]
 fn to_journal() -> bool {
     let Some(named) = std::env::var("JOURNAL_STREAM").ok() else { return false };
     let Ok(stderr) = rustix::fs::fstat(std::io::stderr()) else { return false };

@@ -6,7 +6,7 @@ mod generate;
 mod health;
 mod heatmap;
 mod input;
-mod messages;
+pub mod messages;
 mod options;
 mod output;
 mod pages;
@@ -83,7 +83,7 @@ enum Outcome {
 /// Runs the program with its own arguments.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let messages = Messages::new(&cli.messages);
+    let messages = Messages::new("folioscope", &cli.messages);
     let outcome = match cli.command {
         Command::Report(command) => command.run(&messages),
         Command::Pages(command) => command.run(&messages),

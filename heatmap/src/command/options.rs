@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use decoder::DataSource;
 
 use crate::filter::{ChunkOrder, HotThreshold};
@@ -11,18 +11,6 @@ use crate::page_size::PageSize;
 use crate::query::{Duration, Filters, NumberList, PfnRange, Size, TimeRange};
 use crate::report::Format;
 use crate::summary::Wanted;
-
-/// When to use colours.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum Color {
-    /// On a terminal, unless NO_COLOR is set.
-    #[default]
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
 
 #[derive(Debug, Args)]
 pub(super) struct InputOptions {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::options::{Color, OutputOptions};
+use super::messages::Color;
+use super::options::OutputOptions;
 use crate::report::{Format, Style};
 
 /// A command line that cannot be meant.

@@ -15,9 +15,9 @@ use ratatui::widgets::{Bar, BarChart, BarGroup, Block, Paragraph, Row, Table};
 use super::Outcome;
 use super::health::ServiceOptions;
 use super::messages::Messages;
+use crate::client;
 use crate::filter::ChunkOrder;
 use crate::report::thousands;
-use crate::service::client;
 
 /// Blocks that are asked for: more than fit any terminal.
 const ASKED: i32 = 200;

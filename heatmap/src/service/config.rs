@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use toml::Spanned;
 
-use super::address::Address;
+use crate::client::Address;
 use crate::filter::{ChunkOrder, HotThreshold};
 use crate::live;
 use crate::page_size::PageSize;

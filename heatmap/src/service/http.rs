@@ -37,12 +37,12 @@ use tower::ServiceExt;
 use tower_http::compression::CompressionLayer;
 use tower_http::timeout::TimeoutLayer;
 
-use super::address::Address;
 use super::answers::{self, Asked, Refusal};
 use super::listen::{Connection, Incoming, Peer};
 use super::overview::{self, Part};
 use super::place::Place;
 use super::{State, json, metrics};
+use crate::client::Address;
 use crate::filter::{ChunkOrder, HotThreshold};
 use crate::live::Snapshot;
 

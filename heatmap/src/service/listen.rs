@@ -21,9 +21,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::task::TaskTracker;
 
-use super::address::Address;
 use super::place::Place;
 use super::{Config, State};
+use crate::client::Address;
 
 /// How long a TLS handshake may take, and after it the first word of HTTP/2, which only then has
 /// time limits of its own: else whoever connects and says nothing takes a place for ever.

@@ -7,9 +7,7 @@
 //!
 //! [`State`] is what all listeners share. `run.rs` is the daemon's life from start to end.
 
-mod address;
 mod answers;
-pub mod client;
 mod config;
 mod convert;
 mod grpc;
@@ -28,7 +26,6 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
-pub use address::{Address, BadAddress};
 pub use config::{Config, Flags, Given};
 pub use run::run;
 

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use listenfd::ListenFd;
 
 use super::Config;
-use super::address::Address;
+use crate::client::Address;
 
 /// Where to listen.
 #[derive(Debug)]

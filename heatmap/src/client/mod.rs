@@ -1,12 +1,14 @@
 //! Calling a daemon: what `top`, `health` and other programs of ours have in common.
 
+mod address;
+
 use std::time::Duration;
 
 use anyhow::Context;
 use proto::v1::heatmap_service_client::HeatmapServiceClient;
 use tonic::transport::{Channel, Endpoint};
 
-use super::address::Address;
+pub use address::{Address, BadAddress};
 
 /// How long a daemon may take to answer.
 pub const ANSWER: Duration = Duration::from_secs(2);
