@@ -10,8 +10,10 @@
 
 pub mod decision;
 pub mod decisions;
+pub mod device;
 pub mod entry;
 pub mod held;
+pub mod host;
 pub mod kernel;
 pub mod plan;
 pub mod receipt;

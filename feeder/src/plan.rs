@@ -107,6 +107,9 @@ fn class(verdict: Verdict) -> u8 {
 }
 
 impl Terms {
+    /// The order of plans where nothing says another one.
+    pub const DEFAULT_ORDER: u8 = 2;
+
     /// The hot chunks of the entry that a folio shall have.
     fn wanted(&self, decision: &Decision) -> Option<Wanted> {
         let mut chunks = decision.hot_chunks.clone();

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use super::Sink;
 use crate::decision::Decision;
 use crate::entry::Wanted;
 use crate::held::{Held, Receipt};
@@ -80,6 +81,10 @@ pub struct Figures {
     pub margin: Option<Duration>,
     /// Nothing new is proposed, since receipts fail.
     pub failing: bool,
+    /// Folios that our scheme acts on.
+    pub acted_on: u64,
+    /// Bytes that our scheme was applied to, each time it was.
+    pub applied_bytes: u64,
 }
 
 /// How writes are made.
@@ -110,6 +115,8 @@ pub struct Feeding<D> {
     /// When the next write may be made.
     next_write: Duration,
     failures: u32,
+    /// Decisions may not be true any more: nothing new comes of them, leases live on.
+    is_held: bool,
     figures: Figures,
     events: Vec<String>,
 }
@@ -148,6 +155,7 @@ impl<D: Device> Feeding<D> {
             last_look: now,
             next_write: now,
             failures: 0,
+            is_held: false,
             figures: Figures::default(),
             events,
         })
@@ -157,6 +165,13 @@ impl<D: Device> Feeding<D> {
     pub fn propose(&mut self, decisions: Vec<Decision>) {
         self.decisions = decisions;
         self.is_due = true;
+        self.is_held = false;
+    }
+
+    /// Decisions may not be true any more: nothing new comes of them. Leases are kept alive.
+    pub fn hold(&mut self) {
+        self.is_held = true;
+        self.is_due = false;
     }
 
     /// Does what is due, at most for one batch of writes, and tells when it wants to be called
@@ -223,7 +238,8 @@ impl<D: Device> Feeding<D> {
     /// not; if there is no lease whose renewal would show that, one write is tried.
     fn is_plan_due(&self, now: Duration) -> bool {
         let may = !self.is_failing() || self.is_trial_due(now);
-        self.is_due && self.queue.is_empty() && self.held.unproven() == 0 && may
+        let is_due = self.is_due && !self.is_held;
+        is_due && self.queue.is_empty() && self.held.unproven() == 0 && may
     }
 
     fn is_trial_due(&self, now: Duration) -> bool {
@@ -459,7 +475,7 @@ impl<D: Device> Feeding<D> {
             return Some(now);
         }
         let look = self.is_watching().then_some(self.last_look + RARELY);
-        let plan = self.is_due.then(|| match self.is_failing() {
+        let plan = (self.is_due && !self.is_held).then(|| match self.is_failing() {
             false => now,
             true if self.leases_held() == 0 => self.last_look + RENEW,
             true => now + RARELY,
@@ -469,6 +485,39 @@ impl<D: Device> Feeding<D> {
             Some(now + margin.saturating_sub(IDLE - RENEW))
         });
         [look, plan, renewal.flatten()].into_iter().flatten().min()
+    }
+}
+
+impl<D: Device> Sink for Feeding<D> {
+    fn propose(&mut self, decisions: Vec<Decision>, _: Duration) -> anyhow::Result<()> {
+        Self::propose(self, decisions);
+        Ok(())
+    }
+
+    fn hold(&mut self) -> anyhow::Result<()> {
+        Self::hold(self);
+        Ok(())
+    }
+
+    fn tend(&mut self, now: Duration) -> anyhow::Result<Option<Duration>> {
+        Self::tend(self, now)
+    }
+
+    fn end(&mut self) -> anyhow::Result<String> {
+        let leases = self.leases_held();
+        Ok(format!(
+            "{leases} entries are renewed no more: the kernel drops them from {} s on, and a split \
+             scheme then splits their folios",
+            IDLE.as_secs()
+        ))
+    }
+
+    fn events(&mut self) -> Vec<String> {
+        Self::events(self)
+    }
+
+    fn figures(&self) -> Figures {
+        self.figures.clone()
     }
 }
 
