@@ -32,12 +32,7 @@ struct Line {
 /// # Errors
 /// The number of the line that cannot be used, and why: nothing of such an input is to be fed.
 pub fn read(mut lines: impl BufRead, order: ChunkOrder) -> anyhow::Result<Vec<Decision>> {
-    ensure!(
-        ORDERS.contains(&order.get()),
-        "order {order}: a scheme of the kernel has an order from {} to {}",
-        ORDERS.start(),
-        ORDERS.end()
-    );
+    check_order(order)?;
     let mut decisions = Vec::new();
     let mut line = Vec::new();
     for number in 1_u64.. {
@@ -53,6 +48,20 @@ pub fn read(mut lines: impl BufRead, order: ChunkOrder) -> anyhow::Result<Vec<De
         decisions.push(decision);
     }
     Ok(decisions)
+}
+
+/// Refuses orders that no scheme of the kernel has.
+///
+/// # Errors
+/// If it is one of them.
+pub fn check_order(order: ChunkOrder) -> anyhow::Result<()> {
+    ensure!(
+        ORDERS.contains(&order.get()),
+        "order {order}: a scheme of the kernel has an order from {} to {}",
+        ORDERS.start(),
+        ORDERS.end()
+    );
+    Ok(())
 }
 
 fn parse(line: &[u8], order: ChunkOrder) -> anyhow::Result<Decision> {
@@ -95,7 +104,8 @@ fn hexadecimal(name: &str, text: &str) -> anyhow::Result<u64> {
         .with_context(|| format!("{name} {text:?} is no hexadecimal number"))
 }
 
-fn verdict_named(name: &str) -> Option<Verdict> {
+/// The verdict of a name.
+pub fn verdict_named(name: &str) -> Option<Verdict> {
     Some(match name {
         "hot" => Verdict::Hot,
         "sparse" => Verdict::Sparse,
@@ -107,7 +117,7 @@ fn verdict_named(name: &str) -> Option<Verdict> {
 }
 
 /// The chunks of a bitmap: hexadecimal, most significant digit first, bit 0 is chunk 0.
-fn chunks(bitmap: &str, order: ChunkOrder) -> anyhow::Result<Vec<usize>> {
+pub(crate) fn chunks(bitmap: &str, order: ChunkOrder) -> anyhow::Result<Vec<usize>> {
     let chunks = order.chunks() as usize;
     let digits = (chunks / 4).max(1);
     ensure!(
