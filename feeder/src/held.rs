@@ -86,6 +86,11 @@ impl Held {
         &self.model
     }
 
+    /// What the kernel held of it at the last receipt.
+    pub fn proven(&self) -> &SpeFeed {
+        &self.proven
+    }
+
     /// Entries that are not ours.
     pub fn strangers(&self) -> &Strangers {
         &self.strangers

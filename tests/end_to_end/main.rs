@@ -11,6 +11,7 @@
 //! | `report`, `decisions`, `filters` | do outputs and options keep the contract? |
 //! | `aux_data`, `side_records` | joins, gaps and snapshots of AUX data; losses and records beside the samples |
 //! | `service` | does the daemon answer, refuse and end as it should? |
+//! | `feeder` | does the kernel read what was decided, through a real file, and whoever dies? |
 //! | `bad_input` | what happens with input that is none, damaged, cut or hostile? |
 //!
 //! `program` starts the program, `container` takes recordings apart, `made` writes small ones.
@@ -24,6 +25,7 @@ mod program;
 mod aux_data;
 mod bad_input;
 mod decisions;
+mod feeder;
 mod filters;
 mod forms;
 mod generated;

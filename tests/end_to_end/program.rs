@@ -39,11 +39,11 @@ pub fn thinned<T>(what: &str, cases: impl IntoIterator<Item = T>, step: usize) -
     cases
 }
 
-/// The built program, which stands beside the test binary's folder.
-fn executable() -> PathBuf {
+/// A built program, which stands beside the test binary's folder.
+fn executable(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own file");
     let folder = test.parent().and_then(Path::parent).expect("test binaries are in target/*/deps");
-    let program = folder.join("folioscope");
+    let program = folder.join(name);
     assert!(
         program.exists(),
         "{} is missing: run `cargo test --workspace`, which builds it",
@@ -52,10 +52,15 @@ fn executable() -> PathBuf {
     program
 }
 
-/// The command line up to the program's name.
+/// The command line of `folioscope` up to the program's name.
 pub fn command_words() -> Vec<String> {
+    words_of("folioscope")
+}
+
+/// The command line of a program up to its name.
+pub fn words_of(program: &str) -> Vec<String> {
     let mut words = runner().unwrap_or_default();
-    words.push(executable().to_str().expect("the path is text").to_owned());
+    words.push(executable(program).to_str().expect("the path is text").to_owned());
     words
 }
 
@@ -165,6 +170,14 @@ pub fn folioscope<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> St
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]);
     Start::new(command, "folioscope").args(arguments)
+}
+
+/// The program `folioscope-feeder` with arguments.
+pub fn feeder<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Start {
+    let words = words_of("folioscope-feeder");
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
+    Start::new(command, "folioscope-feeder").args(arguments)
 }
 
 /// A shell script, in which `"$0" "$@"` is the program with arguments.

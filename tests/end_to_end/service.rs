@@ -17,9 +17,9 @@ use crate::program::{bytes, command_words, input};
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// A daemon that listens for HTTP on a port of its own, and for gRPC on a socket in a folder.
-struct Daemon {
-    child: Child,
-    stdin: Option<ChildStdin>,
+pub struct Daemon {
+    pub child: Child,
+    pub stdin: Option<ChildStdin>,
     address: String,
     token: String,
     folder: TempDir,
@@ -33,7 +33,7 @@ fn command(arguments: &[&str]) -> Command {
     command
 }
 
-fn wait(child: &mut Child) -> ExitStatus {
+pub fn wait(child: &mut Child) -> ExitStatus {
     let start = Instant::now();
     loop {
         if let Some(status) = child.try_wait().expect("it can be waited for") {
@@ -48,7 +48,7 @@ fn wait(child: &mut Child) -> ExitStatus {
 }
 
 /// Asks by HTTP; the status and the body of the answer.
-fn get(mut stream: impl Read + Write, host: &str, path: &str, headers: &str) -> (u16, String) {
+pub fn get(mut stream: impl Read + Write, host: &str, path: &str, headers: &str) -> (u16, String) {
     let request =
         format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).expect("it reads");
@@ -60,7 +60,7 @@ fn get(mut stream: impl Read + Write, host: &str, path: &str, headers: &str) -> 
 }
 
 /// Asks over a Unix socket as soon as somebody listens there.
-fn get_at(socket: &Path, path: &str) -> (u16, String) {
+pub fn get_at(socket: &Path, path: &str) -> (u16, String) {
     let start = Instant::now();
     loop {
         match UnixStream::connect(socket) {
@@ -75,7 +75,7 @@ fn get_at(socket: &Path, path: &str) -> (u16, String) {
 }
 
 impl Daemon {
-    fn start(arguments: &[&str]) -> Self {
+    pub fn start(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = format!("unix:{}", folder.path().join("socket").display());
         let listeners = ["--grpc", &socket, "--http", "tcp:127.0.0.1:0"];
@@ -92,19 +92,19 @@ impl Daemon {
         Self { child, stdin, address: address.to_owned(), token: token.to_owned(), folder }
     }
 
-    fn socket(&self) -> String {
+    pub fn socket(&self) -> String {
         format!("unix:{}", self.folder.path().join("socket").display())
     }
 
     /// Asks by HTTP; the status and the body of the answer.
-    fn get(&self, path: &str, headers: &str) -> (u16, String) {
+    pub fn get(&self, path: &str, headers: &str) -> (u16, String) {
         let stream = TcpStream::connect(&self.address).expect("it listens");
         stream.set_read_timeout(Some(LONGEST)).expect("it is a socket");
         get(stream, &self.address, path, headers)
     }
 
     /// Asks a method with the token.
-    fn ask(&self, method: &str, parameters: &str) -> Value {
+    pub fn ask(&self, method: &str, parameters: &str) -> Value {
         let path = format!("/api/v1/{method}?{parameters}");
         let (status, body) = self.get(&path, &format!("Authorization: Bearer {}\r\n", self.token));
         assert_eq!(status, 200, "{method}: {body}");
@@ -112,7 +112,7 @@ impl Daemon {
     }
 
     /// Waits until the input is in a state.
-    fn until(&self, state: &str) -> Value {
+    pub fn until(&self, state: &str) -> Value {
         let start = Instant::now();
         loop {
             let status = self.ask("GetStatus", "");
@@ -124,7 +124,7 @@ impl Daemon {
         }
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let status = Command::new("kill").args([name, &pid]).status().expect("there is kill");
         assert!(status.success());

@@ -258,7 +258,7 @@ impl<D: Device> Feeding<D> {
         self.last_look = now;
         let writes = self.held.unproven() as u64;
         let touched: BTreeSet<u64> = self.held.unproven_folios().collect();
-        let before: BTreeSet<u64> = self.held.model().folios().collect();
+        let before: BTreeSet<u64> = self.held.proven().folios().collect();
         let strangers = self.held.strangers().entries;
         match self.held.compare(&stats, now) {
             Receipt::Confirmed { .. } => {
@@ -301,7 +301,7 @@ impl<D: Device> Feeding<D> {
         for folio in lapsed {
             self.leases.remove(&folio);
             self.figures.lapses += 1;
-            self.is_due = true;
+            self.is_due |= !self.manner.once;
         }
         Ok(())
     }
@@ -309,7 +309,8 @@ impl<D: Device> Feeding<D> {
     fn failed(&mut self, what: String) {
         self.figures.mismatches += 1;
         self.failures += 1;
-        self.is_due = true;
+        // One pass writes nothing twice.
+        self.is_due |= !self.manner.once;
         self.events.push(what);
         if self.failures == FAILURES {
             self.events.push(format!(

@@ -271,4 +271,11 @@ fn one_pass_writes_the_plan_and_nothing_else() {
     assert_eq!(scene.world.0.borrow().kernel.log, [0x205, 0x209, 0x425]);
     assert_eq!(scene.feeding.figures().proven, 3);
     assert_eq!(scene.feeding.tend(200 * SECOND).unwrap(), None);
+    // Also where nothing arrives.
+    let mut scene = Scene::new(Shared::default(), 2, Aim::Faithful, manner);
+    scene.world.0.borrow_mut().swallows = true;
+    scene.feeding.propose(vec![decision(1, Verdict::Hot, &[1, 2])]);
+    scene.pass(100 * SECOND, false);
+    assert_eq!(scene.feeding.figures().lost, 2);
+    assert_eq!(scene.feeding.tend(200 * SECOND).unwrap(), None);
 }
