@@ -419,6 +419,7 @@ fn the_whole_way_from_a_stream_to_the_kernel_and_whoever_dies() {
     arguments.extend(more.map(String::from));
     arguments.push(daemon.socket());
     let running = Running::start(&arguments);
+    running.until("decisions", |running| running.metric("leases") > 0.5);
     // Until the daemon has taken in what there is.
     let mut last = wanted(&daemon);
     loop {
