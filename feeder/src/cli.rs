@@ -17,6 +17,7 @@ use feeder::http::{self, Shared};
 use feeder::inbox::{Inbox, News};
 use feeder::kernel::SpeFeed;
 use feeder::plan::{Aim, Terms};
+use feeder::privileges::{self, Need};
 use feeder::run::Run;
 use feeder::sink::damos::{Mark, Operations, Settings};
 use feeder::sink::files::{Files, Form};
@@ -72,6 +73,14 @@ enum Command {
         #[arg(long)]
         pid: u32,
     },
+    /// Turn off the kdamond that a feeder left when it was killed, supervisor and all
+    ///
+    /// For the service manager: which one it is stands in a file in $RUNTIME_DIRECTORY.
+    #[command(hide = true)]
+    TurnOff {
+        #[arg(long, default_value = "/sys")]
+        sysfs: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -103,7 +112,7 @@ struct Feed {
     /// all entries once this program is gone
     #[arg(long)]
     accept_split_on_death: bool,
-    /// Say of each folio why it is fed or not, in lines that begin with `#`
+    /// Say of each folio why it is fed or not: among lines after a `#`, for spe-feed in the log
     #[arg(long)]
     explain: bool,
     /// One pass: no renewal, and no write that is not in the plan
@@ -225,6 +234,7 @@ impl Command {
             Self::Supervise { sysfs, kdamond, pid } => {
                 supervisor::run(sysfs, Mark { kdamond: *kdamond, pid: *pid })
             }
+            Self::TurnOff { sysfs } => supervisor::turn_off_left(sysfs),
         }
     }
 }
@@ -260,6 +270,8 @@ impl Feed {
             let decisions = read(path, order).with_context(|| path.display().to_string())?;
             inbox.put(News::State { decisions, epoch: 0, expires: None });
         }
+        let kept = privileges::keep_only(&self.needs())?;
+        tracing::debug!("capabilities: {kept}");
         let mut sink = self.sink(&host, terms)?;
         let shared = Shared::default();
         self.start(&shared, &inbox, terms)?;
@@ -277,6 +289,18 @@ impl Feed {
     fn host(&self) -> Host {
         let HostOptions { debugfs, sysfs, procfs } = &self.host;
         Host { debugfs: debugfs.clone(), sysfs: sysfs.clone(), procfs: procfs.clone() }
+    }
+
+    /// What the sink and the daemon's socket need beyond what belongs to root.
+    fn needs(&self) -> Vec<Need> {
+        let has_socket =
+            self.decisions.is_none() && !matches!(self.service, Some(Address::Tcp(..)));
+        let writes_files = matches!(self.sink, Kind::Lines | Kind::Damo | Kind::Vab);
+        let is_root = rustix::process::geteuid().is_root();
+        let files = has_socket || writes_files || !is_root;
+        let pages = self.sink == Kind::Damos && self.scheme.target_pid.is_some();
+        let needs = [(files, Need::FilesOfOthers), (pages, Need::PageFramesOfProcesses)];
+        needs.into_iter().filter_map(|(is, need)| is.then_some(need)).collect()
     }
 
     /// Where a scheme of others splits what has no entry, our death splits what we protect.
@@ -307,8 +331,8 @@ impl Feed {
             }
             Kind::SpeFeed => {
                 let device = Debugfs::open(&host.debugfs)?;
-                let (writes_per_second, once) = (self.writes_per_second, self.once);
-                let manner = Manner { writes_per_second, once };
+                let Self { writes_per_second, once, explain, .. } = *self;
+                let manner = Manner { writes_per_second, once, explain };
                 Box::new(Feeding::begin(device, terms, manner, Duration::ZERO)?)
             }
             Kind::Damos => {

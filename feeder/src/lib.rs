@@ -9,7 +9,8 @@
 //! ```
 //!
 //! The planner does no IO: `plan`, `entry`, `kernel` and `held` read and write nothing. `host` says
-//! what this host's kernel is before anything is written into it.
+//! what this host's kernel is before anything is written into it, `privileges` gives up what is not
+//! needed for it.
 #![forbid(unsafe_code)]
 
 pub mod decision;
@@ -22,6 +23,7 @@ pub mod http;
 pub mod inbox;
 pub mod kernel;
 pub mod plan;
+pub mod privileges;
 pub mod receipt;
 pub mod run;
 pub mod service;

@@ -5,11 +5,12 @@
 //! ```
 //!
 //! A kdamond runs on in the kernel after whoever made it has ended. So a second process, in a group
-//! of its own, reads a pipe that ends with the feeder.
+//! of its own, reads a pipe that ends with the feeder. A service manager may kill both at once: for
+//! it a file says which kdamond is ours, and it starts [`turn_off_left`] when all have ended.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -17,7 +18,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::sink::damos::{Mark, turn_off_if_ours};
@@ -38,6 +39,18 @@ const TRIES: usize = 4;
 pub struct Supervisor {
     child: Child,
     pipe: ChildStdin,
+    note: Option<PathBuf>,
+}
+
+/// The file that says which kdamond is ours, if the service manager has a folder for us
+/// (`RuntimeDirectory=`, systemd.exec(5)).
+fn note() -> Option<PathBuf> {
+    let folders = std::env::var("RUNTIME_DIRECTORY").ok()?;
+    folders
+        .split(':')
+        .next()
+        .filter(|folder| !folder.is_empty())
+        .map(|one| Path::new(one).join("kdamond"))
 }
 
 /// Starts `program supervise` for our kdamond. It is for this kdamond alone: another one needs
@@ -46,6 +59,11 @@ pub struct Supervisor {
 /// # Errors
 /// The program does not start: the kdamond is to be turned off.
 pub fn start(program: &Path, sysfs: &Path, mark: &Mark) -> anyhow::Result<Supervisor> {
+    let note = note();
+    if let Some(note) = &note {
+        std::fs::write(note, format!("{} {}\n", mark.kdamond, mark.pid))
+            .with_context(|| note.display().to_string())?;
+    }
     let mut child = Command::new(program)
         .arg("supervise")
         .arg("--sysfs")
@@ -59,7 +77,7 @@ pub fn start(program: &Path, sysfs: &Path, mark: &Mark) -> anyhow::Result<Superv
         .spawn()
         .context("cannot start the supervisor")?;
     let pipe = child.stdin.take().context("the supervisor has no pipe")?;
-    let mut supervisor = Supervisor { child, pipe };
+    let mut supervisor = Supervisor { child, pipe, note };
     supervisor.beat()?;
     Ok(supervisor)
 }
@@ -82,6 +100,9 @@ impl Supervisor {
         let told = self.pipe.write_all(&[DISMISSED]);
         drop(self.pipe);
         self.child.wait().context("the supervisor")?;
+        if let Some(note) = &self.note {
+            std::fs::remove_file(note).with_context(|| note.display().to_string())?;
+        }
         told.context("the supervisor is gone")
     }
 }
@@ -116,6 +137,27 @@ pub fn run(sysfs: &Path, mark: Mark) -> anyhow::Result<()> {
     // Where there is no room for it, there is nobody to tell.
     let _ = writeln!(std::io::stderr(), "supervisor: {why}: kdamond {} is {done}", mark.kdamond);
     Ok(())
+}
+
+/// Turns off the kdamond that the file in `$RUNTIME_DIRECTORY` names, if there is one and it is ours.
+///
+/// # Errors
+/// No folder, a file that names no kdamond, or one that cannot be turned off.
+pub fn turn_off_left(sysfs: &Path) -> anyhow::Result<()> {
+    turn_off_noted(sysfs, &note().context("no folder: $RUNTIME_DIRECTORY is not set")?)
+}
+
+fn turn_off_noted(sysfs: &Path, note: &Path) -> anyhow::Result<()> {
+    let text = match std::fs::read_to_string(note) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        text => text.with_context(|| note.display().to_string())?,
+    };
+    let mut numbers = text.split_whitespace().map(str::parse);
+    let (Some(Ok(kdamond)), Some(Ok(pid))) = (numbers.next(), numbers.next()) else {
+        bail!("{}: names no kdamond", note.display());
+    };
+    turn_off(sysfs, &Mark { kdamond, pid }, Duration::from_secs(1))?;
+    std::fs::remove_file(note).with_context(|| note.display().to_string())
 }
 
 fn turn_off(sysfs: &Path, mark: &Mark, pause: Duration) -> anyhow::Result<bool> {
@@ -199,6 +241,18 @@ mod tests {
             assert!(!turn_off(sysfs.path(), &other, SHORT).unwrap());
         }
         assert_eq!((read("nr_kdamonds"), read("0/state")), ("1\n".into(), "on\n".into()));
+        let note = sysfs.path().join("note");
+        turn_off_noted(sysfs.path(), &note).unwrap();
+        assert_eq!(read("0/state"), "on\n", "there is no note");
+        std::fs::write(&note, "0\n").unwrap();
+        assert!(turn_off_noted(sysfs.path(), &note).is_err());
+        std::fs::write(&note, "0 77\n").unwrap();
+        turn_off_noted(sysfs.path(), &note).unwrap();
+        assert!(!note.exists());
+        assert_eq!((read("nr_kdamonds"), read("0/state")), ("0".into(), "off".into()));
+        for (file, value) in [("nr_kdamonds", "1\n"), ("0/state", "on\n"), ("0/pid", "77\n")] {
+            std::fs::write(kdamonds.join(file), value).unwrap();
+        }
         assert!(turn_off(sysfs.path(), &ours, SHORT).unwrap());
         assert_eq!((read("nr_kdamonds"), read("0/state")), ("0".into(), "off".into()));
         assert!(!turn_off(&sysfs.path().join("nowhere"), &ours, SHORT).unwrap());

@@ -195,8 +195,19 @@ fn one_pass_of_the_program_writes_what_its_dry_run_prints() {
     assert!(printed.len() > 100);
     assert_eq!(mounted.kernel().writes, 0, "a dry run writes nothing");
     let run = feeder(arguments).args(host(&folder)).args(["--sink", "spe-feed", "--once"]).run();
-    run.succeeded();
+    let told = run.succeeded().stderr.clone();
     assert_eq!(mounted.kernel().log, printed);
+    assert!(!told.contains("hot chunks by"), "{told}");
+
+    // Why, of each folio: the numbers of writes that it tells add up to those that are made.
+    *mounted.kernel() = spefeed::Kernel::new();
+    let run = feeder(arguments).args(host(&folder)).args(["--sink", "spe-feed", "--once"]);
+    let run = run.arg("--explain").run();
+    let told = &run.succeeded().stderr;
+    let counts = told.lines().filter_map(|line| {
+        line.split_once(" hot chunks by ")?.1.strip_suffix(" writes")?.parse::<usize>().ok()
+    });
+    assert_eq!(counts.sum::<usize>(), printed.len());
 }
 
 #[test]
@@ -287,6 +298,21 @@ fn schemes_of_others_are_asked_after() {
     let wanted: Vec<usize> = (0..10).filter(|chunk| *chunk < 9).chain([31]).collect();
     let read = mounted.kernel().bitmap(0x400, 4).map(|hot| chunks(&hot));
     assert_eq!(read, Some(wanted));
+}
+
+/// Bits of capability sets: capabilities(7).
+const DAC_OVERRIDE: u64 = 1 << 1;
+const SETPCAP: u64 = 1 << 8;
+
+/// What the kernel says of a process: proc_pid_status(5).
+fn of_process(pid: &str, field: &str) -> String {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("{field} is not in {text}")).trim().to_owned()
+}
+
+fn capabilities(pid: &str, set: &str) -> u64 {
+    u64::from_str_radix(&of_process(pid, set), 16).expect("hexadecimal")
 }
 
 /// A feeder that runs.
@@ -447,6 +473,17 @@ fn the_whole_way_from_a_stream_to_the_kernel_and_whoever_dies() {
     }
     assert_eq!(running.get("/livez").0, 200);
     assert!(!running.get("/metrics").1.contains("0x"), "metrics tell of no block");
+
+    // Of what root may do it has kept the right to open the daemon's socket, for good.
+    let pid = running.child.id();
+    for set in ["CapEff", "CapPrm", "CapBnd"] {
+        let may_shrink = capabilities("self", "CapEff") & SETPCAP != 0;
+        if set != "CapBnd" || may_shrink {
+            let kept = capabilities(&pid.to_string(), set);
+            assert_eq!(kept & !DAC_OVERRIDE, 0, "{set}: {kept:x}");
+        }
+    }
+    assert_eq!(of_process(&pid.to_string(), "NoNewPrivs"), "1");
 
     // The writer dies: decisions become old, and leases live on.
     writer.end();

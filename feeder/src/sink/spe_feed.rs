@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use super::Sink;
+use super::{Sink, lines};
 use crate::decision::Decision;
 use crate::entry::Wanted;
 use crate::held::{Held, Receipt};
@@ -94,6 +94,8 @@ pub struct Manner {
     pub writes_per_second: u32,
     /// One pass: nothing is renewed and nothing is written twice.
     pub once: bool,
+    /// Of each folio of each plan it is told why it is fed or not.
+    pub explain: bool,
 }
 
 /// The sink.
@@ -352,6 +354,9 @@ impl<D: Device> Feeding<D> {
                 self.is_due = true;
                 break;
             }
+        }
+        if self.manner.explain {
+            self.events.extend(lines::reasons(&plan));
         }
         self.plan = plan;
         if self.is_failing() {

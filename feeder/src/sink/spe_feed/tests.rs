@@ -248,7 +248,7 @@ fn entries_that_were_there_are_left_alone_until_they_lapse() {
 
 #[test]
 fn what_cannot_be_renewed_in_time_is_not_fed() {
-    let manner = Manner { writes_per_second: 10, once: false };
+    let manner = Manner { writes_per_second: 10, ..Manner::default() };
     let mut scene = Scene::new(Shared::default(), 2, Aim::Faithful, manner);
     let decisions: Vec<_> = (1..=500).map(|number| decision(number, Verdict::Hot, &[1])).collect();
     scene.feeding.propose(decisions);
@@ -262,7 +262,7 @@ fn what_cannot_be_renewed_in_time_is_not_fed() {
 
 #[test]
 fn one_pass_writes_the_plan_and_nothing_else() {
-    let manner = Manner { writes_per_second: 0, once: true };
+    let manner = Manner { once: true, ..Manner::default() };
     let mut scene = Scene::new(Shared::default(), 2, Aim::Faithful, manner);
     scene
         .feeding

@@ -1,0 +1,73 @@
+//! What the program says of itself: help, version, completions and man pages.
+
+use std::process::{Command, Output};
+
+fn feeder(arguments: &[&str]) -> Output {
+    let program = env!("CARGO_BIN_EXE_folioscope-feeder");
+    // Compiled for a foreign processor, it runs in what cargo runs tests with.
+    let runner = std::env::var("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER");
+    let runner = runner.ok().filter(|_| cfg!(target_arch = "aarch64"));
+    let mut words: Vec<&str> = runner.iter().flat_map(|runner| runner.split(' ')).collect();
+    words.push(program);
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).args(arguments).output().expect("the program starts")
+}
+
+/// What it prints when it succeeds.
+fn said(arguments: &[&str]) -> String {
+    let output = feeder(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stderr.is_empty(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("it prints text")
+}
+
+#[test]
+fn the_help_lists_the_options_and_no_secret_commands() {
+    let help = said(&["--help"]);
+    for option in [
+        "--service",
+        "--decisions",
+        "--sink",
+        "--debugfs",
+        "--sysfs",
+        "--procfs",
+        "--output",
+        "--order",
+        "--hot-threshold",
+        "--plan",
+        "--writes-per-second",
+        "--accept-split-on-death",
+        "--explain",
+        "--once",
+        "--strict",
+        "--http",
+        "--log-format",
+    ] {
+        assert!(help.contains(option), "{option} is not in {help}");
+    }
+    for sink in ["lines", "spe-feed", "damos", "damo", "vab"] {
+        assert!(help.contains(&format!("- {sink}:")), "{sink} is not in {help}");
+    }
+    assert!(help.contains("Examples:") && help.contains("Exit status:"));
+    assert!(!help.contains("supervise"), "it is not for people");
+    assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+    let version = concat!("folioscope-feeder ", env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!(said(&["--version"]), version);
+    for wrong in [&["--sink", "nonsense"][..], &["--order", "10"], &["completions", "nonsense"]] {
+        assert_eq!(feeder(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn completions_and_man_pages() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = said(&["completions", shell]);
+        for word in ["folioscope-feeder", "accept-split-on-death"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    said(&["man", folder.path().to_str().expect("a path of text")]);
+    let page = std::fs::read_to_string(folder.path().join("folioscope-feeder.1"));
+    assert!(page.expect("it is there").contains(".TH"));
+}
