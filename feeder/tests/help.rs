@@ -1,14 +1,23 @@
 //! What the program says of itself: help, version, completions and man pages.
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+/// The program, which is built for these tests. Not by cargo's variable: its name has a `-`, and a
+/// compiler that is started by a shell does not get it.
+fn program() -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its own file");
+    let folder = test.parent().and_then(Path::parent).expect("test binaries are in target/*/deps");
+    folder.join("folioscope-feeder")
+}
+
 fn feeder(arguments: &[&str]) -> Output {
-    let program = env!("CARGO_BIN_EXE_folioscope-feeder");
+    let program = program();
     // Compiled for a foreign processor, it runs in what cargo runs tests with.
     let runner = std::env::var("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER");
     let runner = runner.ok().filter(|_| cfg!(target_arch = "aarch64"));
     let mut words: Vec<&str> = runner.iter().flat_map(|runner| runner.split(' ')).collect();
-    words.push(program);
+    words.push(program.to_str().expect("a path of text"));
     let mut command = Command::new(words[0]);
     command.args(&words[1..]).args(arguments).output().expect("the program starts")
 }
