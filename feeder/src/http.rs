@@ -214,3 +214,55 @@ impl Collector for Collected {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn metrics_have_their_names_and_values() {
+        let shared = Shared::default();
+        {
+            let mut status = shared.lock();
+            status.figures.margin = Some(Duration::from_millis(2500));
+            (status.figures.leases, status.losses, status.foreign_split) = (7, 3, true);
+            status.last_true = Some(UNIX_EPOCH + Duration::from_secs(60));
+        }
+        let text = text(&shared).unwrap();
+        assert!(text.ends_with("# EOF\n"), "{text}");
+        let values = [
+            ("leases", "7.0"),
+            ("losses_total", "3"),
+            ("split_on_death", "1.0"),
+            ("lease_margin_seconds", "2.5"),
+            ("decisions_timestamp_seconds", "60.0"),
+            ("written_total{fate=\"lost\"}", "0"),
+        ];
+        for (name, value) in values {
+            let line = format!("\nfolioscope_feeder_{name} {value}\n");
+            assert!(text.contains(&line), "no {line:?} in {text}");
+        }
+        // Nothing is told of single blocks. deploy/check takes the names from here.
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        let mut series: Vec<_> =
+            samples.filter_map(|line| Some(line.rsplit_once(' ')?.0)).collect();
+        series.sort_unstable();
+        let mut types: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
+        types.sort_unstable();
+        insta::assert_snapshot!("metrics", [types, series].concat().join("\n"));
+    }
+
+    #[test]
+    fn it_is_ready_once_it_has_decisions_that_are_true() {
+        let shared = Shared::default();
+        assert_eq!(shared.not_ready().as_deref(), Some("no decisions have come yet"));
+        shared.lock().last_true = Some(SystemTime::now());
+        assert_eq!(shared.not_ready(), None);
+        shared.lock().figures.failing = true;
+        assert_eq!(shared.not_ready().as_deref(), Some("receipts prove nothing"));
+        shared.lock().holding = Some("the daemon has gone".to_owned());
+        assert_eq!(shared.not_ready().as_deref(), Some("the daemon has gone"));
+    }
+}
