@@ -52,6 +52,8 @@ pub struct Config {
     pub compression: Option<Compression>,
     /// What the records are made from.
     pub source: Source,
+    /// How long it lasts, if that leaves at least a few ticks between records.
+    pub seconds: u64,
     /// How many folios are touched, if there are enough accesses.
     pub folios: usize,
     /// How heat lies on them.
@@ -86,6 +88,7 @@ impl Default for Config {
             timeless: false,
             compression: None,
             source: Source::Spe,
+            seconds: 10,
             folios: T5_FOLIOS,
             scenario: Kind::T5,
             damage: Damage::default(),

@@ -19,8 +19,6 @@ use crate::truth::{Op, Sampled, Truth};
 
 /// Timer ticks of a second.
 const TICKS_PER_SECOND: u64 = 25_000_000;
-/// How long a recording lasts, if that leaves at least a few ticks between records.
-const SECONDS: u64 = 10;
 /// Threads that run: process and thread.
 const TASKS: [(u32, u32); 4] = [(4242, 4242), (4242, 4243), (777, 777), (777, 778)];
 
@@ -135,7 +133,7 @@ impl<'c, 'r> Generator<'c, 'r> {
             })
             .collect();
         let per_cpu = (config.records / u64::from(config.cpus)).max(1);
-        let step = (2 * SECONDS * TICKS_PER_SECOND / per_cpu).clamp(4, 20_000);
+        let step = (2 * config.seconds.saturating_mul(TICKS_PER_SECOND) / per_cpu).clamp(4, 20_000);
         let mut generator = Self {
             config,
             rows,

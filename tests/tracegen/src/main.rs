@@ -120,6 +120,9 @@ struct Arguments {
     /// Cut AUX data at any multiple of 8, also inside packets
     #[arg(long)]
     cut_anywhere: bool,
+    /// How long the recording lasts
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    seconds: u64,
     /// Percentage of records that are no memory operation
     #[arg(long, value_name = "PERCENT", default_value_t = 15)]
     not_memory: u64,
@@ -154,6 +157,7 @@ impl Arguments {
             records: self.records.unwrap_or(100_000),
             layouts: self.layouts.iter().filter_map(layout).collect(),
             cpus: self.cpus,
+            seconds: self.seconds,
             form: match self.form {
                 _ if self.to_stdout() => Form::Stream,
                 FormName::File => Form::File,
