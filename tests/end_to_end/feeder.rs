@@ -17,11 +17,11 @@ use serde_json::Value;
 use spefeed::{Mounted, Refusal};
 use tempfile::TempDir;
 
-use crate::program::{emulated, feeder, folioscope, input, number, words_of};
+use crate::program::{feeder, folioscope, input, number, words_of};
 use crate::service::{Daemon, get, wait};
 
 /// Longer than anything here takes.
-const LONGEST: Duration = Duration::from_secs(150);
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// A kernel, mounted; or nothing, where that cannot be, with the reason said.
 fn mounted(test: &str) -> Option<(TempDir, Mounted)> {
@@ -427,20 +427,20 @@ fn agrees(mounted: &Mounted, wanted: &BTreeMap<u64, Vec<usize>>) -> bool {
 
 #[test]
 fn the_whole_way_from_a_stream_to_the_kernel_and_whoever_dies() {
+    /// In seconds. Decisions are true for three epochs: longer than a new plan takes.
+    const EPOCH: u64 = 5;
     let Some((folder, mounted)) = mounted("the_whole_way") else { return };
-    // Decisions are true for three epochs: as long as everything here may take.
-    let epoch: u64 = if emulated() { 20 } else { 5 };
     let config = tracegen::Config {
         records: 100_000,
         folios: 300,
-        seconds: 10 * epoch,
+        seconds: 10 * EPOCH,
         form: tracegen::Form::Stream,
         ..tracegen::Config::default()
     };
     let trace = tracegen::to_bytes(&config).expect("it is right").0;
     let fifo = folder.path().join("fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().expect("there is mkfifo").success());
-    let epoch = format!("{epoch}s");
+    let epoch = format!("{EPOCH}s");
     let times = ["--epoch", &epoch, "--ttl", "1h", "--cooling-interval", "1h"];
     let daemon = Daemon::start(&[&times[..], &[text(&fifo)]].concat());
     let writer = Writer::start(&fifo, trace);
