@@ -56,8 +56,6 @@ pub fn keep_only(needs: &[Need]) -> anyhow::Result<String> {
         CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     set_capabilities(None, sets).context("cannot give capabilities up")?;
     set_no_new_privs(true).context("cannot do without new privileges")?;
-    let names = kept.iter_names().map(|(name, _)| format!("CAP_{name}"));
-    Ok(Some(names.collect::<Vec<_>>().join(", "))
-        .filter(|names| !names.is_empty())
-        .unwrap_or_else(|| "none".into()))
+    let names: Vec<_> = kept.iter_names().map(|(name, _)| format!("CAP_{name}")).collect();
+    Ok(if names.is_empty() { "none".to_owned() } else { names.join(", ") })
 }
