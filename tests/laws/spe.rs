@@ -1,8 +1,8 @@
 //! Any bytes as the AUX data of one queue.
 
 use decoder::perf::{QueueKey, SideBand};
-use decoder::spe::{ByteAccount, Decoder, Encoding, Join, Packets, Piece, Queue, Record};
-use decoder::{Access, Origin, Position, Sink};
+use decoder::spe::{Decoder, Encoding, Packets, Queue, Record};
+use decoder::{Access, ByteAccount, Join, Origin, Piece, Position, Sink, Unit};
 
 use super::Choices;
 
@@ -139,7 +139,7 @@ fn queue(data: &[u8], choices: &mut Choices<'_>) {
                 breaks,
                 clock: None,
                 event: None,
-                encoding: Encoding::Common,
+                unit: Unit::ArmSpe(Encoding::Common),
             };
             place = place.wrapping_add(bytes.len() as u64);
             (piece, bytes)
