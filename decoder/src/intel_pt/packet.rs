@@ -323,7 +323,7 @@ mod tests {
     fn rows() -> Vec<(&'static str, Vec<u8>, Kind)> {
         let filled = |head: &[u8], len: usize| {
             let mut bytes = head.to_vec();
-            bytes.extend((bytes.len()..len).map(|at| 0xa0 | at as u8));
+            bytes.extend((0xa0..).take(len - bytes.len()));
             bytes
         };
         vec![
