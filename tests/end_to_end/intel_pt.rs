@@ -23,6 +23,8 @@ const SAMPLE_TYPE: u64 = st::IDENTIFIER | st::TID | st::TIME | st::ADDR | st::CP
 const TRACE: u64 = 100;
 const LOADS: u64 = 200;
 const STORES: u64 = 300;
+/// Flags of an event whose samples go into the trace.
+const PEBS: u64 = flag::AUX_OUTPUT | (2 * flag::PRECISE_1);
 /// CPUID of Alder Lake N.
 const GRACEMONT: &str = "GenuineIntel,6,190,0";
 /// CPUID of Sierra Forest.
@@ -47,13 +49,11 @@ fn trace_event() -> Event {
 }
 
 fn loads_event() -> Event {
-    let flags = flag::AUX_OUTPUT | 2 * flag::PRECISE_1;
-    event("mem-loads/aux-output/pp", LOADS, 4, 0x5d0, flags)
+    event("mem-loads/aux-output/pp", LOADS, 4, 0x5d0, PEBS)
 }
 
 fn stores_event() -> Event {
-    let flags = flag::AUX_OUTPUT | 2 * flag::PRECISE_1;
-    event("mem-stores/aux-output/pp", STORES, 4, 0x6d0, flags)
+    event("mem-stores/aux-output/pp", STORES, 4, 0x6d0, PEBS)
 }
 
 /// A recording of these events on a processor.
@@ -353,8 +353,7 @@ fn the_core_and_the_event_decide_what_the_source_means() {
     // Tremont; an unknown machine; an event whose records have no source.
     assert_eq!(source("GenuineIntel,6,134,1", loads(), 0xc), (json!("load"), Value::Null));
     assert_eq!(source("", loads(), 0xc), (json!("load"), Value::Null));
-    let flags = flag::AUX_OUTPUT | 2 * flag::PRECISE_1;
-    let other = event("instructions/aux-output/pp", LOADS, 0, 1, flags);
+    let other = event("instructions/aux-output/pp", LOADS, 0, 1, PEBS);
     assert_eq!(source(GRACEMONT, other, 0xc), (json!("access"), Value::Null));
 }
 

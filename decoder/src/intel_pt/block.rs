@@ -1,5 +1,5 @@
-//! Blocks: a PEBS record comes as several runs of items, each of which begins with a BBP packet, and
-//! one BEP packet at its end.
+//! Blocks: a PEBS record comes as several runs of items, each of which begins with a BBP packet,
+//! and one BEP packet at its end.
 //!
 //! ```text
 //! BBP 04  BIP 0  BIP 1  BIP 2     basic: instruction, counters, time

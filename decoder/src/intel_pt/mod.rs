@@ -20,8 +20,8 @@ pub use queue::{Pebs, Queue};
 use crate::{Access, AccessFlags, Direction, Operation, Origin, VirtAddr};
 
 impl Record {
-    /// The memory access that the record tells of, if it is one. What the record does not know (CPU,
-    /// nanoseconds, thread, event) comes from `origin` and `thread`.
+    /// The memory access that the record tells of, if it is one. What the record does not know
+    /// (CPU, nanoseconds, thread, event) comes from `origin` and the thread's numbers.
     pub fn access(
         &self,
         origin: Origin,

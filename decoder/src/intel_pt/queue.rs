@@ -93,8 +93,8 @@ fn give<S: Sink + ?Sized>(
 ) {
     let time_ns = piece.clock.zip(record.ticks).map(|(clock, ticks)| clock.nanoseconds(ticks));
     let thread = threads.of(key, None, time_ns, sideband);
-    let nothing = Pebs::default();
-    let pebs = if let Unit::IntelPt(pebs) = &piece.unit { pebs } else { &nothing };
+    let pebs = if let Unit::IntelPt(pebs) = &piece.unit { Some(pebs) } else { None };
+    let core = pebs.map_or(Core::Other, |pebs| pebs.core);
     let mut sample = |event: Option<EventIndex>| {
         let origin = Origin {
             source: Source::IntelPt,
@@ -104,7 +104,8 @@ fn give<S: Sink + ?Sized>(
             not_retired: false,
             position,
         };
-        match record.access(origin, thread, pebs.core, pebs.sampled(event)) {
+        let sampled = pebs.map(|pebs| pebs.sampled(event)).unwrap_or_default();
+        match record.access(origin, thread, core, sampled) {
             Some(access) => sink.access(&access),
             None => sink.other(&origin),
         }
