@@ -24,7 +24,7 @@ pub struct Decoder {
     carry: [u8; MAX_PACKET_LEN],
     carry_len: usize, // in [0, MAX_PACKET_LEN)
     carry_start: u64,
-    /// Place of the byte behind the last one.
+    /// Place of the byte behind the last one that was fed; filling does not move it.
     next: u64,
     /// The last TSC packet since the last gap.
     ticks: Option<u64>,
@@ -151,7 +151,6 @@ impl Decoder {
     pub fn fill(&mut self, len: usize) {
         self.total += len as u64;
         self.bytes.padding += len as u64;
-        self.next = self.next.wrapping_add(len as u64);
     }
 
     /// Counts bytes that were given before.
@@ -480,6 +479,21 @@ mod tests {
         assert_eq!(run(50, 30), [4], "in its past");
         assert_eq!(run(50, 26), [2, 4], "where it starts");
         assert_eq!(run(70, 60), [2, 4], "in what is done with");
+    }
+
+    #[test]
+    fn a_break_in_filling_is_one_however_much_of_it_has_come() {
+        let lost = [record(2, 2), start(3), record(4, 4)].concat();
+        for filled in 1..8 {
+            let mut decoder = Decoder::default();
+            let mut addresses = Vec::new();
+            let mut take = |record: &Record, _: usize| addresses.extend(record.address);
+            decoder.feed(&start(1), 0, &mut take);
+            decoder.fill(filled);
+            decoder.gap_at(START_LEN + 1);
+            decoder.feed(&lost, START_LEN + filled as u64, &mut take);
+            assert_eq!(addresses, [4], "{filled}");
+        }
     }
 
     #[test]
