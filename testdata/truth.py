@@ -5,6 +5,7 @@ truth.py spe SCRIPT DUMP       one line for each SPE record, from `perf script -
 truth.py samples SCRIPT FIELDS [EVENT]
                                one line for each sample, from `perf script -F FIELDS` (only of EVENT)
 truth.py packets DUMP          one line for each SPE packet, from `perf report -D`
+truth.py pt DUMP               packets of each Intel PT queue by kind, from `perf report -D`
 truth.py walk FILE             counts of a perf.data file from its bytes, without perf
 truth.py pfncounts TSV         frame counts of the lines of a table that have a physical address
 """
@@ -144,6 +145,23 @@ def dump_packets(dump):
         print("0x%x" % offset, kind, details or "-", raw.hex(), sep="\t")
 
 
+def pt(dump):
+    """For each queue and kind of packet: lines of the dump, their bytes, and the sum of their offsets from the start of each AUXTRACE.
+    The kind is perf's name up to a dot or a blank, but TIP has three. perf adds the zeros behind a packet to its line as long as that has under 8 bytes."""
+    kinds = {}
+    for cpu, offset, raw, text in packets(dump):
+        if "Bad packet" in text or "trailing" in text:
+            raise SystemExit("not understood: " + text)
+        name = text.split()[0]
+        name = name if name.startswith("TIP") else name.split(".")[0]
+        count = kinds.setdefault((cpu, name), [0, 0, 0])
+        for index, number in enumerate((1, len(raw), offset)):
+            count[index] += number
+    print("# cpu", "kind", "lines", "bytes", "offsets", sep="\t")
+    for (cpu, name), count in sorted(kinds.items()):
+        print(cpu, name, *count, sep="\t")
+
+
 def walk(path):
     """Counts from the bytes; a damaged file counts up to the damage."""
     spec = importlib.util.spec_from_file_location("perf_readable", os.path.join(os.path.dirname(os.path.abspath(__file__)), "perf-readable.py"))
@@ -189,7 +207,7 @@ def pfncounts(tsv):
 
 
 if __name__ == "__main__":
-    commands = {"spe": spe, "samples": samples, "packets": dump_packets, "walk": walk, "pfncounts": pfncounts}
+    commands = {"spe": spe, "samples": samples, "packets": dump_packets, "pt": pt, "walk": walk, "pfncounts": pfncounts}
     if len(sys.argv) < 3 or sys.argv[1] not in commands:
         raise SystemExit(__doc__)
     commands[sys.argv[1]](*sys.argv[2:])

@@ -359,13 +359,14 @@ impl<'a> Batch<'a> {
 
 /// Takes the records of an input, one by one or in batches.
 pub trait Sink {
-    /// How much of each access is looked at. Asked before each piece of AUX data; records that
-    /// are samples are always given out in full. Where several threads decode a stream, its
-    /// side-band records are read for them only if more than places is asked for at the start.
+    /// How much of each access is looked at. Asked before each piece of AUX data; records that are
+    /// samples, or stand in Intel PT data, are always given out in full. Where several threads
+    /// decode a stream, its side-band records are read for them only if more than places is asked
+    /// for at the start.
     fn detail(&self) -> Detail {
         Detail::Accesses
     }
-    /// Records of AUX data, if less than [`Detail::Accesses`] is asked for.
+    /// Records of Arm SPE data, if less than [`Detail::Accesses`] is asked for.
     fn batch(&mut self, _batch: &Batch<'_>) {}
     /// The names of the input's events, by [`EventIndex`]; again whenever one is added or
     /// renamed, and before the first record of such an event.

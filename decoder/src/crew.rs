@@ -28,9 +28,10 @@ use std::sync::Arc;
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use crate::channel::{Receiver, Sender, channel};
-use crate::perf::{Learned, QueueKey, SideBand};
+use crate::perf::{Learned, QueueKey, Ring, SideBand};
+use crate::piece::Piece;
+use crate::queue::Queue;
 use crate::session::{Facts, SampleRecord, Samples, Session};
-use crate::spe::{Piece, Queue};
 use crate::{ByteOrder, EventIndex, Position, Shard, TraceOffset};
 
 /// Most workers: a bit for each must fit a word.
@@ -186,7 +187,8 @@ impl<S: Shard> Worker<S> {
                 Job::Begin(index, ..) | Job::Bytes(index, ..) if index % self.of != self.number => {
                 }
                 Job::Begin(index, key, piece) => {
-                    let queue = self.queues.entry(*index).or_insert_with(|| Queue::new(*key));
+                    let queue =
+                        self.queues.entry(*index).or_insert_with(|| Queue::new(*key, &piece.unit));
                     queue.begin(piece.clone());
                 }
                 Job::Bytes(index, place, number) => {
@@ -338,7 +340,10 @@ impl<'scope, 'a: 'scope, S: Shard + 'scope> Crew<'scope, '_, 'a, S> {
         let workers = match learned {
             // Nobody else has records of a CPU that has a queue.
             Learned::Switch(cpu, ..) => self.workers_of.get(&cpu).copied().unwrap_or(all),
-            Learned::Thread(_) => all,
+            Learned::Counter(Ring::Cpu(cpu), ..) => {
+                self.workers_of.get(&cpu).copied().unwrap_or(all)
+            }
+            Learned::Thread(_) | Learned::Counter(..) => all,
         };
         self.open.wanted |= workers;
         self.open.jobs.push(Job::Learn(learned, workers));
@@ -569,12 +574,12 @@ mod tests {
                     let piece = Piece {
                         offset: 0,
                         data_len: 1,
-                        join: crate::spe::Join::Continued,
+                        join: crate::Join::Continued,
                         repeated: 0,
                         breaks: Vec::new(),
                         clock: None,
                         event: None,
-                        encoding: crate::spe::Encoding::Unknown,
+                        unit: crate::Unit::ArmSpe(crate::spe::Encoding::Unknown),
                     };
                     crew.begin(queue, key, piece, &Arc::default());
                     crew.bytes(queue, &[1], Position::default(), &Arc::default(), &Fuse);

@@ -18,9 +18,10 @@ use crate::perf::attr::{Attr, MIN_LEN};
 use crate::perf::header::{self, FileHeader, Header, STREAM_HEADER_LEN, Section};
 use crate::perf::record::Record;
 use crate::perf::{Auxtrace, Event, Features, QueueKey};
+use crate::piece::{Piece, Timed};
+use crate::queue::{Account, Queue};
 use crate::queues::{Collected, decode_queues};
 use crate::session::{Placement, Session};
-use crate::spe::{ByteAccount, Piece, Queue, Timed};
 use crate::walk::{Visitor, Walk};
 use crate::{
     Access, ByteOrder, Detail, Error, EventIndex, Ledger, Origin, Position, Problem, Shard, Sink,
@@ -110,6 +111,8 @@ pub struct Recording {
     pub hypervisor: Option<String>,
     /// Arm SPE events have sample records: `perf inject` has replaced their AUX data.
     pub synthesized: bool,
+    /// There was AUX data of Intel PT, with PEBS records or without.
+    pub intel_pt: bool,
     /// A tracer whose AUX data was passed over.
     pub foreign_tracer: Option<String>,
     /// What each event's sample records come from.
@@ -552,7 +555,7 @@ impl<'a, S: Sink> Visitor<'a> for Immediate<'_, S> {
         self.target = match self.session.target(aux, position, self.sink) {
             Ok((index, key, piece)) => {
                 if index == self.queues.len() {
-                    self.queues.push(Queue::new(key));
+                    self.queues.push(Queue::new(key, &piece.unit));
                 }
                 self.queues[index].begin(piece);
                 Target::Queue(index)
@@ -720,7 +723,8 @@ impl Session {
     }
 
     /// Takes a finished queue's account.
-    pub(crate) fn settle(&mut self, account: (ByteAccount, u64, Timed)) {
+    pub(crate) fn settle(&mut self, account: Account) {
+        self.settled_records(&account);
         add_queue(&mut self.ledger, &mut self.aux_time_base, account);
     }
 
@@ -737,11 +741,8 @@ impl Session {
 }
 
 /// Adds a queue's account to that of all, and its times to the best.
-fn add_queue(
-    ledger: &mut Ledger,
-    best: &mut Option<TimeBase>,
-    (bytes, total, timed): (ByteAccount, u64, Timed),
-) {
+fn add_queue(ledger: &mut Ledger, best: &mut Option<TimeBase>, account: Account) {
+    let Account { bytes, total, timed, .. } = account;
     ledger.aux_bytes += total;
     ledger.record_bytes += bytes.record;
     ledger.padding_bytes += bytes.padding;
@@ -792,6 +793,7 @@ fn recording(session: &mut Session, queues: &[Queue], kind: InputKind, files: u3
         problems: problems.into_list(),
         hypervisor: session.hypervisor.clone(),
         synthesized: session.synthesized(),
+        intel_pt: session.intel_pt_data,
         foreign_tracer: session.foreign_tracer.clone(),
     }
 }

@@ -36,7 +36,8 @@ macro_rules! ledger {
 ledger! {
     /// AUX bytes of the tracers that are decoded: bytes present, not bytes claimed.
     aux_bytes,
-    /// Packets other than padding, of finished records.
+    /// Packets other than padding, of finished records; those of Intel PT also if they belong to
+    /// none.
     record_bytes,
     /// Padding packets, wherever they stand.
     padding_bytes,

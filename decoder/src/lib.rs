@@ -3,11 +3,13 @@
 //! ```text
 //! bytes -> packets -> records -> accesses        + a ledger of every byte and record
 //! input/   spe/packet  spe/record  access         ledger
+//!          intel_pt/packet  intel_pt/block
 //!          perf/record perf/sample
 //! ```
 //!
 //! Inputs are files, folders and streams as `perf record` writes them, with AUX data of Arm's
-//! Statistical Profiling Extension or with sample records that have addresses. They are decoded
+//! Statistical Profiling Extension or Intel Processor Trace, or with sample records that have
+//! addresses. They are decoded
 //! where they lie: a file in its mapping, a stream in its buffer. The modules in `input/` are the
 //! only ones that do IO; everything else takes slices. No input, however damaged, makes a panic,
 //! an endless loop or unbounded memory: damage is counted in the [`Ledger`].
@@ -59,11 +61,15 @@ mod cursor;
 mod decode;
 mod error;
 mod input;
+pub mod intel_pt;
 mod ledger;
 pub mod perf;
+mod piece;
+mod queue;
 mod queues;
 mod session;
 pub mod spe;
+mod threads;
 mod walk;
 
 pub use access::{
@@ -75,4 +81,5 @@ pub use cursor::ByteOrder;
 pub use decode::{Grain, Input, InputKind, Options, Recording, decode_bytes, decode_stream};
 pub use error::{Error, Position, Problem, TraceOffset};
 pub use ledger::{Ledger, LedgerError};
+pub use piece::{ByteAccount, Join, Piece, Timed, Unit};
 pub use session::TimeBase;

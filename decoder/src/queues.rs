@@ -22,8 +22,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::perf::{QueueKey, SideBand};
+use crate::piece::{Join, Piece, Unit};
+use crate::queue::{Account, Queue};
 use crate::session::Session;
-use crate::spe::{Between, ByteAccount, Join, Piece, Queue, Timed, guess};
+use crate::spe::{Between, Encoding, guess};
 use crate::{Options, Position, Shard, Sink, TraceOffset};
 
 /// A queue and where its pieces lie.
@@ -56,6 +58,12 @@ impl<'a> Collected<'a> {
         }
     }
 
+    /// The queue before its first piece.
+    fn before(&self) -> Queue {
+        let unit = self.pieces.first().map(|(piece, ..)| &piece.unit);
+        Queue::new(self.key, unit.unwrap_or(&Unit::ArmSpe(Encoding::Unknown)))
+    }
+
     /// Decodes the bytes from one place to another.
     fn decode(
         &self,
@@ -81,9 +89,12 @@ impl<'a> Collected<'a> {
 
     /// Cuts the queue into about as many parts.
     fn cut(&self, parts: usize) -> Vec<(Place, Between)> {
-        let again =
-            |piece: &Piece| piece.repeated > 0 || matches!(piece.join, Join::Snapshot { .. });
-        if parts <= 1 || self.pieces.iter().any(|(piece, ..)| again(piece)) {
+        let whole = |piece: &Piece| {
+            piece.repeated > 0
+                || matches!(piece.join, Join::Snapshot { .. })
+                || !matches!(piece.unit, Unit::ArmSpe(_))
+        };
+        if parts <= 1 || self.pieces.iter().any(|(piece, ..)| whole(piece)) {
             return Vec::new();
         }
         let mut cuts: Vec<(Place, Between)> = Vec::new();
@@ -127,7 +138,7 @@ struct Progress<S> {
     state: Option<Queue>,
     /// Parts that were decoded from a guess: what they gave, and the state behind them.
     guessed: Vec<Option<(S, Queue)>>,
-    accounts: Vec<(ByteAccount, u64, Timed)>,
+    accounts: Vec<Account>,
 }
 
 impl<'a, S: Shard> Chain<'a, S> {
@@ -135,7 +146,7 @@ impl<'a, S: Shard> Chain<'a, S> {
         let cuts = queue.cut(parts);
         let progress = Mutex::new(Progress {
             settled: 0,
-            state: Some(Queue::new(queue.key)),
+            state: Some(queue.before()),
             guessed: (0..=cuts.len()).map(|_| None).collect(),
             accounts: Vec::new(),
         });
@@ -284,7 +295,6 @@ pub(crate) fn decode_queues<S: Shard>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spe::Encoding;
     use crate::{Access, Origin};
 
     /// Where records end.
@@ -327,7 +337,7 @@ mod tests {
                 breaks: Vec::new(),
                 clock: None,
                 event: None,
-                encoding: Encoding::Unknown,
+                unit: Unit::ArmSpe(Encoding::Unknown),
             };
             let position = Position { file: 0, offset: TraceOffset(offset) };
             queue.begin(piece, position);
@@ -344,9 +354,8 @@ mod tests {
         order.iter().for_each(|part| chain.decode(*part, &sideband, &mut ends));
         ends.0.sort_unstable();
         let progress = chain.progress.into_inner().unwrap();
-        let sum =
-            |of: fn(&(ByteAccount, u64, Timed)) -> u64| progress.accounts.iter().map(of).sum();
-        (ends, sum(|(bytes, ..)| bytes.record), sum(|(_, total, _)| *total))
+        let sum = |of: fn(&Account) -> u64| progress.accounts.iter().map(of).sum();
+        (ends, sum(|account| account.bytes.record), sum(|account| account.total))
     }
 
     #[test]

@@ -5,14 +5,17 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::cursor::{ByteOrder, Cursor};
+use crate::intel_pt::{Core, Pebs, Sampled};
 use crate::perf::attr::{Attr, AttrFlags};
 use crate::perf::auxtrace::known;
 use crate::perf::record::{MISC_LOST_SAMPLES_BPF, MISC_SWITCH_OUT, Record, kind};
 use crate::perf::{
-    Aux, AuxFlags, Auxtrace, Clock, DataSrc, Events, Features, QueueKey, Sample, SideBand, SpeInfo,
-    Task, Tracer, Trailer,
+    Aux, AuxFlags, Auxtrace, Clock, DataSrc, Events, Features, QueueKey, Ring, Sample, SideBand,
+    SpeInfo, Task, Tracer, Trailer,
 };
-use crate::spe::{Encoding, Join, Piece, encoding};
+use crate::piece::{Join, Piece, Unit};
+use crate::queue::Account;
+use crate::spe::{Encoding, encoding};
 use crate::{
     Access, EventIndex, Ledger, Origin, PhysAddr, Position, Problem, Sink, Source, TraceOffset,
     VirtAddr,
@@ -99,7 +102,7 @@ struct QueueState {
     filling: u8,
     started: bool,
     event: Option<EventIndex>,
-    encoding: Encoding,
+    unit: Unit,
 }
 
 /// What AUX records said of the data of one CPU or thread.
@@ -123,7 +126,11 @@ pub(crate) struct Session {
     /// Best times of the records in AUX data.
     pub(crate) aux_time_base: Option<TimeBase>,
     /// There was AUX data of Arm SPE.
-    aux_data: bool,
+    arm_spe_data: bool,
+    /// There was AUX data of Intel PT.
+    pub(crate) intel_pt_data: bool,
+    /// There were PEBS records in it.
+    intel_pt_records: bool,
     /// What sample records came to.
     samples: Samples,
     /// A task that shows that virtual machines ran.
@@ -132,7 +139,7 @@ pub(crate) struct Session {
     pub(crate) foreign_tracer: Option<String>,
     tracer: Option<Tracer>,
     clock: Option<Clock>,
-    queue_index: HashMap<QueueKey, usize>,
+    queue_index: HashMap<(Source, QueueKey), usize>,
     queues: Vec<QueueState>,
     announced_cpus: HashMap<u32, Announced>,
     announced_threads: HashMap<u32, Announced>,
@@ -225,7 +232,9 @@ impl Session {
             ledger: Ledger::default(),
             problems: Problems::default(),
             aux_time_base: None,
-            aux_data: false,
+            arm_spe_data: false,
+            intel_pt_data: false,
+            intel_pt_records: false,
             samples: Samples::default(),
             hypervisor: None,
             foreign_tracer: None,
@@ -340,6 +349,7 @@ impl Session {
                 self.names_taken = false;
             }
             kind::AUX => self.aux(body)?,
+            kind::AUX_OUTPUT_HW_ID => self.counter(body, words.u64()?),
             kind::LOST => {
                 let (_id, lost) = (words.u64()?, words.u64()?);
                 self.ledger.lost_records = self.ledger.lost_records.saturating_add(lost);
@@ -418,6 +428,21 @@ impl Session {
         self.sideband.switch(cpu, time, task(own));
     }
 
+    /// Learns which event a counter counts from the time of a record on.
+    fn counter(&mut self, body: &[u8], number: u64) {
+        let event = self.events.of_trailer(body, self.order);
+        let event =
+            event.filter(|event| self.events.aux_output().any(|(index, _)| index == *event));
+        let (Some(event), Some(trailer)) = (event, self.trailer(body)) else { return };
+        let Some(number) = u8::try_from(number).ok().filter(|number| *number < 64) else { return };
+        // The ring belongs to a CPU, or to a thread where the recording has no CPUs.
+        let thread = trailer.pid_tid.and_then(|(_, tid)| known(tid));
+        let rings = [trailer.cpu.map(Ring::Cpu), thread.map(Ring::Thread)];
+        for ring in rings.into_iter().flatten() {
+            self.sideband.counter(ring, number, trailer.time.unwrap_or(0), event);
+        }
+    }
+
     /// An AUX record: flags of data that has come or will come.
     fn aux(&mut self, body: &[u8]) -> Option<()> {
         let aux = Aux::parse(body, self.order)?;
@@ -460,25 +485,23 @@ impl Session {
         sink: &mut S,
     ) -> Placement {
         self.take_names(sink);
-        let info = match &self.tracer {
-            Some(Tracer::ArmSpe(info)) => info,
-            Some(Tracer::IntelPt) => {
-                self.foreign_tracer = Some("Intel PT".to_owned());
-                return Placement::Foreign;
-            }
+        let source = match &self.tracer {
+            Some(Tracer::ArmSpe(_)) => Source::ArmSpe,
+            Some(Tracer::IntelPt) => Source::IntelPt,
             Some(Tracer::Other(number)) => {
                 self.foreign_tracer = Some(format!("number {number}"));
                 return Placement::Foreign;
             }
             // Without the record only an event of the unit says what the bytes are.
-            None if self.arm_spe.is_some() => &SpeInfo::default(),
+            None if self.arm_spe.is_some() => Source::ArmSpe,
             None => {
                 self.foreign_tracer = Some("unknown kind".to_owned());
                 return Placement::Foreign;
             }
         };
         let next_index = self.queues.len();
-        if next_index == MAX_QUEUES && !self.queue_index.contains_key(&aux.queue) {
+        let key = (source, aux.queue);
+        if next_index == MAX_QUEUES && !self.queue_index.contains_key(&key) {
             self.problems.add(
                 "more AUX queues than can be",
                 position.offset.0,
@@ -486,9 +509,14 @@ impl Session {
             );
             return Placement::TooMany;
         }
-        let index = *self.queue_index.entry(aux.queue).or_insert(next_index);
+        self.arm_spe_data |= source == Source::ArmSpe;
+        self.intel_pt_data |= source == Source::IntelPt;
+        let index = *self.queue_index.entry(key).or_insert(next_index);
         if index == next_index {
-            let (event, encoding) = self.queue_facts(info, aux.queue.cpu);
+            let (event, unit) = match source {
+                Source::IntelPt => self.pebs_facts(),
+                _ => self.spe_facts(aux.queue.cpu),
+            };
             self.queues.push(QueueState {
                 end: 0,
                 covered: 0..0,
@@ -496,7 +524,7 @@ impl Session {
                 filling: 0,
                 started: false,
                 event,
-                encoding,
+                unit,
             });
         }
         let announced = match (aux.queue.cpu, aux.queue.tid) {
@@ -527,13 +555,12 @@ impl Session {
             queue.covered = aux.offset..aux.offset;
         }
         queue.tail_zeros = 0;
-        self.aux_data = true;
         // With a clock of the user's choice, nanoseconds from ticks are of another one.
         let clock = self.clock.filter(|_| !self.events.use_other_clock());
         let offset = aux.offset;
-        let QueueState { event, encoding, .. } = *queue;
+        let (event, unit) = (queue.event, queue.unit.clone());
         let data_len = aux.size - u64::from(filling);
-        let piece = Piece { offset, data_len, join, repeated, breaks, clock, event, encoding };
+        let piece = Piece { offset, data_len, join, repeated, breaks, clock, event, unit };
         Placement::Queue(index, piece)
     }
 
@@ -546,10 +573,18 @@ impl Session {
     /// Sources that records came from, in the order in which they are listed.
     pub(crate) fn sources(&self) -> Vec<Source> {
         let mut sources = self.samples.sources.clone();
-        sources.extend(self.aux_data.then_some(Source::ArmSpe));
+        sources.extend(self.arm_spe_data.then_some(Source::ArmSpe));
+        // A trace of a program's path is no source of accesses.
+        let asked = self.intel_pt_data && self.events.aux_output().next().is_some();
+        sources.extend((asked || self.intel_pt_records).then_some(Source::IntelPt));
         sources.sort_unstable();
         sources.dedup();
         sources
+    }
+
+    /// Takes note of which records a queue that has ended had.
+    pub(crate) fn settled_records(&mut self, account: &Account) {
+        self.intel_pt_records |= account.source == Source::IntelPt && account.timed.records;
     }
 
     /// Adds what another thread has read.
@@ -592,8 +627,10 @@ impl Session {
         )
     }
 
-    /// The event and the data source encoding of a CPU's queue.
-    fn queue_facts(&self, info: &SpeInfo, cpu: Option<u32>) -> (Option<EventIndex>, Encoding) {
+    /// The event and the data source encoding of a CPU's queue of Arm SPE.
+    fn spe_facts(&self, cpu: Option<u32>) -> (Option<EventIndex>, Unit) {
+        let nothing = SpeInfo::default();
+        let info = if let Some(Tracer::ArmSpe(info)) = &self.tracer { info } else { &nothing };
         let block = cpu.and_then(|cpu| info.of_cpu(cpu));
         let pmu_type = block.and_then(|block| block.pmu_type).or(info.pmu_type);
         // A thread may run anywhere: only if all CPUs are alike is its CPU known.
@@ -607,7 +644,16 @@ impl Session {
             _ => self.features.midr().map(crate::spe::Midr::new),
         };
         let encoding = midr.map_or(Encoding::Unknown, encoding);
-        (self.events.arm_spe(pmu_type, &self.features), encoding)
+        (self.events.arm_spe(pmu_type, &self.features), Unit::ArmSpe(encoding))
+    }
+
+    /// The event of PEBS records in Intel PT, if there is one alone, and what else they belong to.
+    fn pebs_facts(&self) -> (Option<EventIndex>, Unit) {
+        let core = self.features.cpuid.as_deref().map(Core::of).unwrap_or_default();
+        let events = self.events.aux_output();
+        let events = events.map(|(index, event)| (index, Sampled::of(&event.attr))).collect();
+        let pebs = Pebs { core, events };
+        (pebs.only_event(), Unit::IntelPt(pebs))
     }
 
     /// Tells that bytes of a queue's piece have come.

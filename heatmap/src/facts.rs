@@ -248,7 +248,8 @@ fn spe_sampling(attr: &Attr) -> String {
 fn pebs_is_complete(recording: &Recording) -> bool {
     let pebs = recording.events.iter().zip(&recording.event_sources);
     let (mut loads, mut stores) = (false, false);
-    for (event, _) in pebs.filter(|(_, source)| **source == Source::Pebs) {
+    let is_pebs = |source: &Source| matches!(source, Source::Pebs | Source::IntelPt);
+    for (event, _) in pebs.filter(|(_, source)| is_pebs(source)) {
         let (code, mask) = (event.attr.config & 0xff, event.attr.config >> 8 & 0xff);
         // MEM_INST_RETIRED: all loads, all stores, any; MEM_TRANS_RETIRED: loads by latency,
         // store samples.
@@ -273,7 +274,7 @@ fn sample_left_out(event: &Event, source: Source, complete_pebs: bool) -> Vec<St
         Source::Sample => {
             reasons.push("faults, breakpoints and the like are no sample of accesses".to_owned());
         }
-        Source::Pebs if !complete_pebs => {
+        Source::Pebs | Source::IntelPt if !complete_pebs => {
             reasons.push("only some loads or stores are sampled".to_owned());
         }
         Source::IbsOp if attr.config & L3_MISS_ONLY != 0 => {
@@ -352,7 +353,12 @@ pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filt
             })
         });
         let spe = any(|recording| recording.sources.contains(&Source::ArmSpe));
+        let pt = any(|recording| recording.sources.contains(&Source::IntelPt));
         let with = match (spe, asked) {
+            (false, _) if pt => format!(
+                ": PEBS through Intel PT has virtual addresses only; record without aux-output, \
+                 as root, with `{RECORD_INTEL}`"
+            ),
             (true, true) => format!(
                 ", although pa_enable=1 asked for them: the kernel or a hypervisor withheld them; \
                  record on the host as root with `{RECORD_SPE}`"
@@ -365,6 +371,13 @@ pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filt
     if ledger.not_memory > 0 {
         return format!(
             "{records} records, none of a memory operation: record loads and stores with {record}"
+        );
+    }
+    if any(|recording| recording.intel_pt) {
+        return format!(
+            "{} bytes of AUX data, of Intel PT, without a memory sample in them: no event wrote \
+             its samples into the trace; record with `{RECORD_INTEL}`",
+            ledger.aux_bytes
         );
     }
     if ledger.skipped_bytes + ledger.cut_off_bytes > 0 {

@@ -67,6 +67,11 @@ fn differential() {
 }
 
 #[test]
+fn intel_pt() {
+    replay("intel_pt");
+}
+
+#[test]
 fn layouts() {
     replay("layouts");
 }

@@ -71,6 +71,11 @@ impl Made {
             .text(bit::CPUID, &format!("{MIDR_NEOVERSE_N1:#018x}"))
             .pmus(&[(1, "software"), (PMU, "arm_spe_0")])
             .events(&events);
+        Self::with(endian, stream, events, features)
+    }
+
+    /// A recording of these events on a machine of these features.
+    pub fn with(endian: Endian, stream: bool, events: Vec<Event>, features: Features) -> Self {
         let first = events[0].clone();
         let settings = Settings { endian, stream, compression: None, events };
         let writer = Writer::new(Vec::new(), settings, &features, 1).expect("memory takes all");
@@ -119,8 +124,13 @@ impl Made {
 
     /// A record of the kernel, on a CPU at a time.
     pub fn record(&mut self, record: Record<'_>, cpu: u32, time: u64) -> &mut Self {
+        self.record_of(record, &trailer(cpu, time))
+    }
+
+    /// A record of the kernel with this trailer.
+    pub fn record_of(&mut self, record: Record<'_>, trailer: &Trailer) -> &mut Self {
         let mut out = Vec::new();
-        record.write(&mut out, self.endian, self.first.attr.sample_type, &trailer(cpu, time));
+        record.write(&mut out, self.endian, self.first.attr.sample_type, trailer);
         self.raw(&out)
     }
 
@@ -131,8 +141,13 @@ impl Made {
 
     /// AUXTRACE and its payload.
     pub fn piece(&mut self, cpu: u32, offset: u64, payload: &[u8]) -> &mut Self {
+        self.piece_of((cpu, u32::MAX), offset, payload)
+    }
+
+    /// AUXTRACE of a CPU or thread, of which the other one is all ones, and its payload.
+    pub fn piece_of(&mut self, (cpu, tid): (u32, u32), offset: u64, payload: &[u8]) -> &mut Self {
         let size = payload.len() as u64;
-        let record = Auxtrace { size, offset, reference: 1, idx: cpu, tid: u32::MAX, cpu };
+        let record = Auxtrace { size, offset, reference: 1, idx: cpu.min(tid), tid, cpu };
         self.writer.auxtrace(&record, payload).expect("memory takes all");
         self
     }

@@ -8,6 +8,7 @@
 //! | `truth` | does each record have the values that perf has for it? |
 //! | `second_opinion` | does another reader see the same samples? |
 //! | `generated` | does it find what a generator knows it wrote, whole and damaged? |
+//! | `intel_pt` | are PEBS records in Intel PT listed as they were written? |
 //! | `report`, `decisions`, `filters` | do outputs and options keep the contract? |
 //! | `aux_data`, `side_records` | joins, gaps and snapshots of AUX data; losses and records beside the samples |
 //! | `service` | does the daemon answer, refuse and end as it should? |
@@ -29,6 +30,7 @@ mod feeder;
 mod filters;
 mod forms;
 mod generated;
+mod intel_pt;
 mod pages;
 mod report;
 mod second_opinion;

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
-use decoder::spe::{ByteAccount, Decoder, Record};
-use decoder::{Grain, Ledger, Options, decode_bytes, decode_stream};
+use decoder::spe::{Decoder, Record};
+use decoder::{ByteAccount, Grain, Ledger, Options, decode_bytes, decode_stream};
 use tracegen::bytes::Endian;
 use tracegen::perf::attr::{Attr, Event, flag, sample_type};
 use tracegen::perf::feature::Features;

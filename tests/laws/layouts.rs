@@ -1,8 +1,11 @@
 //! Records of recurring layouts, whole and damaged: recognising them gives what walking gives.
 
 use decoder::perf::{Clock, QueueKey, SideBand};
-use decoder::spe::{ByteAccount, Decoder, Encoding, Join, Piece, Queue, Record};
-use decoder::{Access, Batch, ByteOrder, Detail, Origin, PhysAddr, Position, Sink, Touch};
+use decoder::spe::{Decoder, Encoding, Queue, Record};
+use decoder::{
+    Access, Batch, ByteAccount, ByteOrder, Detail, Join, Origin, PhysAddr, Piece, Position, Sink,
+    Touch, Unit,
+};
 
 use super::Choices;
 
@@ -206,7 +209,7 @@ fn asked_for_less(pieces: &[(Join, &[u8])]) {
                 breaks: Vec::new(),
                 clock,
                 event: None,
-                encoding: Encoding::Common,
+                unit: Unit::ArmSpe(Encoding::Common),
             });
             queue.bytes(bytes, at, &SideBand::default(), &mut given);
             at.offset.0 += bytes.len() as u64;

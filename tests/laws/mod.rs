@@ -4,7 +4,9 @@
 mod choices;
 mod container;
 mod differential;
+mod intel_pt;
 mod layouts;
+mod pieces;
 mod probe;
 mod samples;
 mod spe;
@@ -12,6 +14,7 @@ mod spe;
 pub use choices::Choices;
 pub use container::container;
 pub use differential::differential;
+pub use intel_pt::intel_pt;
 pub use layouts::layouts;
 pub use samples::samples;
 pub use spe::spe;
@@ -20,9 +23,10 @@ pub use spe::spe;
 pub type Law = fn(&[u8]);
 
 /// All laws by the names of their fuzz targets.
-pub const ALL: [(&str, Law); 5] = [
+pub const ALL: [(&str, Law); 6] = [
     ("container", container),
     ("differential", differential),
+    ("intel_pt", intel_pt),
     ("layouts", layouts),
     ("samples", samples),
     ("spe", spe),

@@ -155,14 +155,23 @@ impl Events {
         u16::try_from(index).ok().map(EventIndex)
     }
 
+    /// The events whose samples are packets in another event's AUX data.
+    pub fn aux_output(&self) -> impl Iterator<Item = (EventIndex, &Event)> {
+        let events = (0..=u16::MAX).map(EventIndex).zip(&self.events);
+        events.filter(|(_, event)| event.attr.flags.contains(AttrFlags::AUX_OUTPUT))
+    }
+
     /// Whether an event is one of an Arm SPE unit, by the unit's name or its own.
     pub fn is_arm_spe(&self, index: EventIndex, features: &Features) -> bool {
         self.get(index).is_some_and(|event| event.is_arm_spe(features))
     }
 
-    /// Which unit an event's sample records come from.
+    /// Which unit an event's records come from.
     pub fn source(&self, index: EventIndex, features: &Features) -> Source {
         let Some(event) = self.get(index) else { return Source::Sample };
+        if event.attr.flags.contains(AttrFlags::AUX_OUTPUT) {
+            return Source::IntelPt;
+        }
         let vendor = features.cpuid.as_deref().and_then(|cpuid| cpuid.split(',').next());
         let has_ibs = matches!(vendor, Some("AuthenticAMD" | "HygonGenuine"));
         let x86 =

@@ -22,4 +22,4 @@ pub use feature::{EventDescription, Features};
 pub use header::{FileHeader, Header, Section};
 pub use record::{Next, Record};
 pub use sample::{Sample, Trailer};
-pub use sideband::{Learned, SideBand, Task};
+pub use sideband::{Learned, Ring, SideBand, Task};

@@ -18,6 +18,7 @@ pub mod kind {
     pub const LOST_SAMPLES: u32 = 13;
     pub const SWITCH: u32 = 14;
     pub const SWITCH_CPU_WIDE: u32 = 15;
+    pub const AUX_OUTPUT_HW_ID: u32 = 21;
     pub const HEADER_ATTR: u32 = 64;
     pub const TRACING_DATA: u32 = 66;
     pub const AUXTRACE_INFO: u32 = 70;

@@ -1,8 +1,11 @@
-//! Which thread ran where: what COMM, FORK, MMAP2, ITRACE_START and switch records say, for
-//! records that do not say it themselves.
+//! Which thread ran where, and which event a counter counted: what COMM, FORK, MMAP2, ITRACE_START,
+//! switch and AUX_OUTPUT_HW_ID records say, for records that do not say it themselves.
 
 use core::ops::{Bound, Range};
 use std::collections::{BTreeMap, HashMap};
+
+use super::QueueKey;
+use crate::EventIndex;
 
 /// Threads that are remembered: as many as Linux can have (PID_MAX_LIMIT).
 const MAX_THREADS: usize = 1 << 22;
@@ -10,6 +13,9 @@ const MAX_THREADS: usize = 1 << 22;
 const MAX_SWITCHES: usize = 1 << 21;
 /// CPUs whose switches are remembered.
 const MAX_CPUS: usize = 1 << 14;
+
+/// Changes of what counters count that are remembered, over all rings.
+const MAX_COUNTERS: usize = 1 << 16;
 
 /// Of each CPU so many switches are kept although its data has passed them: a time that is damaged
 /// passes more than it should.
@@ -24,6 +30,22 @@ pub struct Task {
     pub tid: u32,
 }
 
+/// Whose AUX ring it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ring {
+    /// A CPU's.
+    Cpu(u32),
+    /// A thread's, wherever it runs.
+    Thread(u32),
+}
+
+impl Ring {
+    /// The ring of a queue, if it is known.
+    pub fn of(key: QueueKey) -> Option<Self> {
+        key.cpu.map(Self::Cpu).or(key.tid.map(Self::Thread))
+    }
+}
+
 /// What is known of threads and CPUs so far. Its memory is bounded: beyond the limits new
 /// threads are not learned, and each CPU's oldest switches are forgotten.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +54,9 @@ pub struct SideBand {
     /// For each CPU, from which time on which task ran.
     switches: HashMap<u32, BTreeMap<u64, Option<Task>>>,
     switch_count: usize,
+    /// For each counter of a ring's CPU, from which time on it counted which event.
+    counters: HashMap<(Ring, u8), BTreeMap<u64, EventIndex>>,
+    counter_count: usize,
     full: bool,
     /// Nothing is remembered here; what is learned is told to others, who take it from here.
     pub(crate) told: Option<Vec<Learned>>,
@@ -44,6 +69,8 @@ pub enum Learned {
     Thread(Task),
     /// See [`SideBand::switch`].
     Switch(u32, u64, Option<Task>),
+    /// See [`SideBand::counter`].
+    Counter(Ring, u8, u64, EventIndex),
 }
 
 impl SideBand {
@@ -52,6 +79,7 @@ impl SideBand {
         match learned {
             Learned::Thread(task) => self.thread(task),
             Learned::Switch(cpu, time, task) => self.switch(cpu, time, task),
+            Learned::Counter(ring, number, time, event) => self.counter(ring, number, time, event),
         }
     }
 
@@ -86,6 +114,26 @@ impl SideBand {
                 self.full = true;
             }
         }
+    }
+
+    /// Learns that a counter, of whatever CPU the ring is of then, counts `event` from `time` on.
+    pub fn counter(&mut self, ring: Ring, number: u8, time: u64, event: EventIndex) {
+        if let Some(told) = &mut self.told {
+            told.push(Learned::Counter(ring, number, time, event));
+        } else if self.event_of(ring, number, Some(time)) == Some(event) {
+            // It did already: the kernel says so whenever it sets the counter up.
+        } else if self.counter_count < MAX_COUNTERS {
+            let events = self.counters.entry((ring, number)).or_default();
+            self.counter_count += usize::from(events.insert(time, event).is_none());
+        } else {
+            self.full = true;
+        }
+    }
+
+    /// The event that a counter counted at a time; without a time, the last one.
+    pub fn event_of(&self, ring: Ring, number: u8, time: Option<u64>) -> Option<EventIndex> {
+        let events = self.counters.get(&(ring, number))?;
+        events.range(..=time.unwrap_or(u64::MAX)).next_back().map(|(_, event)| *event)
     }
 
     /// Forgets on a CPU what is needed only for records before this time. They have all been read.
@@ -159,6 +207,37 @@ mod tests {
             ((100..101, Some(A)), KEPT + 1)
         );
         assert_eq!(sideband.running(4, 7).1, Some(B));
+    }
+
+    #[test]
+    fn a_counter_counts_what_it_was_last_set_to() {
+        let (first, second) = (EventIndex(3), EventIndex(5));
+        let mut sideband = SideBand::default();
+        sideband.counter(Ring::Cpu(0), 2, 100, first);
+        sideband.counter(Ring::Cpu(0), 2, 150, first);
+        sideband.counter(Ring::Cpu(0), 2, 200, second);
+        sideband.counter(Ring::Thread(0), 2, 0, second);
+        let at = |ring, number, time| sideband.event_of(ring, number, time);
+        assert_eq!(at(Ring::Cpu(0), 2, Some(99)), None);
+        assert_eq!(at(Ring::Cpu(0), 2, Some(100)), Some(first));
+        assert_eq!(at(Ring::Cpu(0), 2, Some(199)), Some(first));
+        assert_eq!(at(Ring::Cpu(0), 2, Some(200)), Some(second));
+        assert_eq!(at(Ring::Cpu(0), 2, None), Some(second));
+        assert_eq!(at(Ring::Cpu(0), 3, None), None);
+        assert_eq!(at(Ring::Cpu(1), 2, None), None);
+        assert_eq!(at(Ring::Thread(0), 2, Some(1)), Some(second));
+        assert_eq!(sideband.counter_count, 3, "what is said again is not remembered again");
+    }
+
+    #[test]
+    fn what_is_remembered_of_counters_is_bounded() {
+        let mut sideband = SideBand::default();
+        for time in 0..=MAX_COUNTERS as u64 {
+            assert!(!sideband.is_full());
+            sideband.counter(Ring::Cpu(0), 0, time, EventIndex((time % 2) as u16));
+        }
+        assert!(sideband.is_full());
+        assert_eq!(sideband.counter_count, MAX_COUNTERS);
     }
 
     #[test]

@@ -10,15 +10,14 @@ mod queue;
 mod record;
 mod scan;
 mod split;
-mod threads;
 mod vector;
 
 pub use data_source::{Encoding, Midr, encoding};
 pub use event::Events;
 pub use operation::{Subclass, direction, operation, subclass};
 pub use packet::{CutOff, Header, Kind, MAX_PACKET_LEN, Packet, Packets};
-pub use queue::{Piece, Queue, Timed};
-pub use record::{ByteAccount, Decoder, Join, Record};
+pub use queue::Queue;
+pub use record::{Decoder, Record};
 pub(crate) use split::{Between, guess};
 
 use crate::{Access, AccessFlags, Direction, Operation, Origin, PhysAddr, VirtAddr};

@@ -22,6 +22,7 @@ use super::layout::{Layouts, Take};
 use super::packet::{CutOff, Kind, MAX_PACKET_LEN, Packet};
 use super::scan::{Scanned, scan};
 use super::split::Between;
+use crate::piece::{ByteAccount, Join};
 
 /// Longest record: PMSIDR_EL1.MaxSize is 2 KiB at most. Padding inside does not count.
 pub(super) const MAX_RECORD_LEN: u64 = 2048;
@@ -250,38 +251,6 @@ impl Record {
 /// A payload as the type of its packet's length, which loses nothing.
 fn low<T: TryFrom<u64> + Default>(payload: u64) -> T {
     T::try_from(payload).unwrap_or_default()
-}
-
-/// The account of one queue's bytes; the fields are those of [`crate::Ledger`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ByteAccount {
-    /// Packets other than padding, of finished records.
-    pub record: u64,
-    /// Padding packets.
-    pub padding: u64,
-    /// Dropped while resynchronising.
-    pub skipped: u64,
-    /// The unfinished record before a gap or at the end.
-    pub cut_off: u64,
-    /// Given twice; outside the sum.
-    pub overlap: u64,
-}
-
-/// How a piece of a queue follows the one before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Join {
-    /// It goes on where the last one ended, or starts the queue at its first byte.
-    Continued,
-    /// As `Continued`, but the last one's final `n` bytes (1 to 7) are zeros that perf added
-    /// to fill its last eight.
-    Trimmed(u8),
-    /// Bytes are missing in between, or are not known to be there.
-    Gap,
-    /// A snapshot of a ring, which may repeat what the last one held.
-    Snapshot {
-        /// Place in the queue before which its bytes came before, as far as places tell.
-        repeated_before: u64,
-    },
 }
 
 /// Decodes one queue.

@@ -1,8 +1,8 @@
 //! Recordings of memory accesses whose content is known by construction.
 //!
 //! A test of a decoder needs inputs of which somebody knows what they hold without asking a decoder. This crate writes
-//! such inputs: Arm SPE packets (Arm Architecture Reference Manual, DDI 0487, chapter D18) and `PERF_RECORD_SAMPLE`
-//! records in the containers of Linux perf, and beside them the truth. It depends on no crate that reads them, so a
+//! such inputs: Arm SPE packets (Arm Architecture Reference Manual, DDI 0487, chapter D18), PEBS records in packets of
+//! Intel PT, and `PERF_RECORD_SAMPLE` records in the containers of Linux perf, and beside them the truth. It depends on no crate that reads them, so a
 //! mistake in a table cannot cancel out.
 //!
 //! ```
@@ -20,6 +20,7 @@ pub mod config;
 pub mod damage;
 mod generate;
 mod header;
+pub mod intel_pt;
 mod output;
 pub mod perf;
 pub mod rng;

@@ -74,6 +74,8 @@ pub mod flag {
     pub const MMAP2: u64 = 1 << 23;
     /// SWITCH records.
     pub const CONTEXT_SWITCH: u64 = 1 << 26;
+    /// Samples are packets in the AUX data of the group's leader.
+    pub const AUX_OUTPUT: u64 = 1 << 31;
 }
 
 /// The part of `struct perf_event_attr` that recordings of memory accesses use; all else is zero.

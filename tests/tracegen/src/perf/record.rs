@@ -25,6 +25,8 @@ pub mod kind {
     pub const LOST_SAMPLES: u32 = 13;
     /// A task switch on a CPU.
     pub const SWITCH_CPU_WIDE: u32 = 15;
+    /// Which counter an event has whose samples go into AUX data.
+    pub const AUX_OUTPUT_HW_ID: u32 = 21;
 }
 
 /// Flags of an AUX record.
@@ -187,6 +189,11 @@ pub enum Record<'a> {
         /// The same, thread.
         tid: u32,
     },
+    /// The event of the trailer's id has this counter from now on.
+    AuxOutputHwId {
+        /// The counter.
+        number: u64,
+    },
     /// Records were lost.
     Lost {
         /// Id of the event.
@@ -219,6 +226,7 @@ impl Record<'_> {
             Self::Aux { .. } => kind::AUX,
             Self::ItraceStart { .. } => kind::ITRACE_START,
             Self::SwitchCpuWide { .. } => kind::SWITCH_CPU_WIDE,
+            Self::AuxOutputHwId { .. } => kind::AUX_OUTPUT_HW_ID,
             Self::Lost { .. } => kind::LOST,
             Self::LostSamples { .. } => kind::LOST_SAMPLES,
         }
@@ -284,6 +292,7 @@ impl Record<'_> {
                 endian.u64(out, id);
                 endian.u64(out, lost);
             }
+            Self::AuxOutputHwId { number } => endian.u64(out, number),
             Self::LostSamples { lost, .. } => endian.u64(out, lost),
         }
     }

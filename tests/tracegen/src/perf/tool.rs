@@ -99,15 +99,20 @@ impl TimeConv {
     }
 }
 
-/// AUXTRACE_INFO of Arm SPE.
+/// AUXTRACE_INFO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuxtraceInfo {
-    /// perf up to 6.12: the PMU type only.
+    /// Intel PT.
+    IntelPt {
+        /// PMU type.
+        pmu: u32,
+    },
+    /// Arm SPE, perf up to 6.12: the PMU type only.
     V1 {
         /// PMU type.
         pmu: u32,
     },
-    /// perf 6.13 and later: a block per CPU.
+    /// Arm SPE, perf 6.13 and later: a block per CPU.
     V2 {
         /// PMU type.
         pmu: u32,
@@ -119,6 +124,8 @@ pub enum AuxtraceInfo {
 }
 
 impl AuxtraceInfo {
+    /// Tracer type: Intel PT.
+    const INTEL_PT: u32 = 1;
     /// Tracer type: Arm SPE.
     const ARM_SPE: u32 = 4;
     /// First word of a CPU's block.
@@ -127,9 +134,17 @@ impl AuxtraceInfo {
     /// Appends the record.
     pub fn write(&self, out: &mut Vec<u8>, endian: Endian) {
         write(out, endian, kind::AUXTRACE_INFO, 0, |out| {
-            endian.u32(out, Self::ARM_SPE);
+            endian.u32(
+                out,
+                if let Self::IntelPt { .. } = self { Self::INTEL_PT } else { Self::ARM_SPE },
+            );
             endian.u32(out, 0);
             match *self {
+                Self::IntelPt { pmu } => {
+                    // What a decoder of the program's path needs besides is left 0.
+                    endian.u64(out, u64::from(pmu));
+                    (0..16).for_each(|_| endian.u64(out, 0));
+                }
                 Self::V1 { pmu } => {
                     endian.u64(out, u64::from(pmu));
                     endian.u64(out, 1); // per-CPU mmaps

@@ -10,7 +10,7 @@ const PROCESSES: usize = 16;
 
 /// What was last learnt from the side band. It holds as long as that does not change.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Threads {
+pub(crate) struct Threads {
     processes: [Option<(u32, Option<u32>)>; PROCESSES],
     running: Option<(Range<u64>, Option<Task>)>,
 }
@@ -19,7 +19,7 @@ impl Threads {
     /// Process and thread of a record of a queue: from its context packet, else who ran there at
     /// its time, else whose ring it is.
     #[inline(always)]
-    pub(super) fn of(
+    pub(crate) fn of(
         &mut self,
         key: QueueKey,
         context: Option<u32>,

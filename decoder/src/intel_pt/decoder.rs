@@ -1,0 +1,543 @@
+//! Records out of the bytes of one AUX queue, which come in pieces of any size. What is unfinished
+//! between them is kept: the record so far and the bytes of a packet that a piece cuts.
+//!
+//! ```text
+//! searching:  byte by byte, for a PSB; nothing before it can be trusted
+//! walking:    packet by packet; the blocks among them become records
+//! ```
+//!
+//! A trace has PSB packets at intervals, so that damage is cheap: after bytes that are no packet,
+//! and after a gap, the search begins anew. A record that is not whole by then is never given out.
+
+use super::block::{Blocks, Record, Step};
+use super::packet::{Kind, MAX_PACKET_LEN, NoPacket, PSB, Packet};
+use crate::piece::{ByteAccount, Join};
+
+/// Decodes one queue.
+#[derive(Clone, Debug, Default)]
+pub struct Decoder {
+    state: State,
+    blocks: Blocks,
+    /// Where in the queue the unfinished record starts.
+    blocks_start: u64,
+    /// The start of a packet that the last piece cut.
+    carry: [u8; MAX_PACKET_LEN],
+    carry_len: usize, // in [0, MAX_PACKET_LEN)
+    carry_start: u64,
+    /// Place of the byte behind the last one that was fed; filling does not move it.
+    next: u64,
+    /// The last TSC packet since the last gap.
+    ticks: Option<u64>,
+    /// The time of the last record given out.
+    newest: Option<u64>,
+    /// Records were given out since somebody asked: how many, and one had a time.
+    given: u64,
+    ticked: bool,
+    /// In a snapshot: what is not later than this was given out before.
+    repeated_until: Option<u64>,
+    /// Padding packets since the last other one. Fewer than the zeros that perf added mean that
+    /// the others completed that packet's payload.
+    padding_run: u64,
+    bytes: ByteAccount,
+    total: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// So many bytes of a PSB have come.
+    Searching(usize), // in [0, PSB.len())
+    /// The next byte starts a packet, or goes on with the one that was cut.
+    Walking,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Searching(0)
+    }
+}
+
+/// A field of the account.
+type Field = fn(&mut ByteAccount) -> &mut u64;
+const RECORD: Field = |bytes| &mut bytes.record;
+const PADDING: Field = |bytes| &mut bytes.padding;
+const SKIPPED: Field = |bytes| &mut bytes.skipped;
+const CUT_OFF: Field = |bytes| &mut bytes.cut_off;
+
+impl Decoder {
+    /// The account so far. The bytes of an unfinished record or packet are in none of its fields
+    /// until [`Decoder::finish`].
+    pub fn bytes(&self) -> ByteAccount {
+        self.bytes
+    }
+
+    /// All bytes that were fed, counted apart from the account.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Announces how the next bytes follow the last ones.
+    pub fn join(&mut self, join: Join) {
+        match join {
+            Join::Continued => {}
+            Join::Trimmed(zeros) => self.trim(usize::from(zeros)),
+            Join::Gap => self.gap(),
+            Join::Snapshot { .. } => {
+                self.gap();
+                self.repeated_until = self.newest;
+            }
+        }
+    }
+
+    /// Takes back `zeros` bytes of filling at the end of the last piece.
+    fn trim(&mut self, zeros: usize) {
+        self.next = self.next.wrapping_sub(zeros as u64);
+        if let State::Searching(_) = self.state {
+            self.gap();
+        } else if self.carry_len > zeros {
+            // The filling stands in the middle of a packet: it goes, the packet stays.
+            self.carry_len -= zeros;
+            self.count(PADDING, zeros as u64);
+        } else if self.carry_len > 0 || self.padding_run < zeros as u64 {
+            // It completed a packet with wrong bytes.
+            self.gap();
+        }
+    }
+
+    /// Bytes may be missing here: what is unfinished is cut off, and a PSB is searched.
+    pub fn gap(&mut self) {
+        if let State::Searching(matched) = self.state {
+            self.count(SKIPPED, matched as u64);
+        }
+        let carried = core::mem::take(&mut self.carry_len);
+        self.count(CUT_OFF, carried as u64);
+        self.lose_place();
+        self.ticks = None;
+    }
+
+    /// Bytes may be missing before `place` of the queue: if that lies behind all bytes so far, or
+    /// in what is unfinished, it is a gap. What was decoded beyond it has proved itself.
+    pub fn gap_at(&mut self, place: u64) {
+        let record = self.blocks.len() > 0 && self.blocks_start < place;
+        let packet = self.carry_len > 0 && self.carry_start < place;
+        if place >= self.next || record || packet {
+            self.gap();
+        }
+    }
+
+    /// The queue has ended.
+    pub fn finish(&mut self) {
+        self.gap();
+    }
+
+    /// Drops the unfinished record, and searches.
+    fn lose_place(&mut self) {
+        let dropped = self.blocks.drop();
+        self.count(CUT_OFF, dropped);
+        self.state = State::Searching(0);
+        self.padding_run = 0;
+    }
+
+    /// Counts bytes, unless a snapshot repeats them.
+    fn count(&mut self, field: Field, len: u64) {
+        if self.repeated_until.is_some() {
+            self.total -= len;
+            self.bytes.overlap += len;
+        } else {
+            *field(&mut self.bytes) += len;
+        }
+    }
+
+    /// Counts zeros that perf filled a piece up with.
+    pub fn fill(&mut self, len: usize) {
+        self.total += len as u64;
+        self.bytes.padding += len as u64;
+    }
+
+    /// Counts bytes that were given before.
+    pub fn overlap(&mut self, len: u64) {
+        self.bytes.overlap += len;
+    }
+
+    /// How many records were given out since this was asked last, and whether any had a time.
+    pub fn take_given(&mut self) -> (u64, bool) {
+        (core::mem::take(&mut self.given), core::mem::take(&mut self.ticked))
+    }
+
+    /// The time in ticks of the last record that had one.
+    pub fn newest(&self) -> Option<u64> {
+        self.newest
+    }
+
+    /// Decodes `bytes`, which start at `place` of the queue. `sink` gets every record that ends in
+    /// them, with the index in `bytes` of the first byte behind it.
+    pub fn feed(&mut self, bytes: &[u8], place: u64, sink: &mut impl FnMut(&Record, usize)) {
+        self.total += bytes.len() as u64;
+        let mut at = 0;
+        while at < bytes.len() {
+            at = match self.state {
+                State::Searching(_) => self.search(bytes, at),
+                State::Walking if self.carry_len > 0 => self.complete(bytes, at, place, sink),
+                State::Walking => self.walk(bytes, at, place, sink),
+            };
+        }
+        self.next = place.wrapping_add(bytes.len() as u64);
+    }
+
+    /// Searches a PSB from `at` on. Returns the place behind it, or the end.
+    fn search(&mut self, bytes: &[u8], at: usize) -> usize {
+        for (index, byte) in bytes.iter().enumerate().skip(at) {
+            if self.searched(*byte) {
+                return index + 1;
+            }
+        }
+        bytes.len()
+    }
+
+    /// Takes a byte while searching. True if it is the last one of a PSB.
+    fn searched(&mut self, byte: u8) -> bool {
+        let State::Searching(matched) = self.state else { return false };
+        let now = match byte {
+            byte if byte == PSB[matched] => matched + 1,
+            // The pattern repeats itself: only its first byte can start it anew.
+            byte if byte == PSB[0] => 1,
+            _ => 0,
+        };
+        self.count(SKIPPED, (matched + 1 - now) as u64);
+        if now < PSB.len() {
+            self.state = State::Searching(now);
+            return false;
+        }
+        self.count(RECORD, now as u64);
+        self.state = State::Walking;
+        true
+    }
+
+    /// Walks to the end of the bytes, or to where no packet starts. Returns that place.
+    fn walk(
+        &mut self,
+        bytes: &[u8],
+        mut at: usize,
+        place: u64,
+        sink: &mut impl FnMut(&Record, usize),
+    ) -> usize {
+        while at < bytes.len() {
+            let start = place.wrapping_add(at as u64);
+            match Packet::parse(&bytes[at..], self.blocks.items()) {
+                Ok(packet) => {
+                    at += usize::from(packet.len);
+                    self.packet(&packet, start, at, sink);
+                }
+                Err(NoPacket::CutOff) => {
+                    let rest = &bytes[at..];
+                    self.carry[..rest.len()].copy_from_slice(rest);
+                    (self.carry_len, self.carry_start) = (rest.len(), start);
+                    return bytes.len();
+                }
+                Err(NoPacket::Bad) => {
+                    self.lose_place();
+                    return at;
+                }
+            }
+        }
+        at
+    }
+
+    /// Adds a byte to the packet that was cut. Returns the place behind it.
+    fn complete(
+        &mut self,
+        bytes: &[u8],
+        at: usize,
+        place: u64,
+        sink: &mut impl FnMut(&Record, usize),
+    ) -> usize {
+        self.carry[self.carry_len] = bytes[at];
+        self.carry_len += 1;
+        match Packet::parse(&self.carry[..self.carry_len], self.blocks.items()) {
+            Ok(packet) => {
+                self.carry_len = 0;
+                self.packet(&packet, place.wrapping_add(at as u64), at + 1, sink);
+            }
+            Err(NoPacket::CutOff) => {}
+            Err(NoPacket::Bad) => {
+                let carried = core::mem::take(&mut self.carry_len);
+                self.lose_place();
+                for index in 0..carried {
+                    self.searched(self.carry[index]);
+                }
+            }
+        }
+        at + 1
+    }
+
+    /// Takes a packet that starts at `start` of the queue and ends before the byte `end`.
+    fn packet(
+        &mut self,
+        packet: &Packet,
+        start: u64,
+        end: usize,
+        sink: &mut impl FnMut(&Record, usize),
+    ) {
+        let len = u64::from(packet.len);
+        if packet.kind == Kind::Pad {
+            self.padding_run += 1;
+            return self.count(PADDING, len);
+        }
+        self.padding_run = 0;
+        if packet.kind == Kind::Tsc {
+            self.ticks = Some(packet.payload);
+            self.goes_on_from(packet.payload);
+        }
+        let started = self.blocks.len() > 0;
+        match self.blocks.take(packet) {
+            Step::Apart => self.count(RECORD, len),
+            Step::Part if started => {}
+            Step::Part => self.blocks_start = start,
+            Step::Dropped(dropped) => {
+                self.count(CUT_OFF, dropped);
+                self.count(RECORD, len);
+            }
+            Step::Ended(record, len) => self.ended(record, len, end, sink),
+        }
+    }
+
+    fn ended(
+        &mut self,
+        mut record: Record,
+        len: u64,
+        end: usize,
+        sink: &mut impl FnMut(&Record, usize),
+    ) {
+        record.ticks = record.ticks.or(self.ticks);
+        if let Some(ticks) = record.ticks {
+            self.goes_on_from(ticks);
+        }
+        self.count(RECORD, len);
+        if self.repeated_until.is_none() {
+            self.newest = record.ticks.or(self.newest);
+            self.given += 1;
+            self.ticked |= record.ticks.is_some();
+            sink(&record, end);
+        }
+    }
+
+    /// Learns a time: what is later than all before is not repeated.
+    fn goes_on_from(&mut self, ticks: u64) {
+        if self.repeated_until.is_some_and(|until| ticks > until) {
+            self.repeated_until = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEP: [u8; 2] = [0x02, 0x33];
+
+    /// BIP with eight bytes.
+    fn item(number: u8, value: u64) -> Vec<u8> {
+        [&[number << 3 | 0b100][..], &value.to_le_bytes()].concat()
+    }
+
+    /// A record of 44 bytes: time, address.
+    fn record(ticks: u64, address: u64) -> Vec<u8> {
+        let begin = |block| [0x02, 0x63, block];
+        [
+            &begin(0x04)[..],
+            &item(0, 0x40_1000),
+            &item(2, ticks),
+            &begin(0x05),
+            &item(0, address),
+            &item(2, 30),
+            &BEP,
+        ]
+        .concat()
+    }
+    const RECORD_LEN: u64 = 3 + 9 + 9 + 3 + 9 + 9 + 2;
+
+    /// Addresses of the records, and the account.
+    fn decode(pieces: &[(Join, &[u8])]) -> (Vec<u64>, ByteAccount) {
+        let mut decoder = Decoder::default();
+        let (mut addresses, mut place) = (Vec::new(), 0);
+        for (join, bytes) in pieces {
+            decoder.join(*join);
+            decoder.feed(bytes, place, &mut |record, _| addresses.extend(record.address));
+            place += bytes.len() as u64;
+        }
+        decoder.finish();
+        let bytes = decoder.bytes();
+        assert_eq!(decoder.total(), bytes.sum());
+        assert_eq!(bytes.sum() + bytes.overlap, place);
+        (addresses, bytes)
+    }
+
+    fn whole(bytes: &[u8]) -> (Vec<u64>, ByteAccount) {
+        decode(&[(Join::Continued, bytes)])
+    }
+
+    /// PSB, TSC, PSBEND.
+    fn start(ticks: u64) -> Vec<u8> {
+        [&PSB[..], &[0x19], &ticks.to_le_bytes()[..7], &[0x02, 0x23]].concat()
+    }
+    const START_LEN: u64 = 16 + 8 + 2;
+
+    #[test]
+    fn nothing_before_the_first_psb_is_trusted() {
+        let trace = [&record(1, 1)[..], &[0; 5], &start(9), &record(2, 2), &[0; 3]].concat();
+        let (addresses, bytes) = whole(&trace);
+        assert_eq!(addresses, [2]);
+        let want = ByteAccount {
+            record: START_LEN + RECORD_LEN,
+            padding: 3,
+            skipped: RECORD_LEN + 5,
+            ..ByteAccount::default()
+        };
+        assert_eq!(bytes, want);
+        // One that starts in what looks like the start of one.
+        let trace = [&PSB[..6], &[0x02], &start(9), &record(2, 2)].concat();
+        assert_eq!(whole(&trace).1.skipped, 7);
+        assert_eq!(whole(&PSB[..15]), (vec![], ByteAccount { skipped: 15, ..Default::default() }));
+    }
+
+    #[test]
+    fn after_what_is_no_packet_the_next_psb_is_searched() {
+        for (name, damage) in [("bad", &[0x05][..]), ("bad PSB", &PSB[..8]), ("MNT", &[2, 0xc3, 1])]
+        {
+            let begun = [0x02, 0x63, 0x05];
+            let trace = [
+                &start(1)[..],
+                &record(2, 2),
+                &begun,
+                damage,
+                &record(3, 3),
+                &start(4),
+                &record(5, 5),
+            ];
+            let (addresses, bytes) = whole(&trace.concat());
+            assert_eq!(addresses, [2, 5], "{name}");
+            assert_eq!(bytes.cut_off, 3, "{name}");
+            assert_eq!(bytes.skipped, damage.len() as u64 + RECORD_LEN, "{name}");
+            assert_eq!(bytes.record, 2 * (START_LEN + RECORD_LEN), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_overflow_in_a_record_drops_it() {
+        let half = [&[0x02, 0x63, 0x05][..], &item(0, 7)].concat();
+        let trace = [&start(1), &half[..], &[0x02, 0xf3], &BEP, &record(2, 2)].concat();
+        let (addresses, bytes) = whole(&trace);
+        assert_eq!(addresses, [2]);
+        assert_eq!((bytes.cut_off, bytes.skipped), (12, 0));
+    }
+
+    #[test]
+    fn a_packet_or_record_cut_between_two_pieces_is_whole() {
+        let trace = [&start(1)[..], &record(2, 2), &[0x99, 1], &record(3, 3), &[0x0c, 0]].concat();
+        let want = whole(&trace);
+        assert_eq!(want.0, [2, 3]);
+        for cut in 0..=trace.len() {
+            let (first, second) = trace.split_at(cut);
+            assert_eq!(
+                decode(&[(Join::Continued, first), (Join::Continued, second)]),
+                want,
+                "{cut}"
+            );
+        }
+        let bytes: Vec<_> = trace.chunks(1).map(|byte| (Join::Continued, byte)).collect();
+        assert_eq!(decode(&bytes), want);
+    }
+
+    #[test]
+    fn nothing_is_joined_across_a_gap() {
+        let (first, second) =
+            ([start(1), record(2, 2)].concat(), [start(3), record(4, 4)].concat());
+        // Where a packet is cut, where a record is, and between records.
+        for cut in [START_LEN + 12 + 5, START_LEN + 12, START_LEN] {
+            let first = &first[..usize::try_from(cut).unwrap()];
+            let (addresses, bytes) = decode(&[(Join::Continued, first), (Join::Gap, &second)]);
+            assert_eq!(addresses, [4], "{cut}");
+            assert_eq!((bytes.cut_off, bytes.skipped), (cut - START_LEN, 0), "{cut}");
+        }
+        let rest = [&record(2, 2)[20..], &second].concat();
+        let (addresses, bytes) = decode(&[(Join::Continued, &first[..46]), (Join::Gap, &rest)]);
+        assert_eq!((addresses, bytes.cut_off, bytes.skipped), (vec![4], 20, RECORD_LEN - 20));
+    }
+
+    #[test]
+    fn a_break_cuts_what_it_stands_in() {
+        let trace = [start(1), record(2, 2), start(3), record(4, 4)].concat();
+        let run = |fed: usize, place: u64| {
+            let mut decoder = Decoder::default();
+            let mut addresses = Vec::new();
+            let mut take = |record: &Record, _: usize| addresses.extend(record.address);
+            decoder.feed(&trace[..fed], 0, &mut take);
+            decoder.gap_at(place);
+            decoder.feed(&trace[fed..], fed as u64, &mut take);
+            addresses
+        };
+        assert_eq!(run(50, 50), [4], "at its end");
+        assert_eq!(run(50, 30), [4], "in its past");
+        assert_eq!(run(50, 26), [2, 4], "where it starts");
+        assert_eq!(run(70, 60), [2, 4], "in what is done with");
+    }
+
+    #[test]
+    fn a_break_in_filling_is_one_however_much_of_it_has_come() {
+        let lost = [record(2, 2), start(3), record(4, 4)].concat();
+        for filled in 1..8 {
+            let mut decoder = Decoder::default();
+            let mut addresses = Vec::new();
+            let mut take = |record: &Record, _: usize| addresses.extend(record.address);
+            decoder.feed(&start(1), 0, &mut take);
+            decoder.fill(filled);
+            decoder.gap_at(START_LEN + 1);
+            decoder.feed(&lost, START_LEN + filled as u64, &mut take);
+            assert_eq!(addresses, [4], "{filled}");
+        }
+    }
+
+    #[test]
+    fn zeros_that_perf_added() {
+        let trace = [&start(1)[..], &record(2, 2), &record(3, 3)].concat();
+        for cut in 27..trace.len() {
+            for zeros in 1..8u8 {
+                let first = [&trace[..cut], &vec![0; zeros.into()]].concat();
+                let (addresses, bytes) =
+                    decode(&[(Join::Continued, &first), (Join::Trimmed(zeros), &trace[cut..])]);
+                // Where they complete a packet they made it wrong: the rest is not believed.
+                let believed = addresses == [2, 3] && bytes.padding == u64::from(zeros);
+                let lost = bytes.skipped > 0 && addresses.iter().all(|address| *address == 2);
+                assert!(believed ^ lost, "{zeros} zeros at {cut}: {addresses:x?} {bytes:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_time_is_the_records_own_or_the_last_tsc() {
+        let bare = [&[0x02, 0x63, 0x05][..], &item(0, 7), &BEP].concat();
+        let trace = [&start(11)[..], &bare, &record(22, 1), &bare, &start(33), &bare].concat();
+        let mut decoder = Decoder::default();
+        let mut times = Vec::new();
+        decoder.feed(&trace, 0, &mut |record, _| times.push(record.ticks));
+        decoder.gap();
+        decoder.feed(&[&PSB[..], &bare].concat(), 1000, &mut |record, _| times.push(record.ticks));
+        assert_eq!(times, [Some(11), Some(22), Some(11), Some(33), None], "none of before a gap");
+        assert_eq!(decoder.newest(), Some(33));
+        assert_eq!(decoder.take_given(), (5, true));
+        assert_eq!(decoder.take_given(), (0, false));
+    }
+
+    #[test]
+    fn a_snapshot_gives_no_record_twice() {
+        let part = |ticks: u64| [start(ticks), record(ticks + 1, ticks + 1)].concat();
+        let first = [part(10), part(20)].concat();
+        let second = [&part(10)[30..], &part(20), &part(30)].concat();
+        let snapshot = Join::Snapshot { repeated_before: 0 };
+        let (addresses, bytes) = decode(&[(Join::Continued, &first), (snapshot, &second)]);
+        assert_eq!(addresses, [11, 21, 31]);
+        assert_eq!((bytes.skipped, bytes.cut_off), (0, 0));
+        let later = START_LEN + RECORD_LEN;
+        // The PSB stands before the time that tells that it is new.
+        assert_eq!(bytes.record, 3 * later - 16);
+    }
+}

@@ -1,0 +1,52 @@
+//! PEBS records in the AUX data of Intel Processor Trace: bytes -> packets -> blocks -> records ->
+//! accesses.
+//!
+//! On some of Intel's E cores an event can write its samples into the trace (`aux_output`, `perf
+//! record -e '{intel_pt/branch=0/,mem-loads/aux-output/pp}'`). What else the trace holds, the path
+//! of the program, is walked over. The records have virtual addresses only.
+
+mod block;
+mod data_source;
+mod decoder;
+mod packet;
+mod queue;
+
+pub use block::Record;
+pub use data_source::{Core, Sampled};
+pub use decoder::Decoder;
+pub use packet::{ItemLen, Kind, MAX_PACKET_LEN, NoPacket, PSB, Packet, Packets};
+pub use queue::{Pebs, Queue};
+
+use crate::{Access, AccessFlags, Direction, Operation, Origin, VirtAddr};
+
+impl Record {
+    /// The memory access that the record tells of, if it is one. What the record does not know
+    /// (CPU, nanoseconds, thread, event) comes from `origin` and the thread's numbers.
+    pub fn access(
+        &self,
+        origin: Origin,
+        (pid, tid): (Option<u32>, Option<u32>),
+        core: Core,
+        sampled: Sampled,
+    ) -> Option<Access> {
+        let address = self.address?;
+        let (data_source, flags) = match self.auxiliary {
+            Some(auxiliary) if sampled.has_source => core.decode(auxiliary),
+            _ => (None, AccessFlags::empty()),
+        };
+        Some(Access {
+            origin,
+            operation: Operation::plain(sampled.direction.unwrap_or(Direction::Unknown)),
+            paddr: None,
+            // The processor writes 0 where it has none.
+            vaddr: (address != 0).then(|| VirtAddr::new(address)),
+            ip: self.instruction.or(self.rip).map(VirtAddr::new),
+            pid,
+            tid,
+            latency_cycles: self.latency_cycles(),
+            data_source,
+            page_size: None,
+            flags,
+        })
+    }
+}

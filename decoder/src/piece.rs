@@ -1,0 +1,198 @@
+//! Pieces of an AUX queue: how they follow one another, and what became of their bytes. The same
+//! for every tracer.
+
+use crate::intel_pt::Pebs;
+use crate::perf::Clock;
+use crate::spe::Encoding;
+use crate::{EventIndex, Position};
+
+/// What is known of a queue's next bytes before they come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Place of the first byte in the queue's running count.
+    pub offset: u64,
+    /// Bytes of data in it; zeros behind them are perf's filling.
+    pub data_len: u64,
+    /// How it follows the piece before.
+    pub join: Join,
+    /// First bytes that the piece before had too, by their place in the running count.
+    pub repeated: u64,
+    /// Places at which data was lost, in ascending order.
+    pub breaks: Vec<u64>,
+    /// Conversion of its timestamps.
+    pub clock: Option<Clock>,
+    /// The event it belongs to. `None` also if it holds records of several.
+    pub event: Option<EventIndex>,
+    /// The unit that wrote it.
+    pub unit: Unit,
+}
+
+/// Which unit wrote AUX data, and what reading it takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Arm SPE, and how its CPU encodes data sources.
+    ArmSpe(Encoding),
+    /// Intel PT, and what PEBS records in it belong to.
+    IntelPt(Pebs),
+}
+
+/// How a piece of a queue follows the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Join {
+    /// It goes on where the last one ended, or starts the queue at its first byte.
+    Continued,
+    /// As `Continued`, but the last one's final `n` bytes (1 to 7) are zeros that perf added
+    /// to fill its last eight.
+    Trimmed(u8),
+    /// Bytes are missing in between, or are not known to be there.
+    Gap,
+    /// A snapshot of a ring, which may repeat what the last one held.
+    Snapshot {
+        /// Place in the queue before which its bytes came before, as far as places tell.
+        repeated_before: u64,
+    },
+}
+
+/// The account of one queue's bytes; the fields are those of [`crate::Ledger`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByteAccount {
+    /// Packets other than padding, of finished records or of none.
+    pub record: u64,
+    /// Padding packets.
+    pub padding: u64,
+    /// Dropped while resynchronising.
+    pub skipped: u64,
+    /// The unfinished record before a gap or at the end.
+    pub cut_off: u64,
+    /// Given twice; outside the sum.
+    pub overlap: u64,
+}
+
+impl ByteAccount {
+    /// All bytes but those that were given twice.
+    pub const fn sum(&self) -> u64 {
+        self.record + self.padding + self.skipped + self.cut_off
+    }
+}
+
+/// Which times a queue's records had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timed {
+    /// There were records.
+    pub records: bool,
+    /// Some had a timestamp.
+    pub ticks: bool,
+    /// Some had one that could be converted.
+    pub ns: bool,
+}
+
+impl Piece {
+    /// Whether the piece only goes on where the one before it ended.
+    pub fn changes_nothing(&self) -> bool {
+        self.join == Join::Continued && self.repeated == 0 && self.breaks.is_empty()
+    }
+}
+
+/// What a queue does with the bytes of its pieces.
+pub(crate) trait Steps {
+    /// Bytes that came before.
+    fn overlap(&mut self, len: u64);
+    /// Zeros that perf filled a piece up with, or the bytes in whose place it did.
+    fn fill(&mut self, len: usize);
+    /// Bytes may be missing before this place of the queue.
+    fn gap_at(&mut self, place: u64);
+    /// Bytes to decode, without a break in them: at `place` of the queue, `at` of the input.
+    fn data(&mut self, piece: &Piece, bytes: &[u8], place: u64, at: Position);
+}
+
+/// The way through a queue's pieces.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Course {
+    piece: Option<Piece>,
+    /// Place of the next byte in the running count.
+    next: u64,
+    /// Bytes of the piece that are passed over as repeated.
+    repeated: u64,
+    /// Bytes of the piece that belong to a packet that is finished already.
+    finished: usize,
+}
+
+impl Course {
+    /// Starts a piece, whose first bytes are repeated, or belong to a finished packet.
+    pub(crate) fn begin(&mut self, piece: Piece, repeated: u64, finished: usize) {
+        *self = Self { next: piece.offset, piece: Some(piece), repeated, finished };
+    }
+
+    /// A course behind the first `taken` bytes of a piece.
+    pub(crate) fn resumed(piece: Piece, taken: u64) -> Self {
+        let next = piece.offset.wrapping_add(taken);
+        Self { piece: Some(piece), next, ..Self::default() }
+    }
+
+    /// The piece, once there is one.
+    pub(crate) fn piece(&self) -> Option<&Piece> {
+        self.piece.as_ref()
+    }
+
+    /// Whether all of the next bytes are data.
+    pub(crate) fn passes_nothing_over(&self) -> bool {
+        self.repeated == 0 && self.finished == 0
+    }
+
+    /// The last of the breaks at or before the next byte, which are done with.
+    pub(crate) fn passed_break(&mut self) -> Option<u64> {
+        let piece = self.piece.as_mut()?;
+        let passed = piece.breaks.partition_point(|place| *place <= self.next);
+        piece.breaks.drain(..passed).next_back()
+    }
+
+    /// Takes the next bytes of the piece, which stand at `at` in the input.
+    pub(crate) fn bytes(&mut self, bytes: &[u8], mut at: Position, steps: &mut impl Steps) {
+        let mut rest = bytes;
+        let repeated = self.take(&mut rest, &mut at, self.repeated);
+        self.repeated -= repeated as u64;
+        steps.overlap(repeated as u64);
+        let finished = self.take(&mut rest, &mut at, self.finished as u64);
+        self.finished -= finished;
+        steps.fill(finished);
+        self.pass_breaks(steps);
+
+        while let Some(piece) = self.piece.as_mut().filter(|_| !rest.is_empty()) {
+            let taken = self.next.wrapping_sub(piece.offset);
+            let data_left = piece.data_len.saturating_sub(taken);
+            if data_left == 0 {
+                let zeros = rest.iter().take_while(|byte| **byte == 0).count();
+                if zeros < rest.len() {
+                    // What looked like filling is not: it is data after all.
+                    piece.data_len = u64::MAX;
+                }
+                steps.fill(zeros);
+                self.take(&mut rest, &mut at, zeros as u64);
+                self.pass_breaks(steps);
+                continue;
+            }
+            let next_break = piece.breaks.first().and_then(|place| place.checked_sub(self.next));
+            let (data, from, place) = (rest, at, self.next);
+            let len = self.take(&mut rest, &mut at, next_break.unwrap_or(u64::MAX).min(data_left));
+            if let Some(piece) = &self.piece {
+                steps.data(piece, &data[..len], place, from);
+            }
+            self.pass_breaks(steps);
+        }
+    }
+
+    fn pass_breaks(&mut self, steps: &mut impl Steps) {
+        if let Some(place) = self.passed_break() {
+            steps.gap_at(place);
+        }
+    }
+
+    /// Moves on by at most `len` bytes, and returns by how many.
+    fn take(&mut self, rest: &mut &[u8], at: &mut Position, len: u64) -> usize {
+        let len = rest.len().min(usize::try_from(len).unwrap_or(usize::MAX));
+        *rest = &rest[len..];
+        at.offset.0 += len as u64;
+        self.next = self.next.wrapping_add(len as u64);
+        len
+    }
+}
