@@ -114,6 +114,8 @@ pub struct Recording {
     pub foreign_tracer: Option<String>,
     /// What each event's sample records come from.
     pub event_sources: Vec<Source>,
+    /// What IBS registers said of physical addresses.
+    pub ibs: crate::ibs::Tally,
 }
 
 /// An input that has been opened.
@@ -793,5 +795,6 @@ fn recording(session: &mut Session, queues: &[Queue], kind: InputKind, files: u3
         hypervisor: session.hypervisor.clone(),
         synthesized: session.synthesized(),
         foreign_tracer: session.foreign_tracer.clone(),
+        ibs: session.ibs(),
     }
 }

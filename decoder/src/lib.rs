@@ -58,6 +58,7 @@ mod crew;
 mod cursor;
 mod decode;
 mod error;
+pub mod ibs;
 mod input;
 mod ledger;
 pub mod perf;
