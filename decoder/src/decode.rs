@@ -19,12 +19,13 @@ use crate::perf::header::{self, FileHeader, Header, STREAM_HEADER_LEN, Section};
 use crate::perf::record::Record;
 use crate::perf::{Auxtrace, Event, Features, QueueKey};
 use crate::queues::{Collected, decode_queues};
+use crate::raw::decode_raw_pebs;
 use crate::session::{Placement, Session};
 use crate::spe::{ByteAccount, Piece, Queue, Timed};
 use crate::walk::{Visitor, Walk};
 use crate::{
     Access, ByteOrder, Detail, Error, EventIndex, Ledger, Origin, Position, Problem, Shard, Sink,
-    Source, TimeBase, TraceOffset,
+    Source, TimeBase, TraceOffset, ibs, pebs,
 };
 
 /// How to decode.
@@ -114,8 +115,10 @@ pub struct Recording {
     pub foreign_tracer: Option<String>,
     /// What each event's sample records come from.
     pub event_sources: Vec<Source>,
+    /// The format of a raw PEBS buffer, if that is what was decoded.
+    pub raw_pebs: Option<pebs::Format>,
     /// What IBS registers said of physical addresses.
-    pub ibs: crate::ibs::Tally,
+    pub ibs: ibs::Tally,
 }
 
 /// An input that has been opened.
@@ -191,6 +194,29 @@ impl Input {
                 let decoded = decode_bytes(&files, first_file, options, sink);
                 mappings.iter().try_for_each(Mapping::check)?;
                 decoded.map(|recording| Recording { kind: InputKind::Folder, ..recording })
+            }
+        }
+    }
+}
+
+impl Input {
+    /// Decodes a raw PEBS buffer into `sink`, see [`decode_raw_pebs`]. Its positions have the
+    /// number `file`.
+    ///
+    /// # Errors
+    /// If it is a folder, a recording of perf's, or reading fails.
+    pub fn decode_raw_pebs(
+        self,
+        format: pebs::Format,
+        file: u32,
+        sink: &mut impl Sink,
+    ) -> Result<Recording, Error> {
+        match self.form {
+            Form::Folder(_) => Err(Error::NotRaw),
+            Form::Pipe(buffer) => decode_raw_pebs(buffer, format, file, sink),
+            Form::File(buffer) => {
+                let decoded = decode_raw_pebs(buffer, format, file, sink)?;
+                Ok(Recording { kind: InputKind::File, ..decoded })
             }
         }
     }
@@ -760,7 +786,12 @@ fn add_queue(
 }
 
 /// What the records have said so far. `queues` are those that are not settled.
-fn recording(session: &mut Session, queues: &[Queue], kind: InputKind, files: u32) -> Recording {
+pub(crate) fn recording(
+    session: &mut Session,
+    queues: &[Queue],
+    kind: InputKind,
+    files: u32,
+) -> Recording {
     let (mut ledger, mut aux_time_base) = (session.ledger, session.aux_time_base);
     for queue in queues {
         add_queue(&mut ledger, &mut aux_time_base, queue.so_far());
@@ -795,6 +826,7 @@ fn recording(session: &mut Session, queues: &[Queue], kind: InputKind, files: u3
         hypervisor: session.hypervisor.clone(),
         synthesized: session.synthesized(),
         foreign_tracer: session.foreign_tracer.clone(),
+        raw_pebs: None,
         ibs: session.ibs(),
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::cursor::{ByteOrder, Cursor};
+use crate::ibs;
 use crate::perf::attr::{Attr, AttrFlags};
 use crate::perf::auxtrace::known;
 use crate::perf::record::{MISC_LOST_SAMPLES_BPF, MISC_SWITCH_OUT, Record, kind};
@@ -13,10 +14,9 @@ use crate::perf::{
     Task, Tracer, Trailer,
 };
 use crate::spe::{Encoding, Join, Piece, encoding};
-use crate::ibs;
 use crate::{
-    Access, EventIndex, Ledger, Operation, Origin, PhysAddr, Position, Problem, Sink, Source, TraceOffset,
-    VirtAddr,
+    Access, EventIndex, Ledger, Operation, Origin, PhysAddr, Position, Problem, Sink, Source,
+    TraceOffset, VirtAddr,
 };
 
 /// Queues that are decoded: one for each CPU or thread. More come only from damage.

@@ -174,8 +174,8 @@ impl Op {
     /// prefetches and for what is uncacheable.
     pub fn latency_cycles(&self) -> Option<u32> {
         let has_none = Data3::UNCACHEABLE | Data3::SOFTWARE_PREFETCH;
-        let valid = self.data3.contains(Data3::LOAD | Data3::DC_MISS)
-            && !self.data3.intersects(has_none);
+        let valid =
+            self.data3.contains(Data3::LOAD | Data3::DC_MISS) && !self.data3.intersects(has_none);
         valid.then(|| self.data3.miss_latency())
     }
 
@@ -195,10 +195,8 @@ impl Op {
         flags.set(AccessFlags::TLB_WALK, self.touches(walk));
         flags.set(AccessFlags::MISALIGNED, self.touches(Data3::MISALIGNED));
         flags.set(AccessFlags::LOCKED, self.touches(Data3::LOCKED));
-        let remote = matches!(
-            self.data_source(),
-            Some(DataSource::RemoteDram | DataSource::RemoteCache)
-        );
+        let remote =
+            matches!(self.data_source(), Some(DataSource::RemoteDram | DataSource::RemoteCache));
         flags.set(AccessFlags::REMOTE, remote);
         flags
     }
@@ -252,10 +250,7 @@ pub(super) mod tests {
         assert_eq!((op.data2.0, op.data3.bits()), (0x43, 0xc8_0006_0081));
         assert_eq!(op.direction(), Some(Direction::Load));
         assert_eq!(op.lin_addr(), Some(0x7fff_f700_1008));
-        assert_eq!(
-            op.phys_addr(),
-            Some(Address::Known(PhysAddr::new_truncate(0x5_1234_5008)))
-        );
+        assert_eq!(op.phys_addr(), Some(Address::Known(PhysAddr::new_truncate(0x5_1234_5008))));
         assert_eq!(op.latency_cycles(), Some(200));
     }
 
