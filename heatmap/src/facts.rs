@@ -436,16 +436,14 @@ fn nothing_in_buffer(format: Format, ledger: &Ledger) -> String {
     } else if ledger.not_memory > 0 {
         format!("none with a data address: sample an event that has one in format {format}")
     } else if lost > 0 {
-        format!("and {lost} of {aux_bytes} bytes are none: see whether format {format} is right")
+        return format!("no record in {aux_bytes} bytes: see whether format {format} is right");
     } else {
         "nothing was sampled: take the bytes from the buffer's base to its index".to_owned()
     };
-    let lost = match lost {
-        0 => String::new(),
-        lost if *records > 0 => format!("; {lost} of {aux_bytes} bytes could not be read"),
-        _ => String::new(),
-    };
-    format!("{records} records, {reason}{lost}")
+    if lost == 0 {
+        return format!("{records} records, {reason}");
+    }
+    format!("{records} records, {reason}; {lost} of {aux_bytes} bytes could not be read")
 }
 
 #[cfg(test)]

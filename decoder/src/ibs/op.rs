@@ -38,9 +38,9 @@ pub struct Data2(pub u64);
 impl Data2 {
     /// DataSrc: bits 2:0, and from Zen 4 on bits 7:6 above them.
     pub const fn source(self, caps: Caps) -> u8 {
-        let low = self.0 & 0b111;
-        let high = if caps.contains(Caps::ZEN4) { self.0 >> 6 & 0b11 } else { 0 };
-        (high << 3 | low) as u8
+        let [register, ..] = self.0.to_le_bytes();
+        let high = if caps.contains(Caps::ZEN4) { register >> 6 } else { 0 };
+        high << 3 | register & 0b111
     }
 
     /// The source belongs to another node.
@@ -342,7 +342,7 @@ pub(super) mod tests {
         assert_eq!(flags(1 | 0b1100), AccessFlags::empty(), "no address, so no translation");
         assert_eq!(flags(2 | 1 << 8), AccessFlags::MISALIGNED);
         assert_eq!(flags(3 | 1 << 15), AccessFlags::LOCKED);
-        assert_eq!(flags(u64::MAX & !0b11), AccessFlags::empty(), "no memory");
+        assert_eq!(flags(!0b11), AccessFlags::empty(), "no memory");
     }
 
     #[test]

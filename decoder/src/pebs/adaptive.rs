@@ -74,14 +74,8 @@ fn counters_len(bytes: &[u8], at: usize) -> Option<usize> {
 }
 
 fn record(format: Format, first: u64, bytes: &[u8]) -> Record {
-    let memory = || {
-        Some(Memory {
-            address: word(bytes, BASIC)?,
-            data_source: word(bytes, BASIC + 0x8)?,
-            latency_cycles: format.latency_cycles(word(bytes, BASIC + 0x10)?),
-        })
-    };
     let has_memory = Groups::from_bits_retain(first).contains(Groups::MEMORY);
+    let memory = || Memory::read(format, bytes, [BASIC, BASIC + 0x8, BASIC + 0x10]);
     Record {
         ip: word(bytes, 0x8).and_then(present),
         tsc: word(bytes, 0x18).and_then(present),

@@ -99,14 +99,8 @@ fn add(so_far: Record, header: Header, bytes: &[u8]) -> Record {
         at += BASIC;
     }
     if header.has_aux() {
-        let memory = || {
-            Some(Memory {
-                address: word(bytes, at)?,
-                data_source: word(bytes, at + 0x28)?,
-                latency_cycles: Format::Architectural.latency_cycles(word(bytes, at + 0x30)?),
-            })
-        };
-        record.memory = memory();
+        let places = [at, at + 0x28, at + 0x30];
+        record.memory = Memory::read(Format::Architectural, bytes, places);
     }
     record
 }

@@ -32,17 +32,10 @@ pub(super) fn step(format: Format, bytes: &[u8]) -> Step {
 
 fn record(format: Format, bytes: &[u8]) -> Record {
     // Fields that the format does not have lie beyond its bytes.
-    let memory = || {
-        Some(Memory {
-            address: word(bytes, 0x98)?,
-            data_source: word(bytes, 0xa0)?,
-            latency_cycles: format.latency_cycles(word(bytes, 0xa8)?),
-        })
-    };
     Record {
         ip: word(bytes, 0xb0).and_then(present),
         tsc: word(bytes, 0xc0).and_then(present),
-        memory: memory(),
+        memory: Memory::read(format, bytes, [0x98, 0xa0, 0xa8]),
     }
 }
 

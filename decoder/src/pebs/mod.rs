@@ -60,6 +60,15 @@ impl Record {
 }
 
 impl Memory {
+    /// Takes the words that stand at these places: address, data source and latency.
+    fn read(format: Format, bytes: &[u8], [address, source, latency]: [usize; 3]) -> Option<Self> {
+        Some(Self {
+            address: word(bytes, address)?,
+            data_source: word(bytes, source)?,
+            latency_cycles: format.latency_cycles(word(bytes, latency)?),
+        })
+    }
+
     /// The data source as the word has it, code and flags in bits 15:0: which code means what
     /// differs between cores.
     fn source(&self) -> Option<DataSource> {

@@ -15,9 +15,9 @@ pub(super) struct Pages {
     #[command(flatten)]
     output: OutputOptions,
     #[command(flatten)]
-    filters: FilterOptions,
-    #[command(flatten)]
     raw: RawOptions,
+    #[command(flatten)]
+    filters: FilterOptions,
 }
 
 impl Pages {

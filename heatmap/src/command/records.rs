@@ -22,9 +22,9 @@ pub(super) struct Records {
     #[command(flatten)]
     output: OutputOptions,
     #[command(flatten)]
-    filters: FilterOptions,
-    #[command(flatten)]
     raw: RawOptions,
+    #[command(flatten)]
+    filters: FilterOptions,
 }
 
 impl Records {
