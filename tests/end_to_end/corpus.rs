@@ -67,8 +67,18 @@ fn differential() {
 }
 
 #[test]
+fn ibs() {
+    replay("ibs");
+}
+
+#[test]
 fn layouts() {
     replay("layouts");
+}
+
+#[test]
+fn pebs() {
+    replay("pebs");
 }
 
 #[test]

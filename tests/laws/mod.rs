@@ -4,7 +4,9 @@
 mod choices;
 mod container;
 mod differential;
+mod ibs;
 mod layouts;
+mod pebs;
 mod probe;
 mod samples;
 mod spe;
@@ -12,7 +14,9 @@ mod spe;
 pub use choices::Choices;
 pub use container::container;
 pub use differential::differential;
+pub use ibs::ibs;
 pub use layouts::layouts;
+pub use pebs::pebs;
 pub use samples::samples;
 pub use spe::spe;
 
@@ -20,10 +24,12 @@ pub use spe::spe;
 pub type Law = fn(&[u8]);
 
 /// All laws by the names of their fuzz targets.
-pub const ALL: [(&str, Law); 5] = [
+pub const ALL: [(&str, Law); 7] = [
     ("container", container),
     ("differential", differential),
+    ("ibs", ibs),
     ("layouts", layouts),
+    ("pebs", pebs),
     ("samples", samples),
     ("spe", spe),
 ];
