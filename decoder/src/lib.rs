@@ -4,11 +4,13 @@
 //! bytes -> packets -> records -> accesses        + a ledger of every byte and record
 //! input/   spe/packet  spe/record  access         ledger
 //!          perf/record perf/sample
+//!                      pebs/
 //! ```
 //!
 //! Inputs are files, folders and streams as `perf record` writes them, with AUX data of Arm's
-//! Statistical Profiling Extension or with sample records that have addresses. They are decoded
-//! where they lie: a file in its mapping, a stream in its buffer. The modules in `input/` are the
+//! Statistical Profiling Extension or with sample records that have addresses, or registers of
+//! AMD's IBS ([`ibs`]); or raw buffers of Intel's PEBS ([`pebs`]). Recordings are decoded where
+//! they lie: a file in its mapping, a stream in its buffer. The modules in `input/` are the
 //! only ones that do IO; everything else takes slices. No input, however damaged, makes a panic,
 //! an endless loop or unbounded memory: damage is counted in the [`Ledger`].
 //!
@@ -48,7 +50,8 @@
 //! ```
 //!
 //! References: Arm Architecture Reference Manual DDI 0487 for SPE; Linux'
-//! `include/uapi/linux/perf_event.h` and `tools/perf` for the container.
+//! `include/uapi/linux/perf_event.h` and `tools/perf` for the container, and its
+//! `arch/x86/events` with the makers' manuals for IBS and PEBS.
 #![deny(unsafe_code)]
 
 mod access;
