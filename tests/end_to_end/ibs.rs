@@ -97,7 +97,7 @@ fn registers_alone_are_enough() {
         serde_json::json!({
             "time_ns": 5000, "cpu": 2, "pid": 7, "tid": 8, "event": "ibs_op//", "op": "load",
             "ip": "0x401000", "vaddr": "0x7f0000000018", "paddr": "0x1234018", "latency": 200,
-            "source": "dram", "flags": ["l1-miss", "l2-miss", "tlb-walk"],
+            "source": "dram", "flags": "l1-miss,l2-miss,tlb-walk",
         })
     );
     let store = &records[1];

@@ -39,7 +39,7 @@ fn row(number: u64, has_ip: bool) -> Value {
     json!({
         "time_ns": null, "cpu": null, "pid": null, "tid": null, "event": null, "op": "access",
         "ip": ip, "vaddr": format!("{:#x}", 0x7f00_0000_0000_u64 + (number << 12)),
-        "paddr": null, "latency": 90, "source": "unknown(0x1051)", "flags": [],
+        "paddr": null, "latency": 90, "source": "unknown(0x1051)", "flags": null,
     })
 }
 
