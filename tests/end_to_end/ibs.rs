@@ -1,4 +1,5 @@
-//! Samples of AMD's IBS with registers in RAW: what they tell, and what the kernel told before them.
+//! Samples of AMD's IBS with registers in RAW: what they tell, and what the kernel told before
+//! them.
 
 use serde_json::Value;
 use tracegen::ibs::{Op, data3};

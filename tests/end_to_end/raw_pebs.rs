@@ -1,4 +1,5 @@
-//! Raw PEBS buffers: every format as a file and through a pipe; what is damaged; what they cannot tell.
+//! Raw PEBS buffers: every format as a file and through a pipe; what is damaged; what they cannot
+//! tell.
 
 use serde_json::{Value, json};
 use tracegen::pebs::Record;
@@ -18,7 +19,8 @@ fn made(number: u64, latency: u64) -> Record {
 
 type Write = fn(&Record) -> Vec<u8>;
 
-/// Each format: how it is written, its latency word, and whether it has an address and the instruction's.
+/// Each format: how it is written, its latency word, and whether it has an address and the
+/// instruction's.
 const FORMATS: [(&str, Write, u64, bool, bool); 10] = [
     ("0", |record| record.fixed(0), 90, false, false),
     ("1", |record| record.fixed(1), 90, true, false),

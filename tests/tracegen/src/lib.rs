@@ -2,8 +2,8 @@
 //!
 //! A test of a decoder needs inputs of which somebody knows what they hold without asking a decoder. This crate writes
 //! such inputs: Arm SPE packets (Arm Architecture Reference Manual, DDI 0487, chapter D18) and `PERF_RECORD_SAMPLE`
-//! records in the containers of Linux perf, and beside them the truth; and single records of PEBS and IBS. It depends on no crate that reads them, so a
-//! mistake in a table cannot cancel out.
+//! records in the containers of Linux perf, and beside them the truth; and single records of PEBS and IBS. It depends on
+//! no crate that reads them, so a mistake in a table cannot cancel out.
 //!
 //! ```
 //! let config = tracegen::Config { records: 1000, ..tracegen::Config::default() };
