@@ -21,11 +21,12 @@ use crate::perf::{Auxtrace, Event, Features, QueueKey};
 use crate::piece::{Piece, Timed};
 use crate::queue::{Account, Queue};
 use crate::queues::{Collected, decode_queues};
+use crate::raw::decode_raw_pebs;
 use crate::session::{Placement, Session};
 use crate::walk::{Visitor, Walk};
 use crate::{
     Access, ByteOrder, Detail, Error, EventIndex, Ledger, Origin, Position, Problem, Shard, Sink,
-    Source, TimeBase, TraceOffset,
+    Source, TimeBase, TraceOffset, ibs, pebs,
 };
 
 /// How to decode.
@@ -117,6 +118,10 @@ pub struct Recording {
     pub foreign_tracer: Option<String>,
     /// What each event's sample records come from.
     pub event_sources: Vec<Source>,
+    /// The format of a raw PEBS buffer, if that is what was decoded.
+    pub raw_pebs: Option<pebs::Format>,
+    /// What IBS registers said of physical addresses.
+    pub ibs: ibs::Tally,
 }
 
 /// An input that has been opened.
@@ -192,6 +197,29 @@ impl Input {
                 let decoded = decode_bytes(&files, first_file, options, sink);
                 mappings.iter().try_for_each(Mapping::check)?;
                 decoded.map(|recording| Recording { kind: InputKind::Folder, ..recording })
+            }
+        }
+    }
+}
+
+impl Input {
+    /// Decodes a raw PEBS buffer into `sink`, see [`decode_raw_pebs`]. Its positions have the
+    /// number `file`.
+    ///
+    /// # Errors
+    /// If it is a folder, a recording of perf's, or reading fails.
+    pub fn decode_raw_pebs(
+        self,
+        format: pebs::Format,
+        file: u32,
+        sink: &mut impl Sink,
+    ) -> Result<Recording, Error> {
+        match self.form {
+            Form::Folder(_) => Err(Error::NotRaw),
+            Form::Pipe(buffer) => decode_raw_pebs(buffer, format, file, sink),
+            Form::File(buffer) => {
+                let decoded = decode_raw_pebs(buffer, format, file, sink)?;
+                Ok(Recording { kind: InputKind::File, ..decoded })
             }
         }
     }
@@ -759,7 +787,12 @@ fn add_queue(ledger: &mut Ledger, best: &mut Option<TimeBase>, account: Account)
 }
 
 /// What the records have said so far. `queues` are those that are not settled.
-fn recording(session: &mut Session, queues: &[Queue], kind: InputKind, files: u32) -> Recording {
+pub(crate) fn recording(
+    session: &mut Session,
+    queues: &[Queue],
+    kind: InputKind,
+    files: u32,
+) -> Recording {
     let (mut ledger, mut aux_time_base) = (session.ledger, session.aux_time_base);
     for queue in queues {
         add_queue(&mut ledger, &mut aux_time_base, queue.so_far());
@@ -795,5 +828,7 @@ fn recording(session: &mut Session, queues: &[Queue], kind: InputKind, files: u3
         synthesized: session.synthesized(),
         intel_pt: session.intel_pt_data,
         foreign_tracer: session.foreign_tracer.clone(),
+        raw_pebs: None,
+        ibs: session.ibs(),
     }
 }

@@ -80,6 +80,12 @@ pub enum Error {
         /// Header size that the input claims.
         size: u64,
     },
+    /// A recording, or a folder, where a raw buffer was expected.
+    #[error(
+        "this is a recording of perf's, expected the bytes of a raw PEBS buffer: leave out \
+         --raw-pebs, or give the buffer from its base to its index"
+    )]
+    NotRaw,
     /// A folder without a `data` file.
     #[error(
         "no file \"data\" in it, expected a perf.data folder as `perf record --threads` writes it: \

@@ -34,14 +34,15 @@ macro_rules! ledger {
 }
 
 ledger! {
-    /// AUX bytes of the tracers that are decoded: bytes present, not bytes claimed.
+    /// AUX bytes of the tracers that are decoded, or those of a raw buffer: bytes present, not
+    /// bytes claimed.
     aux_bytes,
     /// Packets other than padding, of finished records; those of Intel PT also if they belong to
-    /// none.
+    /// none. Of a raw buffer: finished records, without the padding in them.
     record_bytes,
-    /// Padding packets, wherever they stand.
+    /// Padding, wherever it stands.
     padding_bytes,
-    /// Everything dropped while resynchronising after damage.
+    /// Everything dropped because of damage before it.
     skipped_bytes,
     /// The unfinished record before a gap or at the end of a queue.
     cut_off_bytes,

@@ -5,12 +5,14 @@
 //! input/   spe/packet  spe/record  access         ledger
 //!          intel_pt/packet  intel_pt/block
 //!          perf/record perf/sample
+//!                      pebs/
 //! ```
 //!
 //! Inputs are files, folders and streams as `perf record` writes them, with AUX data of Arm's
 //! Statistical Profiling Extension or Intel Processor Trace, or with sample records that have
-//! addresses. They are decoded
-//! where they lie: a file in its mapping, a stream in its buffer. The modules in `input/` are the
+//! addresses, or registers of AMD's IBS ([`ibs`]); or raw buffers of Intel's PEBS ([`pebs`]).
+//! Recordings are decoded where they lie: a file in its mapping, a stream in its buffer. The
+//! modules in `input/` are the
 //! only ones that do IO; everything else takes slices. No input, however damaged, makes a panic,
 //! an endless loop or unbounded memory: damage is counted in the [`Ledger`].
 //!
@@ -50,7 +52,8 @@
 //! ```
 //!
 //! References: Arm Architecture Reference Manual DDI 0487 for SPE; Linux'
-//! `include/uapi/linux/perf_event.h` and `tools/perf` for the container.
+//! `include/uapi/linux/perf_event.h` and `tools/perf` for the container, and its
+//! `arch/x86/events` with the makers' manuals for IBS and PEBS.
 #![deny(unsafe_code)]
 
 mod access;
@@ -60,13 +63,16 @@ mod crew;
 mod cursor;
 mod decode;
 mod error;
+pub mod ibs;
 mod input;
 pub mod intel_pt;
 mod ledger;
+pub mod pebs;
 pub mod perf;
 mod piece;
 mod queue;
 mod queues;
+mod raw;
 mod session;
 pub mod spe;
 mod threads;
@@ -82,4 +88,5 @@ pub use decode::{Grain, Input, InputKind, Options, Recording, decode_bytes, deco
 pub use error::{Error, Position, Problem, TraceOffset};
 pub use ledger::{Ledger, LedgerError};
 pub use piece::{ByteAccount, Join, Piece, Timed, Unit};
+pub use raw::decode_raw_pebs;
 pub use session::TimeBase;

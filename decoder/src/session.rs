@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::cursor::{ByteOrder, Cursor};
+use crate::ibs;
 use crate::intel_pt::{Core, Pebs, Sampled};
 use crate::perf::attr::{Attr, AttrFlags};
 use crate::perf::auxtrace::known;
@@ -17,8 +18,8 @@ use crate::piece::{Join, Piece, Unit};
 use crate::queue::Account;
 use crate::spe::{Encoding, encoding};
 use crate::{
-    Access, EventIndex, Ledger, Origin, PhysAddr, Position, Problem, Sink, Source, TraceOffset,
-    VirtAddr,
+    Access, EventIndex, Ledger, Operation, Origin, PhysAddr, Position, Problem, Sink, Source,
+    TraceOffset, VirtAddr,
 };
 
 /// Queues that are decoded: one for each CPU or thread. More come only from damage.
@@ -152,10 +153,23 @@ pub(crate) struct Session {
 /// What is known of the events, as of the last time that it was asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
-    /// What the sample records of each event look like, and which unit makes them.
-    events: Vec<(Attr, Source)>,
+    /// What is known of each event's sample records.
+    events: Vec<SampleFacts>,
     /// A name for every event, by index.
     pub(crate) names: Vec<String>,
+}
+
+/// What is known of an event's sample records.
+#[derive(Debug)]
+struct SampleFacts {
+    /// What they look like.
+    attr: Attr,
+    /// Which unit makes them.
+    source: Source,
+    /// They tell of memory.
+    has_addresses: bool,
+    /// They tell of instructions that were fetched.
+    fetches: bool,
 }
 
 /// A sample record with addresses, and what reading it takes beside the facts of its event.
@@ -174,6 +188,7 @@ pub(crate) struct Samples {
     problems: Problems,
     time_base: Option<TimeBase>,
     sources: Vec<Source>,
+    ibs: ibs::Tally,
 }
 
 impl Samples {
@@ -186,7 +201,8 @@ impl Samples {
         sink: &mut S,
     ) {
         let SampleRecord { event, body, position, record } = record;
-        let Some((attr, source)) = facts.events.get(usize::from(event.0)) else { return };
+        let Some(known) = facts.events.get(usize::from(event.0)) else { return };
+        let SampleFacts { attr, source, fetches, .. } = known;
         let Some(sample) = Sample::parse(body, attr, order) else {
             self.problems.record = record;
             self.problems.add(
@@ -209,16 +225,36 @@ impl Samples {
             not_retired: false,
             position,
         };
-        match access(&sample, origin) {
+        let op = if *source == Source::IbsOp { self.op(&sample, record, position) } else { None };
+        match access(&sample, op.as_ref(), origin).filter(|_| !fetches) {
             Some(access) => sink.access(&access),
             None => sink.other(&origin),
         }
+    }
+
+    /// The registers of an IBS op, if the sample has any.
+    fn op(&mut self, sample: &Sample<'_>, record: u64, position: Position) -> Option<ibs::Op> {
+        // An event without raw data has RAW all the same: four zeros.
+        let raw = sample.raw.filter(|raw| raw.iter().any(|byte| *byte != 0))?;
+        let op = ibs::Op::parse(raw);
+        if let Some(op) = &op {
+            self.ibs.take(op, present(sample.phys_addr));
+        } else {
+            self.problems.record = record;
+            self.problems.add(
+                "sample record whose raw data holds no IBS op",
+                position.offset.0,
+                "its registers are ignored",
+            );
+        }
+        op
     }
 
     pub(crate) fn merge(&mut self, other: Self) {
         self.problems.merge(other.problems);
         self.time_base = self.time_base.max(other.time_base);
         self.sources.extend(other.sources);
+        self.ibs += other.ibs;
     }
 }
 
@@ -289,9 +325,14 @@ impl Session {
             self.refreshes += 1;
             self.events.take_names(&self.features);
             self.arm_spe = self.events.arm_spe(None, &self.features);
-            let source = |index| self.events.source(EventIndex(index), &self.features);
-            let events = (0..=u16::MAX).zip(self.events.list());
-            let events = events.map(|(index, event)| (event.attr, source(index))).collect();
+            let indexes = (0..=u16::MAX).map(EventIndex);
+            let events = indexes.zip(self.events.list()).map(|(index, event)| {
+                let source = self.events.source(index, &self.features);
+                let has_addresses = event.has_addresses(source);
+                let fetches = self.events.fetches(index, &self.features);
+                SampleFacts { attr: event.attr, source, has_addresses, fetches }
+            });
+            let events = events.collect();
             self.facts = Arc::new(Facts { events, names: self.event_names() });
             sink.event_names(&self.facts.names);
         }
@@ -587,6 +628,11 @@ impl Session {
         self.intel_pt_records |= account.source == Source::IntelPt && account.timed.records;
     }
 
+    /// What IBS registers said of physical addresses.
+    pub(crate) fn ibs(&self) -> ibs::Tally {
+        self.samples.ibs
+    }
+
     /// Adds what another thread has read.
     pub(crate) fn add_samples(&mut self, samples: Samples) {
         self.samples.merge(samples);
@@ -679,8 +725,10 @@ impl Session {
             self.problems.add("sample of no known event", position.offset.0, "it is not counted");
             return None;
         };
-        self.events.get(event).filter(|event| event.has_addresses())?;
+        // Of a unit that is not known yet RAW may turn out to hold addresses.
+        self.events.get(event).filter(|event| event.has_addresses(Source::IbsOp))?;
         self.take_names(sink);
+        self.facts.events.get(usize::from(event.0)).filter(|known| known.has_addresses)?;
         Some(SampleRecord { event, body, position, record: self.problems.record })
     }
 
@@ -746,31 +794,48 @@ impl QueueState {
     }
 }
 
-/// The access that a sample tells of. The kernel writes 0 where it has no address.
-fn access(sample: &Sample, origin: Origin) -> Option<Access> {
+/// An address that a sample has. The kernel writes 0 where it found none.
+fn present(address: Option<u64>) -> Option<u64> {
+    address.filter(|address| *address != 0)
+}
+
+/// The access that a sample tells of. What the kernel says comes first; what it leaves open, the
+/// registers of an IBS op may tell.
+fn access(sample: &Sample<'_>, op: Option<&ibs::Op>, origin: Origin) -> Option<Access> {
     const NONE: u32 = u32::MAX;
-    let present = |address: Option<u64>| address.filter(|address| *address != 0);
-    let (paddr, vaddr) = (present(sample.phys_addr), present(sample.addr));
+    let known_paddr = || match op?.phys_addr()? {
+        ibs::Address::Known(address) => Some(address),
+        ibs::Address::Hidden => None,
+    };
+    let paddr = present(sample.phys_addr).map(PhysAddr::new_truncate).or_else(known_paddr);
+    let vaddr = present(sample.addr).or_else(|| op?.lin_addr());
     let data_src = sample.data_src.map(DataSrc);
-    let operation = data_src.map_or(DataSrc(0), |data_src| data_src).operation();
     let told = data_src.is_some_and(|data_src| data_src.0 & 0b11110 != 0);
+    // Kernels before 6.1 leave DATA_SRC of IBS ops open.
+    let teller = op.filter(|op| !told && op.direction().is_some());
     // Most ops that IBS samples touch no memory; they say so by saying nothing.
-    if origin.source == Source::IbsOp && !told && paddr.is_none() && vaddr.is_none() {
+    let says_nothing = !told && teller.is_none() && paddr.is_none() && vaddr.is_none();
+    if origin.source == Source::IbsOp && says_nothing {
         return None;
     }
+    let operation = match teller.and_then(ibs::Op::direction) {
+        Some(direction) => Operation::plain(direction),
+        None => data_src.unwrap_or(DataSrc(0)).operation(),
+    };
+    let weight = sample.weight.map(|weight| u32::try_from(weight).unwrap_or(u32::MAX));
     let (pid, tid) = sample.pid_tid.unwrap_or((NONE, NONE));
     Some(Access {
         origin,
         operation,
-        paddr: paddr.map(PhysAddr::new_truncate),
+        paddr,
         vaddr: vaddr.map(VirtAddr::new),
         ip: sample.ip.map(VirtAddr::new),
         pid: known(pid),
         tid: known(tid),
-        latency_cycles: sample.weight.map(|weight| u32::try_from(weight).unwrap_or(u32::MAX)),
-        data_source: data_src.and_then(DataSrc::source),
+        latency_cycles: weight.or_else(|| op?.latency_cycles()),
+        data_source: data_src.and_then(DataSrc::source).or_else(|| teller?.data_source()),
         page_size: present(sample.data_page_size),
-        flags: data_src.map(DataSrc::flags).unwrap_or_default(),
+        flags: teller.map(ibs::Op::flags).or(data_src.map(DataSrc::flags)).unwrap_or_default(),
     })
 }
 

@@ -3,6 +3,8 @@
 
 use crate::page_size::PageSize;
 use crate::query::Filters;
+use decoder::ibs::Tally;
+use decoder::pebs::Format;
 use decoder::perf::{Attr, AttrFlags, Event};
 use decoder::{Ledger, Recording, Source, TimeBase};
 
@@ -76,7 +78,7 @@ impl Facts {
         }
         let complete_pebs = pebs_is_complete(recording);
         for (event, source) in recording.events.iter().zip(&recording.event_sources) {
-            if event.has_addresses()
+            if event.has_addresses(*source)
                 && !is_dummy(event)
                 && recording.sources.contains(source)
                 && !spe().any(|spe| spe == event)
@@ -87,6 +89,9 @@ impl Facts {
                 }
                 self.notes.extend(sample_sampling(event, name));
             }
+        }
+        for doubt in doubts(recording) {
+            self.note(doubt);
         }
         if recording.synthesized {
             self.note(
@@ -186,6 +191,25 @@ impl Facts {
             reasons.map(|(reason, origins)| format!("{reason} ({})", origins.join(", "))).collect();
         reasons.join("; ")
     }
+}
+
+/// What the kernel and the IBS registers that it passed on do not agree on.
+pub fn doubts(recording: &Recording) -> Vec<String> {
+    let mut doubts = Vec::new();
+    let Tally { hidden, differ } = recording.ibs;
+    if hidden > 0 {
+        doubts.push(format!(
+            "The kernel hid the physical addresses of {hidden} IBS samples, which are not \
+             counted: record as root."
+        ));
+    }
+    if differ > 0 {
+        doubts.push(format!(
+            "{differ} IBS samples have another physical address in their registers than in \
+             PHYS_ADDR, which is the one that counts."
+        ));
+    }
+    doubts
 }
 
 /// Whether an event only carries other records.
@@ -346,6 +370,9 @@ pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filt
             ledger.filtered
         );
     }
+    if let Some(format) = recordings.iter().find_map(|recording| recording.raw_pebs) {
+        return nothing_in_buffer(format, ledger);
+    }
     if ledger.no_physical_address > 0 {
         let asked = recordings.iter().any(|recording| {
             recording.arm_spe_events.iter().any(|index| {
@@ -364,7 +391,13 @@ pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filt
                  record on the host as root with `{RECORD_SPE}`"
             ),
             (true, false) => format!(": record with pa_enable=1 as root: `{RECORD_SPE}`"),
-            _ => ": record with --phys-data as root".to_owned(),
+            _ => match recordings.iter().map(|recording| recording.ibs.hidden).sum() {
+                0_u64 => ": record with --phys-data as root".to_owned(),
+                hidden => format!(
+                    ", and the kernel hid those of {hidden} IBS samples: record as root with \
+                     `{RECORD_AMD}`"
+                ),
+            },
         };
         return format!("{records} records, none with a physical address{with}");
     }
@@ -402,6 +435,28 @@ pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filt
         );
     }
     format!("it has no memory samples with addresses: record with {either}")
+}
+
+/// Why nothing was counted of a raw PEBS buffer.
+fn nothing_in_buffer(format: Format, ledger: &Ledger) -> String {
+    let Ledger { records, aux_bytes, .. } = ledger;
+    let lost = ledger.skipped_bytes + ledger.cut_off_bytes;
+    let reason = if ledger.no_physical_address > 0 {
+        "none with a physical address: a raw PEBS buffer holds virtual ones only, so list them \
+         with `folioscope records --raw-pebs`, or have the kernel translate: `perf record \
+         --phys-data` as root"
+            .to_owned()
+    } else if ledger.not_memory > 0 {
+        format!("none with a data address: sample an event that has one in format {format}")
+    } else if lost > 0 {
+        return format!("no record in {aux_bytes} bytes: see whether format {format} is right");
+    } else {
+        "nothing was sampled: take the bytes from the buffer's base to its index".to_owned()
+    };
+    if lost == 0 {
+        return format!("{records} records, {reason}");
+    }
+    format!("{records} records, {reason}; {lost} of {aux_bytes} bytes could not be read")
 }
 
 #[cfg(test)]

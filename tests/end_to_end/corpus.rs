@@ -67,6 +67,11 @@ fn differential() {
 }
 
 #[test]
+fn ibs() {
+    replay("ibs");
+}
+
+#[test]
 fn intel_pt() {
     replay("intel_pt");
 }
@@ -74,6 +79,11 @@ fn intel_pt() {
 #[test]
 fn layouts() {
     replay("layouts");
+}
+
+#[test]
+fn pebs() {
+    replay("pebs");
 }
 
 #[test]

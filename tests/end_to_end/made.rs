@@ -12,6 +12,10 @@ use tracegen::spe::{MIDR_NEOVERSE_N1, Packet, Width, address, counter, event, op
 
 /// The type of the unit `arm_spe_0` in these recordings.
 pub const PMU: u32 = 11;
+/// The types of AMD's units for sampling.
+pub const IBS_FETCH: u32 = 9;
+/// The one that samples ops.
+pub const IBS_OP: u32 = 10;
 /// Ids of the first event's CPUs count from here, those of the others from multiples of it.
 pub const FIRST_ID: u64 = 100;
 const FINISHED_ROUND: u32 = 68;
@@ -72,6 +76,18 @@ impl Made {
             .pmus(&[(1, "software"), (PMU, "arm_spe_0")])
             .events(&events);
         Self::with(endian, stream, events, features)
+    }
+
+    /// A file of samples of these events, whose machine is one of AMD's.
+    pub fn amd(events: Vec<Event>) -> Self {
+        let mut features = Features::new(Endian::Little);
+        features
+            .text(bit::OSRELEASE, "6.12.0")
+            .text(bit::ARCH, "x86_64")
+            .text(bit::CPUID, "AuthenticAMD,25,17,1")
+            .pmus(&[(1, "software"), (4, "cpu"), (IBS_FETCH, "ibs_fetch"), (IBS_OP, "ibs_op")])
+            .events(&events);
+        Self::with(Endian::Little, false, events, features)
     }
 
     /// A recording of these events on a machine of these features.

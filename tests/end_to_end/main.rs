@@ -11,6 +11,7 @@
 //! | `intel_pt` | are PEBS records in Intel PT listed as they were written? |
 //! | `report`, `decisions`, `filters` | do outputs and options keep the contract? |
 //! | `aux_data`, `side_records` | joins, gaps and snapshots of AUX data; losses and records beside the samples |
+//! | `ibs`, `raw_pebs` | registers of AMD's IBS in RAW; raw PEBS buffers of every format |
 //! | `service` | does the daemon answer, refuse and end as it should? |
 //! | `feeder` | does the kernel read what was decided, through a real file, and whoever dies? |
 //! | `bad_input` | what happens with input that is none, damaged, cut or hostile? |
@@ -30,8 +31,10 @@ mod feeder;
 mod filters;
 mod forms;
 mod generated;
+mod ibs;
 mod intel_pt;
 mod pages;
+mod raw_pebs;
 mod report;
 mod second_opinion;
 mod service;

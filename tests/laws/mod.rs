@@ -4,8 +4,10 @@
 mod choices;
 mod container;
 mod differential;
+mod ibs;
 mod intel_pt;
 mod layouts;
+mod pebs;
 mod pieces;
 mod probe;
 mod samples;
@@ -14,8 +16,10 @@ mod spe;
 pub use choices::Choices;
 pub use container::container;
 pub use differential::differential;
+pub use ibs::ibs;
 pub use intel_pt::intel_pt;
 pub use layouts::layouts;
+pub use pebs::pebs;
 pub use samples::samples;
 pub use spe::spe;
 
@@ -23,11 +27,13 @@ pub use spe::spe;
 pub type Law = fn(&[u8]);
 
 /// All laws by the names of their fuzz targets.
-pub const ALL: [(&str, Law); 6] = [
+pub const ALL: [(&str, Law); 8] = [
     ("container", container),
     ("differential", differential),
+    ("ibs", ibs),
     ("intel_pt", intel_pt),
     ("layouts", layouts),
+    ("pebs", pebs),
     ("samples", samples),
     ("spe", spe),
 ];

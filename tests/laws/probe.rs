@@ -169,7 +169,7 @@ pub(super) fn told(recording: &Recording) -> impl PartialEq + core::fmt::Debug +
         &recording.features,
         (&recording.problems, recording.problem_count),
         &recording.hypervisor,
-        (recording.synthesized, recording.intel_pt, &recording.foreign_tracer),
+        (recording.synthesized, recording.intel_pt, &recording.foreign_tracer, recording.ibs),
         recording.kind == InputKind::Stream,
     )
 }

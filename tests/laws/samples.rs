@@ -133,7 +133,7 @@ fn len(rule: Rule, body: &[u8], attr: &Attr, order: ByteOrder) -> Option<u64> {
 }
 
 /// Where every field stands: the whole table, then what is asked for is picked out.
-fn naive(body: &[u8], attr: &Attr, order: ByteOrder) -> Option<Sample> {
+fn naive<'a>(body: &'a [u8], attr: &Attr, order: ByteOrder) -> Option<Sample<'a>> {
     let mut fields: [Option<&[u8]>; 25] = [None; 25];
     let mut rest = body;
     for (bit, rule) in FIELDS.into_iter().filter(|(bit, _)| has(attr, *bit)) {
@@ -153,6 +153,7 @@ fn naive(body: &[u8], attr: &Attr, order: ByteOrder) -> Option<Sample> {
         time: word(2),
         addr: word(3),
         cpu: half(7, 0).filter(|cpu| *cpu != u32::MAX),
+        raw: fields[10].map(|field| &field[4..]),
         weight: word(24).map(|weight| weight % (1 << 32)).or_else(|| word(14)),
         data_src: word(15),
         phys_addr: word(19),

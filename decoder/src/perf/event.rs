@@ -23,9 +23,14 @@ pub struct Event {
 }
 
 impl Event {
-    /// Whether its sample records tell of memory: they have an address.
-    pub fn has_addresses(&self) -> bool {
-        self.attr.sample_type.intersects(SampleType::ADDR | SampleType::PHYS_ADDR)
+    /// Whether its sample records tell of memory, given the unit that they come from: they have
+    /// an address, or IBS registers that may hold one.
+    pub fn has_addresses(&self, source: Source) -> bool {
+        let fields = match source {
+            Source::IbsOp => SampleType::ADDR | SampleType::PHYS_ADDR | SampleType::RAW,
+            _ => SampleType::ADDR | SampleType::PHYS_ADDR,
+        };
+        self.attr.sample_type.intersects(fields)
     }
 
     fn is_arm_spe(&self, features: &Features) -> bool {
@@ -196,6 +201,12 @@ impl Events {
         }
     }
 
+    /// Whether an event samples the fetching of instructions, which is no access to data.
+    pub fn fetches(&self, index: EventIndex, features: &Features) -> bool {
+        let unit = self.get(index).and_then(|event| features.pmu(event.attr.type_));
+        unit == Some("ibs_fetch")
+    }
+
     /// A name for every event, by [`EventIndex`]. `spe` are known to be of an Arm SPE unit.
     pub fn names(&self, features: &Features, spe: &[EventIndex]) -> Vec<String> {
         let name =
@@ -264,9 +275,20 @@ mod tests {
     }
 
     #[test]
+    fn raw_data_tells_of_memory_if_it_is_that_of_ibs() {
+        let event = |sample_type| Event { attr: attr(sample_type), name: None };
+        let raw = event(SampleType::IP | SampleType::RAW);
+        let has = Source::ALL.map(|source| raw.has_addresses(source));
+        assert_eq!(has, Source::ALL.map(|source| source == Source::IbsOp));
+        let virt = event(SampleType::ADDR);
+        assert!(Source::ALL.into_iter().all(|source| virt.has_addresses(source)));
+        assert!(!event(SampleType::IP).has_addresses(Source::IbsOp));
+    }
+
+    #[test]
     fn units_by_type_number_and_name() {
         let mut features = Features {
-            pmus: [(8, "cpu".into()), (9, "ibs_op".into())].into(),
+            pmus: [(8, "cpu".into()), (9, "ibs_op".into()), (10, "ibs_fetch".into())].into(),
             ..Features::default()
         };
         let mut events = Events::default();
@@ -277,6 +299,7 @@ mod tests {
             (8, precise),
             (9, Default::default()),
             (4, Default::default()),
+            (10, Default::default()),
         ] {
             events.add(Attr { type_, flags, ..Attr::default() }, [].into_iter());
         }
@@ -287,6 +310,9 @@ mod tests {
         assert_eq!(sources(&features), want);
         features.cpuid = Some("AuthenticAMD,25,17,1".into());
         assert_eq!(sources(&features)[1..4], [Source::IbsOp; 3]);
+        let fetches = |index| events.fetches(EventIndex(index), &features);
+        assert_eq!([3, 5, 6].map(fetches), [false, true, false]);
+        assert_eq!(events.source(EventIndex(5), &features), Source::Sample);
         features.cpuid = None;
         features.arch = Some("ppc64le".into());
         assert_eq!(sources(&features)[1], Source::Sample);

@@ -11,7 +11,7 @@ const BRANCH_COUNTERS: u64 = 1 << 19;
 
 /// The fields of a sample that matter here; `None` is a field that the event does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sample {
+pub struct Sample<'a> {
     /// Instruction.
     pub ip: Option<u64>,
     /// Process and thread.
@@ -22,6 +22,8 @@ pub struct Sample {
     pub addr: Option<u64>,
     /// CPU.
     pub cpu: Option<u32>,
+    /// RAW, without its size: bytes whose meaning the event's unit knows.
+    pub raw: Option<&'a [u8]>,
     /// WEIGHT, or the first part of WEIGHT_STRUCT: a latency in cycles.
     pub weight: Option<u64>,
     /// DATA_SRC, see [`super::DataSrc`].
@@ -32,10 +34,10 @@ pub struct Sample {
     pub data_page_size: Option<u64>,
 }
 
-impl Sample {
+impl<'a> Sample<'a> {
     /// Reads the body of a sample record of an event with this attribute. `None` if its fields
     /// do not end exactly where the record does.
-    pub fn parse(body: &[u8], attr: &Attr, order: ByteOrder) -> Option<Self> {
+    pub fn parse(body: &'a [u8], attr: &Attr, order: ByteOrder) -> Option<Self> {
         let mut at = Cursor::new(body, order);
         let has = |field| attr.sample_type.contains(field);
         let mut sample = Self::default();
@@ -77,7 +79,7 @@ impl Sample {
         }
         if has(SampleType::RAW) {
             let size = at.u32()?;
-            at.take(u64::from(size))?;
+            sample.raw = Some(at.take(u64::from(size))?);
         }
         if has(SampleType::BRANCH_STACK) {
             let entries = at.u64()?;
@@ -220,6 +222,9 @@ mod tests {
         fields.iter().copied().collect()
     }
 
+    /// What RAW holds: bytes as they stand in memory, behind a size of 12.
+    const RAW: [u8; 12] = [0xad, 0xde, 0, 0, 0xef, 0xbe, 0, 0, 0, 0, 0, 0];
+
     /// Every field, in the kernel's order, with its bytes.
     fn fields() -> Vec<(SampleType, Vec<u64>)> {
         vec![
@@ -273,7 +278,8 @@ mod tests {
             let mut fields = fields();
             let gone = (without < fields.len()).then(|| fields.remove(without).0);
             let attr = attr(fields.iter().map(|(field, _)| *field).collect());
-            let got = Sample::parse(&body(&fields), &attr, ByteOrder::Little).unwrap();
+            let body = body(&fields);
+            let got = Sample::parse(&body, &attr, ByteOrder::Little).unwrap();
             let unless = |field, value| (gone != Some(field)).then_some(value);
             let want = Sample {
                 ip: unless(SampleType::IP, 0x401000),
@@ -281,6 +287,7 @@ mod tests {
                 time: unless(SampleType::TIME, 5_000),
                 addr: unless(SampleType::ADDR, 0x7f00_1000),
                 cpu: (gone != Some(SampleType::CPU)).then_some(3),
+                raw: (gone != Some(SampleType::RAW)).then_some(&RAW),
                 weight: unless(SampleType::WEIGHT_STRUCT, 123),
                 data_src: unless(SampleType::DATA_SRC, 0x1e05080021),
                 phys_addr: unless(SampleType::PHYS_ADDR, 0x1234_5678),

@@ -5,7 +5,7 @@ use clap::Args;
 
 use super::Outcome;
 use super::messages::Messages;
-use super::options::{FilterOptions, InputOptions, JudgeOptions, OutputOptions};
+use super::options::{FilterOptions, InputOptions, JudgeOptions, OutputOptions, RawOptions};
 use crate::filter::ChunkOrder;
 use crate::folio::Folio;
 use crate::report::DecisionWriter;
@@ -34,7 +34,7 @@ pub(super) struct Decisions {
 impl Decisions {
     pub(super) fn run(&self, messages: &Messages) -> anyhow::Result<Outcome> {
         self.output.check(&self.input.inputs)?;
-        let counted = self.input.count::<Folio>(self.filters.filters())?;
+        let counted = self.input.count::<Folio>(RawOptions::default(), self.filters.filters())?;
         let wanted = self.judge.wanted(self.order, self.top);
         let summary = counted.summary(wanted, messages)?;
         let page_size = summary.page_size();
@@ -45,7 +45,7 @@ impl Decisions {
                 page_size.pmd_block_bytes() >> 20
             );
         }
-        self.input.warn_of_losses(summary.ledger(), summary.problem_count(), messages);
+        counted.warn_of_losses(&self.input, summary.ledger(), messages);
         let out = self.output.open()?;
         self.output.named((|| {
             let mut writer = DecisionWriter::new(self.output.format, out, self.counts)?;

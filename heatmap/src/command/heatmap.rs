@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::Outcome;
 use super::messages::Messages;
-use super::options::{FilterOptions, InputOptions, JudgeOptions, OutputOptions};
+use super::options::{FilterOptions, InputOptions, JudgeOptions, OutputOptions, RawOptions};
 use super::output::Usage;
 use crate::filter::ChunkOrder;
 use crate::folio::Folio;
@@ -40,7 +40,7 @@ impl Heatmap {
         })?;
         let output = OutputOptions { format: Format::Text, output: Some(self.output.clone()) };
         output.check(&self.input.inputs)?;
-        let counted = self.input.count::<Folio>(self.filters.filters())?;
+        let counted = self.input.count::<Folio>(RawOptions::default(), self.filters.filters())?;
         let top = if self.top == 0 { MAX_BLOCKS } else { self.top.min(MAX_BLOCKS) };
         let summary = counted.summary(self.judge.wanted(self.order, top), messages)?;
         let mut out = BufWriter::new(output.open()?);

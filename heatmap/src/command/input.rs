@@ -10,7 +10,8 @@ use decoder::{Input, Options, Recording, Shard, TimeBase};
 
 use super::Outcome;
 use super::messages::Messages;
-use super::options::InputOptions;
+use super::options::{InputOptions, RawOptions};
+use crate::facts::doubts;
 use crate::folio::Block;
 use crate::ingest::Counter;
 use crate::query::Filters;
@@ -26,6 +27,7 @@ impl InputOptions {
     /// Decodes all inputs into a sink, in their order.
     pub(super) fn decode<S: Shard>(
         &self,
+        raw: RawOptions,
         ordered: bool,
         sink: &mut S,
     ) -> anyhow::Result<Vec<Recording>> {
@@ -36,8 +38,12 @@ impl InputOptions {
         let mut recordings = Vec::new();
         let mut first_file = 0;
         for path in &self.inputs {
+            let mut decode = |input: Input| match raw.raw_pebs {
+                Some(format) => input.decode_raw_pebs(format, first_file, sink),
+                None => input.decode(first_file, &options, sink),
+            };
             let recording = open(path)
-                .and_then(|input| Ok(input.decode(first_file, &options, sink)?))
+                .and_then(|input| Ok(decode(input)?))
                 .with_context(|| path.display().to_string())?;
             first_file += recording.files;
             recordings.push(recording);
@@ -46,10 +52,14 @@ impl InputOptions {
     }
 
     /// Decodes and counts all inputs, and keeps of each block what `B` says.
-    pub(super) fn count<B: Block + Send>(&self, filters: Filters) -> anyhow::Result<Counted<B>> {
+    pub(super) fn count<B: Block + Send>(
+        &self,
+        raw: RawOptions,
+        filters: Filters,
+    ) -> anyhow::Result<Counted<B>> {
         let times_wanted = !filters.times.is_empty();
         let mut counter = Counter::new(filters, self.memory()?);
-        let recordings = self.decode(false, &mut counter)?;
+        let recordings = self.decode(raw, false, &mut counter)?;
         let path = self.path();
         require_times(&recordings, times_wanted, "--time").with_context(|| path.clone())?;
         Ok(Counted { path, counter, recordings })
@@ -61,25 +71,28 @@ impl InputOptions {
         Ok(given.unwrap_or_else(|| usize::try_from(available_memory() / 2).unwrap_or(usize::MAX)))
     }
 
-    /// Says what is missing from a list, which has no room for it.
+    /// Says what is missing from a list, or in doubt: it has no room for that.
     pub(super) fn warn_of_losses(
         &self,
+        recordings: &[Recording],
         ledger: &decoder::Ledger,
-        problems: u64,
         messages: &Messages,
     ) {
+        let problems: u64 = recordings.iter().map(|recording| recording.problem_count).sum();
         let mut losses: Vec<_> =
             ledger.losses().map(|(name, value)| format!("{name} {value}")).collect();
         if problems > 0 {
             losses.push(format!("{problems} places that could not be read"));
         }
-        // Where nothing was counted, the reason says so already.
-        if !losses.is_empty() && ledger.counted > 0 {
+        if !losses.is_empty() {
             let losses = losses.join(", ");
-            messages.warn(&format!(
-                "{}: something was lost: {losses}; see `folioscope report`",
-                self.path()
-            ));
+            // There is no report on a raw buffer.
+            let raw = recordings.iter().any(|recording| recording.raw_pebs.is_some());
+            let see = if raw { "" } else { "; see `folioscope report`" };
+            messages.warn(&format!("{}: something was lost: {losses}{see}", self.path()));
+        }
+        for doubt in recordings.iter().flat_map(doubts) {
+            messages.warn(&format!("{}: {doubt}", self.path()));
         }
     }
 
@@ -120,6 +133,21 @@ impl<B: Block> Counted<B> {
             self.counter.store().len()
         ));
         Ok(summary)
+    }
+}
+
+impl<B: Block> Counted<B> {
+    /// Says what is missing from a list of what was counted. Where nothing was, the reason says
+    /// so already.
+    pub(super) fn warn_of_losses(
+        &self,
+        input: &InputOptions,
+        ledger: &decoder::Ledger,
+        messages: &Messages,
+    ) {
+        if ledger.counted > 0 {
+            input.warn_of_losses(&self.recordings, ledger, messages);
+        }
     }
 }
 

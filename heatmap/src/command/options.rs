@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use decoder::DataSource;
+use decoder::pebs;
 
 use crate::filter::{ChunkOrder, HotThreshold};
 use crate::page_size::PageSize;
@@ -27,6 +28,14 @@ pub(super) struct InputOptions {
     /// Exit with status 3 if anything was lost
     #[arg(long)]
     pub(super) strict: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(super) struct RawOptions {
+    /// INPUT is no recording but the bytes of a PEBS buffer, from its base to its index; its
+    /// format is 0 to 6, or arch. Such buffers have virtual addresses only
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) raw_pebs: Option<pebs::Format>,
 }
 
 #[derive(Debug, Args)]

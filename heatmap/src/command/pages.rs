@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::Outcome;
 use super::messages::Messages;
-use super::options::{FilterOptions, InputOptions, OutputOptions};
+use super::options::{FilterOptions, InputOptions, OutputOptions, RawOptions};
 use crate::counters::Counters;
 use crate::summary::Wanted;
 
@@ -15,15 +15,17 @@ pub(super) struct Pages {
     #[command(flatten)]
     output: OutputOptions,
     #[command(flatten)]
+    raw: RawOptions,
+    #[command(flatten)]
     filters: FilterOptions,
 }
 
 impl Pages {
     pub(super) fn run(&self, messages: &Messages) -> anyhow::Result<Outcome> {
         self.output.check(&self.input.inputs)?;
-        let counted = self.input.count::<Counters>(self.filters.filters())?;
+        let counted = self.input.count::<Counters>(self.raw, self.filters.filters())?;
         let summary = counted.summary(Wanted::default(), messages)?;
-        self.input.warn_of_losses(summary.ledger(), summary.problem_count(), messages);
+        counted.warn_of_losses(&self.input, summary.ledger(), messages);
         let out = self.output.open()?;
         self.output.named(crate::report::pages::write(self.output.format, summary.pages(), out))?;
         Ok(self.input.outcome(summary.ledger(), summary.problem_count()))

@@ -9,7 +9,7 @@ use decoder::{Access, Ledger, Origin, Recording, Shard, Sink};
 use super::Outcome;
 use super::input::require_times;
 use super::messages::Messages;
-use super::options::{FilterOptions, InputOptions, OutputOptions};
+use super::options::{FilterOptions, InputOptions, OutputOptions, RawOptions};
 use super::output::Output;
 use crate::facts::nothing_counted;
 use crate::query::Filters;
@@ -22,6 +22,8 @@ pub(super) struct Records {
     #[command(flatten)]
     output: OutputOptions,
     #[command(flatten)]
+    raw: RawOptions,
+    #[command(flatten)]
     filters: FilterOptions,
 }
 
@@ -31,7 +33,7 @@ impl Records {
         let filters = self.filters.filters();
         let times_wanted = !filters.times.is_empty();
         let mut lister = Lister::new(filters, &self.output);
-        let recordings = self.input.decode(true, &mut lister)?;
+        let recordings = self.input.decode(self.raw, true, &mut lister)?;
         require_times(&recordings, times_wanted, "--time")
             .with_context(|| self.input.inputs[0].display().to_string())?;
         let (left_out, listed) = (lister.left_out, lister.listed);
@@ -45,7 +47,7 @@ impl Records {
             let reason = nothing_listed(&recordings, &ledger, &filters, left_out);
             messages.warn(&format!("{path}: {reason}"));
         } else {
-            self.input.warn_of_losses(&ledger, problems, messages);
+            self.input.warn_of_losses(&recordings, &ledger, messages);
         }
         Ok(self.input.outcome(&ledger, problems))
     }

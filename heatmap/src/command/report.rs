@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::Outcome;
 use super::messages::Messages;
-use super::options::{FilterOptions, InputOptions, JudgeOptions, OutputOptions};
+use super::options::{FilterOptions, InputOptions, JudgeOptions, OutputOptions, RawOptions};
 use crate::filter::ChunkOrder;
 use crate::folio::Folio;
 use crate::report::Format;
@@ -30,7 +30,7 @@ pub(super) struct Report {
 impl Report {
     pub(super) fn run(&self, messages: &Messages) -> anyhow::Result<Outcome> {
         self.output.check(&self.input.inputs)?;
-        let counted = self.input.count::<Folio>(self.filters.filters())?;
+        let counted = self.input.count::<Folio>(RawOptions::default(), self.filters.filters())?;
         let wanted = self.judge.wanted(self.order, self.top);
         let summary = counted.summary(wanted, messages)?;
         let out = self.output.open()?;

@@ -2,8 +2,8 @@
 //!
 //! A test of a decoder needs inputs of which somebody knows what they hold without asking a decoder. This crate writes
 //! such inputs: Arm SPE packets (Arm Architecture Reference Manual, DDI 0487, chapter D18), PEBS records in packets of
-//! Intel PT, and `PERF_RECORD_SAMPLE` records in the containers of Linux perf, and beside them the truth. It depends on no crate that reads them, so a
-//! mistake in a table cannot cancel out.
+//! Intel PT, and `PERF_RECORD_SAMPLE` records in the containers of Linux perf, and beside them the truth; and single
+//! records of PEBS and IBS. It depends on no crate that reads them, so a mistake in a table cannot cancel out.
 //!
 //! ```
 //! let config = tracegen::Config { records: 1000, ..tracegen::Config::default() };
@@ -20,8 +20,10 @@ pub mod config;
 pub mod damage;
 mod generate;
 mod header;
+pub mod ibs;
 pub mod intel_pt;
 mod output;
+pub mod pebs;
 pub mod perf;
 pub mod rng;
 pub mod scenario;

@@ -1,0 +1,156 @@
+//! Where an op's data came from: misses first, then the source that the core was told
+//! (IbsOpData3 and IbsOpData2).
+
+use super::op::{Caps, Data3, Op};
+use crate::DataSource;
+
+/// The source of an op that is a load or a store. The names are those that its DATA_SRC would
+/// give it: the kernel makes that of the same registers.
+pub fn data_source(op: &Op) -> Option<DataSource> {
+    let has = |bits| op.data3.contains(bits);
+    if has(Data3::UNCACHEABLE) {
+        return Some(DataSource::Uncached);
+    }
+    if !has(Data3::DC_MISS) {
+        return Some(DataSource::L1);
+    }
+    let told = if op.is_erratum_1293() { None } else { behind_l1(op) };
+    told.or_else(|| has(Data3::NO_MISS_BUFFER).then_some(DataSource::Lfb))
+}
+
+/// The source of an op that missed the data cache. Only loads are told of one behind the second
+/// level.
+fn behind_l1(op: &Op) -> Option<DataSource> {
+    if !op.data3.contains(Data3::L2_MISS) {
+        return Some(DataSource::L2);
+    }
+    if !op.data3.contains(Data3::LOAD) {
+        return None;
+    }
+    let (code, remote) = (op.data2.source(op.caps), op.data2.remote());
+    if op.caps.contains(Caps::ZEN4) { zen4(code, remote) } else { before_zen4(code, remote) }
+}
+
+/// DataSrc of five bits.
+const fn zen4(code: u8, remote: bool) -> Option<DataSource> {
+    Some(match code {
+        0 => return None,
+        1 => DataSource::L3,
+        2 => DataSource::PeerCore,
+        3 => dram(remote),
+        5 => DataSource::RemoteCache,
+        6 => DataSource::Pmem,
+        7 => DataSource::Io,
+        8 => DataSource::Cxl,
+        // 12 is the memory of a peer agent, which has no name here.
+        _ => DataSource::Unknown(code as u16),
+    })
+}
+
+/// DataSrc of three bits.
+const fn before_zen4(code: u8, remote: bool) -> Option<DataSource> {
+    Some(match code {
+        0 => return None,
+        2 => DataSource::PeerCore,
+        3 => dram(remote),
+        4 => DataSource::RemoteCache,
+        7 => DataSource::Io,
+        _ => DataSource::Unknown(code as u16),
+    })
+}
+
+const fn dram(remote: bool) -> DataSource {
+    if remote { DataSource::RemoteDram } else { DataSource::Dram }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::op::tests::op;
+    use super::*;
+    use crate::AccessFlags;
+    use DataSource as D;
+
+    const LOAD: u64 = 1;
+    const STORE: u64 = 2;
+    const MISS: u64 = 1 << 7;
+    const L2_MISS: u64 = 1 << 20;
+    const BEHIND_L2: u64 = LOAD | MISS | L2_MISS;
+
+    fn old(data2: u64, data3: u64) -> Op {
+        Op { caps: Caps::from_bits_retain(0x3ff), ..op(data2, data3) }
+    }
+
+    #[test]
+    fn misses_come_before_codes() {
+        let cases = [
+            ("no memory", MISS | L2_MISS, None),
+            ("a hit, whatever the code", LOAD | L2_MISS, Some(D::L1)),
+            ("a store that hit", STORE, Some(D::L1)),
+            ("second level", LOAD | MISS, Some(D::L2)),
+            ("a store that hit there", STORE | MISS, Some(D::L2)),
+            ("a code", BEHIND_L2, Some(D::Dram)),
+            ("a store has no code", STORE | MISS | L2_MISS, None),
+            ("both have one", BEHIND_L2 | STORE, Some(D::Dram)),
+            ("a line on its way, to a store", STORE | MISS | L2_MISS | 1 << 16, Some(D::Lfb)),
+            ("uncacheable", BEHIND_L2 | 1 << 14, Some(D::Uncached)),
+            ("uncacheable, misses say nothing", LOAD | 1 << 14, Some(D::Uncached)),
+        ];
+        for (name, data3, want) in cases {
+            assert_eq!(op(3, data3).data_source(), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn codes_of_five_bits() {
+        for code in 0..32_u64 {
+            let data2 = code & 0b111 | code >> 3 << 6;
+            let want = match code {
+                0 => None,
+                1 => Some(D::L3),
+                2 => Some(D::PeerCore),
+                3 => Some(D::Dram),
+                5 => Some(D::RemoteCache),
+                6 => Some(D::Pmem),
+                7 => Some(D::Io),
+                8 => Some(D::Cxl),
+                _ => Some(D::Unknown(u16::try_from(code).unwrap())),
+            };
+            assert_eq!(op(data2, BEHIND_L2).data_source(), want, "{code}");
+        }
+        let far = op(3 | 1 << 4, BEHIND_L2);
+        assert_eq!(far.data_source(), Some(D::RemoteDram));
+        assert!(far.flags().contains(AccessFlags::REMOTE));
+    }
+
+    #[test]
+    fn codes_of_three_bits() {
+        let table = [
+            None,
+            Some(D::Unknown(1)),
+            Some(D::PeerCore),
+            Some(D::Dram),
+            Some(D::RemoteCache),
+            Some(D::Unknown(5)),
+            Some(D::Unknown(6)),
+            Some(D::Io),
+        ];
+        for (code, want) in (0..).zip(table) {
+            assert_eq!(old(code, BEHIND_L2).data_source(), want, "{code}");
+            assert_eq!(old(code | 0b11 << 6, BEHIND_L2).data_source(), want, "{code}, reserved");
+        }
+        assert_eq!(old(3 | 1 << 4, BEHIND_L2).data_source(), Some(D::RemoteDram));
+    }
+
+    #[test]
+    fn erratum_1293_leaves_nothing_behind_the_data_cache_before_zen_4() {
+        let (prefetch, no_buffer) = (1 << 21, 1 << 16);
+        for data3 in [BEHIND_L2, LOAD | MISS] {
+            assert_eq!(old(3, data3 | prefetch).data_source(), None);
+            assert_eq!(old(3, data3 | no_buffer).data_source(), Some(D::Lfb));
+            assert_eq!(old(3, data3 | prefetch).flags(), AccessFlags::L1_MISS);
+        }
+        assert_eq!(old(3, LOAD | prefetch).data_source(), Some(D::L1));
+        assert_eq!(op(3, BEHIND_L2 | prefetch).data_source(), Some(D::Dram), "Zen 4");
+        assert_eq!(op(3, BEHIND_L2 | no_buffer).data_source(), Some(D::Dram), "Zen 4");
+    }
+}
