@@ -9,7 +9,8 @@
 //! Inputs are files, folders and streams as `perf record` writes them, with AUX data of Arm's
 //! Statistical Profiling Extension or with sample records that have addresses. They are decoded
 //! where they lie: a file in its mapping, a stream in its buffer. The modules in `input/` are the
-//! only ones that do IO; everything else takes slices. No input, however damaged, makes a panic,
+//! only ones that do IO, with [`page_map`], which finds physical addresses for accesses that lack
+//! them if the caller asks for it; everything else takes slices. No input, however damaged, makes a panic,
 //! an endless loop or unbounded memory: damage is counted in the [`Ledger`].
 //!
 //! The caller brings a [`Sink`] that takes the accesses:
@@ -60,6 +61,7 @@ mod decode;
 mod error;
 mod input;
 mod ledger;
+pub mod page_map;
 pub mod perf;
 mod queues;
 mod session;
