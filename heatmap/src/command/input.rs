@@ -1,11 +1,13 @@
 //! Reading the inputs of a command.
 
 use std::fs::File;
+use std::io::BufReader;
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use decoder::page_map::{LookUp, SavedFrames};
 use decoder::{Input, Options, Recording, Shard, TimeBase};
 
 use super::Outcome;
@@ -23,12 +25,28 @@ impl InputOptions {
         paths.join(", ")
     }
 
-    /// Decodes all inputs into a sink, in their order.
+    /// All files that are read.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.inputs.iter().chain(&self.page_map).map(PathBuf::as_path)
+    }
+
+    /// Decodes all inputs into a sink, in their order, which it gives back.
     pub(super) fn decode<S: Shard>(
         &self,
         ordered: bool,
-        sink: &mut S,
-    ) -> anyhow::Result<Vec<Recording>> {
+        mut sink: S,
+    ) -> anyhow::Result<(S, Vec<Recording>)> {
+        let Some(page_map) = &self.page_map else {
+            let recordings = self.decode_into(ordered, &mut sink)?;
+            return Ok((sink, recordings));
+        };
+        let frames = saved_frames(page_map).with_context(|| page_map.display().to_string())?;
+        let mut sink = LookUp::new(sink, frames);
+        let recordings = self.decode_into(ordered, &mut sink)?;
+        Ok((sink.into_inner(), recordings))
+    }
+
+    fn decode_into<S: Shard>(&self, ordered: bool, sink: &mut S) -> anyhow::Result<Vec<Recording>> {
         let threads = self
             .threads
             .unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
@@ -48,8 +66,8 @@ impl InputOptions {
     /// Decodes and counts all inputs, and keeps of each block what `B` says.
     pub(super) fn count<B: Block + Send>(&self, filters: Filters) -> anyhow::Result<Counted<B>> {
         let times_wanted = !filters.times.is_empty();
-        let mut counter = Counter::new(filters, self.memory()?);
-        let recordings = self.decode(false, &mut counter)?;
+        let counter = Counter::new(filters, self.memory()?);
+        let (counter, recordings) = self.decode(false, counter)?;
         let path = self.path();
         require_times(&recordings, times_wanted, "--time").with_context(|| path.clone())?;
         Ok(Counted { path, counter, recordings })
@@ -146,6 +164,11 @@ pub(super) fn require_times(
         }
     }
     Ok(())
+}
+
+fn saved_frames(path: &Path) -> anyhow::Result<SavedFrames> {
+    let file = File::open(path).context("cannot open the page map")?;
+    Ok(SavedFrames::read(BufReader::new(file))?)
 }
 
 fn open(path: &Path) -> anyhow::Result<Input> {

@@ -24,6 +24,10 @@ pub(super) struct InputOptions {
     /// use]
     #[arg(long, value_name = "SIZE")]
     pub(super) max_memory: Option<Size>,
+    /// Look up accesses that have a virtual address only in a page map saved while they were
+    /// recorded: lines PID VADDR PFN [COUNT], the addresses and frames in hexadecimal
+    #[arg(long, value_name = "FILE")]
+    pub(super) page_map: Option<PathBuf>,
     /// Exit with status 3 if anything was lost
     #[arg(long)]
     pub(super) strict: bool,

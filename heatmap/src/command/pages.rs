@@ -20,7 +20,7 @@ pub(super) struct Pages {
 
 impl Pages {
     pub(super) fn run(&self, messages: &Messages) -> anyhow::Result<Outcome> {
-        self.output.check(&self.input.inputs)?;
+        self.output.check(self.input.files())?;
         let counted = self.input.count::<Counters>(self.filters.filters())?;
         let summary = counted.summary(Wanted::default(), messages)?;
         self.input.warn_of_losses(summary.ledger(), summary.problem_count(), messages);
