@@ -9,6 +9,7 @@
 //! | `second_opinion` | does another reader see the same samples? |
 //! | `generated` | does it find what a generator knows it wrote, whole and damaged? |
 //! | `report`, `decisions`, `filters` | do outputs and options keep the contract? |
+//! | `page_map` | do accesses without a physical address get the one that a saved page map has? |
 //! | `aux_data`, `side_records` | joins, gaps and snapshots of AUX data; losses and records beside the samples |
 //! | `service` | does the daemon answer, refuse and end as it should? |
 //! | `feeder` | does the kernel read what was decided, through a real file, and whoever dies? |
@@ -29,6 +30,7 @@ mod feeder;
 mod filters;
 mod forms;
 mod generated;
+mod page_map;
 mod pages;
 mod report;
 mod second_opinion;
