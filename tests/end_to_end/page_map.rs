@@ -49,7 +49,11 @@ fn map() -> String {
 
 /// Process and page of the sample with this number; some are the kernel's or of no process.
 fn place(number: u64) -> (u32, u64) {
-    let pid = [PIDS[0], PIDS[0], PIDS[1], PIDS[2]][number as usize % 4];
+    let pid = match number % 4 {
+        0 | 1 => PIDS[0],
+        2 => PIDS[1],
+        _ => PIDS[2],
+    };
     (pid, number / 4 % PAGES)
 }
 
@@ -200,7 +204,7 @@ fn records_say_where_their_frames_came_from() {
         assert_eq!(line["paddr"].as_str().map(crate::program::number), paddr, "{line}");
         assert_eq!(line["flags"], flags, "{line}");
     }
-    for line in &lines[SAMPLES as usize..] {
+    for line in lines.iter().rev().take(2) {
         assert_eq!((&line["paddr"], &line["flags"]), (&Value::Null, &Value::Null), "{line}");
     }
     for (format, cell) in [("text", '\t'), ("csv", ',')] {
