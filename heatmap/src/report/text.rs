@@ -698,7 +698,7 @@ mod tests {
         model.ledger.looked_up = 345;
         let text = written(&model, Style::default());
         for words in [
-            "\n  lookup failed              12 ",
+            "\n  lookup failed               12   <0.1 %",
             "345 physical addresses looked up, not sampled",
             "9 not found: hidden without CAP_SYS_ADMIN",
         ] {
