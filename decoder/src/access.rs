@@ -227,13 +227,26 @@ bitflags::bitflags! {
         const TRANSACTION = 1 << 12;
         /// It has acquire or release order.
         const ACQUIRE_RELEASE = 1 << 13;
+
+        // Not of the record, but of who looked up its frame: `page_map/`.
+
+        /// Its physical address was looked up after the sample, not sampled.
+        const LOOKED_UP = 1 << 27;
+        /// It was not found: the process has ended.
+        const LOOKUP_GONE = 1 << 28;
+        /// It was not found: nothing is present at the virtual address.
+        const LOOKUP_NOT_PRESENT = 1 << 29;
+        /// It was not found: the kernel hides it.
+        const LOOKUP_HIDDEN = 1 << 30;
+        /// It was not found: the page map could not be read.
+        const LOOKUP_UNREADABLE = 1 << 31;
     }
 }
 
 impl AccessFlags {
     /// The names of the flags that are set, in the order of their bits.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        const NAMES: [(AccessFlags, &str); 14] = [
+        const NAMES: [(AccessFlags, &str); 19] = [
             (AccessFlags::NOT_RETIRED, "not-retired"),
             (AccessFlags::EXCEPTION, "exception"),
             (AccessFlags::L1_MISS, "l1-miss"),
@@ -248,6 +261,11 @@ impl AccessFlags {
             (AccessFlags::EMPTY_PREDICATE, "empty-predicate"),
             (AccessFlags::TRANSACTION, "transaction"),
             (AccessFlags::ACQUIRE_RELEASE, "acquire-release"),
+            (AccessFlags::LOOKED_UP, "looked-up"),
+            (AccessFlags::LOOKUP_GONE, "lookup-gone"),
+            (AccessFlags::LOOKUP_NOT_PRESENT, "lookup-not-present"),
+            (AccessFlags::LOOKUP_HIDDEN, "lookup-hidden"),
+            (AccessFlags::LOOKUP_UNREADABLE, "lookup-unreadable"),
         ];
         NAMES.into_iter().filter(move |(flag, _)| self.contains(*flag)).map(|(_, name)| name)
     }
@@ -261,7 +279,7 @@ pub struct Access {
     pub origin: Origin,
     /// What it did.
     pub operation: Operation,
-    /// Physical address of the data.
+    /// Physical address of the data: sampled, unless the flags say that it was looked up.
     pub paddr: Option<PhysAddr>,
     /// Virtual address of the data.
     pub vaddr: Option<VirtAddr>,

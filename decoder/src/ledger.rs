@@ -2,15 +2,18 @@
 
 use core::ops::AddAssign;
 
+use crate::page_map::Why;
+use crate::{Access, AccessFlags};
+
 macro_rules! ledger {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// Where every AUX byte and every record went. All counts are totals of one run.
         ///
         /// Two sums hold at the end of every run, whatever the input:
         /// [`Ledger::aux_bytes`] is the sum of record, padding, skipped and cut-off bytes,
-        /// [`Ledger::records`] the sum of counted, no physical address, not memory,
-        /// filtered and over budget. [`Ledger::check`] tests both against totals that are
-        /// counted on their own.
+        /// [`Ledger::records`] the sum of counted, no physical address, lookup failed, not
+        /// memory, filtered and over budget. [`Ledger::check`] tests both against totals that
+        /// are counted on their own.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Ledger {
             $($(#[$doc])* pub $name: u64,)*
@@ -54,14 +57,24 @@ ledger! {
     records,
     /// Memory operations that each added 1 to a page's counter.
     counted,
-    /// Memory operations without a physical address.
+    /// Memory operations without a physical address, which nobody looked up.
     no_physical_address,
+    /// Memory operations whose physical address was looked up and not found.
+    lookup_failed,
     /// Records of other operations.
     not_memory,
     /// Memory operations that a filter of the query left out.
     filtered,
     /// Memory operations that the memory budget did not hold.
     over_budget,
+    /// Memory operations whose physical address was looked up and found, whatever became of them.
+    looked_up,
+    /// Part of `lookup_failed`: the process had ended.
+    lookup_gone,
+    /// Part of `lookup_failed`: nothing was present at the virtual address.
+    lookup_not_present,
+    /// Part of `lookup_failed`: the kernel hides frames from who lacks CAP_SYS_ADMIN.
+    lookup_hidden,
     /// Accesses that came after their epoch had closed.
     late,
     /// Memory operations whose thread is not known.
@@ -96,10 +109,10 @@ pub enum LedgerError {
         /// Bytes present.
         aux_bytes: u64,
     },
-    /// The five kinds of records do not add up to the records that were decoded.
+    /// The six kinds of records do not add up to the records that were decoded.
     #[error("ledger: {parts} records accounted for of {records}: this is a bug, please report it")]
     Records {
-        /// Sum of the five kinds.
+        /// Sum of the six kinds.
         parts: u64,
         /// Records decoded.
         records: u64,
@@ -107,6 +120,26 @@ pub enum LedgerError {
 }
 
 impl Ledger {
+    /// Enters how an access came to its physical address, or where it ends for lack of one.
+    pub fn frame(&mut self, access: &Access) {
+        self.looked_up += u64::from(access.flags.contains(AccessFlags::LOOKED_UP));
+        if access.paddr.is_some() {
+            return;
+        }
+        let Some(why) = Why::of(access.flags) else {
+            self.no_physical_address += 1;
+            return;
+        };
+        self.lookup_failed += 1;
+        match why {
+            Why::Gone => self.lookup_gone += 1,
+            Why::NotPresent => self.lookup_not_present += 1,
+            Why::Hidden => self.lookup_hidden += 1,
+            // What the others leave of `lookup_failed`.
+            Why::Unreadable => {}
+        }
+    }
+
     /// Tests both sums.
     ///
     /// # Errors
@@ -120,6 +153,7 @@ impl Ledger {
         }
         let parts = self.counted
             + self.no_physical_address
+            + self.lookup_failed
             + self.not_memory
             + self.filtered
             + self.over_budget;
@@ -159,8 +193,9 @@ mod tests {
             padding_bytes: 3,
             skipped_bytes: 2,
             cut_off_bytes: 1,
-            records: 15,
+            records: 21,
             counted: 5,
+            lookup_failed: 6,
             no_physical_address: 4,
             not_memory: 3,
             filtered: 2,
@@ -170,11 +205,11 @@ mod tests {
         assert_eq!(whole.check(), Ok(()));
         let lost_byte = Ledger { aux_bytes: 11, ..whole };
         assert_eq!(lost_byte.check(), Err(LedgerError::Bytes { parts: 10, aux_bytes: 11 }));
-        let lost_record = Ledger { records: 14, ..whole };
-        assert_eq!(lost_record.check(), Err(LedgerError::Records { parts: 15, records: 14 }));
+        let lost_record = Ledger { records: 20, ..whole };
+        assert_eq!(lost_record.check(), Err(LedgerError::Records { parts: 21, records: 20 }));
         let mut twice = whole;
         twice += whole;
-        assert_eq!((twice.aux_bytes, twice.records, twice.check()), (20, 30, Ok(())));
+        assert_eq!((twice.aux_bytes, twice.records, twice.check()), (20, 42, Ok(())));
     }
 
     #[test]

@@ -12,8 +12,9 @@
 //! Statistical Profiling Extension or Intel Processor Trace, or with sample records that have
 //! addresses, or registers of AMD's IBS ([`ibs`]); or raw buffers of Intel's PEBS ([`pebs`]).
 //! Recordings are decoded where they lie: a file in its mapping, a stream in its buffer. The
-//! modules in `input/` are the
-//! only ones that do IO; everything else takes slices. No input, however damaged, makes a panic,
+//! modules in `input/` are the only ones that do IO, with [`page_map`], which finds physical
+//! addresses for accesses that lack them if the caller asks for it; everything else takes slices.
+//! No input, however damaged, makes a panic,
 //! an endless loop or unbounded memory: damage is counted in the [`Ledger`].
 //!
 //! The caller brings a [`Sink`] that takes the accesses:
@@ -67,6 +68,7 @@ pub mod ibs;
 mod input;
 pub mod intel_pt;
 mod ledger;
+pub mod page_map;
 pub mod pebs;
 pub mod perf;
 mod piece;

@@ -373,6 +373,17 @@ pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filt
     if let Some(format) = recordings.iter().find_map(|recording| recording.raw_pebs) {
         return nothing_in_buffer(format, ledger);
     }
+    if ledger.lookup_failed > 0 {
+        return format!(
+            "{records} records, none with a physical address, and of {} that were looked up none \
+             was found ({} of processes that had ended, {} not present, {} hidden without \
+             CAP_SYS_ADMIN): save the page map while they run, as root",
+            ledger.lookup_failed,
+            ledger.lookup_gone,
+            ledger.lookup_not_present,
+            ledger.lookup_hidden
+        );
+    }
     if ledger.no_physical_address > 0 {
         let asked = recordings.iter().any(|recording| {
             recording.arm_spe_events.iter().any(|index| {

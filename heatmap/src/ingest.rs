@@ -183,10 +183,8 @@ impl Account {
         let ledger = &mut self.ledgers[access.origin.source as usize];
         ledger.tid_unknown += u64::from(access.tid.is_none());
         // In the order in which a record ends in the first that fits.
-        let Some(paddr) = access.paddr else {
-            ledger.no_physical_address += 1;
-            return None;
-        };
+        ledger.frame(access);
+        let paddr = access.paddr?;
         if !self.filters.keep(access, &self.event_wanted) {
             ledger.filtered += 1;
             return None;

@@ -279,6 +279,13 @@ impl<'a> Summary<'a> {
             notes
                 .push("Blocks that a range of page frames (--pfn) cuts are not judged.".to_owned());
         }
+        if self.ledger.looked_up > 0 {
+            notes.push(
+                "Physical addresses were looked up, not sampled: memory that has moved in between \
+                 is counted where it was when its page map was read."
+                    .to_owned(),
+            );
+        }
         if self.ledger.over_budget > 0 {
             notes.push(
                 "The memory budget was used up: the result depends on --max-memory.".to_owned(),

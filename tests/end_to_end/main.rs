@@ -10,6 +10,7 @@
 //! | `generated` | does it find what a generator knows it wrote, whole and damaged? |
 //! | `intel_pt` | are PEBS records in Intel PT listed as they were written? |
 //! | `report`, `decisions`, `filters` | do outputs and options keep the contract? |
+//! | `page_map` | do accesses without a physical address get the one that a saved page map has? |
 //! | `aux_data`, `side_records` | joins, gaps and snapshots of AUX data; losses and records beside the samples |
 //! | `ibs`, `raw_pebs` | registers of AMD's IBS in RAW; raw PEBS buffers of every format |
 //! | `service` | does the daemon answer, refuse and end as it should? |
@@ -33,6 +34,7 @@ mod forms;
 mod generated;
 mod ibs;
 mod intel_pt;
+mod page_map;
 mod pages;
 mod raw_pebs;
 mod report;

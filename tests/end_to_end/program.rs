@@ -377,11 +377,20 @@ pub fn check_ledger(report: &Value) {
         report["ledger"]
     );
     assert_eq!(
-        sum(&["counted", "no_physical_address", "not_memory", "filtered", "over_budget"]),
+        sum(&[
+            "counted",
+            "no_physical_address",
+            "lookup_failed",
+            "not_memory",
+            "filtered",
+            "over_budget"
+        ]),
         of_ledger(report, "records"),
         "{}",
         report["ledger"]
     );
+    let reasons = sum(&["lookup_gone", "lookup_not_present", "lookup_hidden"]);
+    assert!(reasons <= of_ledger(report, "lookup_failed"), "{}", report["ledger"]);
     assert_eq!(report["accesses"], report["ledger"]["counted"]);
     let (lost_records, lost_samples) =
         (of_ledger(report, "lost_records"), of_ledger(report, "lost_samples"));

@@ -259,7 +259,14 @@ fn garbage_in_the_middle_is_counted_and_what_was_known_stays() {
     let ledger = &status["ledger"];
     let number = |name: &str| ledger[name].as_u64().expect("a number");
     assert!(number("counted") > 10_000, "{ledger}");
-    let kinds = ["counted", "no_physical_address", "not_memory", "filtered", "over_budget"];
+    let kinds = [
+        "counted",
+        "no_physical_address",
+        "lookup_failed",
+        "not_memory",
+        "filtered",
+        "over_budget",
+    ];
     assert_eq!(kinds.map(number).iter().sum::<u64>(), number("records"));
     let parts = ["record_bytes", "padding_bytes", "skipped_bytes", "cut_off_bytes"];
     assert_eq!(parts.map(number).iter().sum::<u64>(), number("aux_bytes"));

@@ -33,7 +33,7 @@ pub(super) struct Decisions {
 
 impl Decisions {
     pub(super) fn run(&self, messages: &Messages) -> anyhow::Result<Outcome> {
-        self.output.check(&self.input.inputs)?;
+        self.output.check(self.input.files())?;
         let counted = self.input.count::<Folio>(RawOptions::default(), self.filters.filters())?;
         let wanted = self.judge.wanted(self.order, self.top);
         let summary = counted.summary(wanted, messages)?;

@@ -39,7 +39,7 @@ impl Heatmap {
             Usage::new("-o names no picture: FILE.png, FILE.svg or FILE.html is one")
         })?;
         let output = OutputOptions { format: Format::Text, output: Some(self.output.clone()) };
-        output.check(&self.input.inputs)?;
+        output.check(self.input.files())?;
         let counted = self.input.count::<Folio>(RawOptions::default(), self.filters.filters())?;
         let top = if self.top == 0 { MAX_BLOCKS } else { self.top.min(MAX_BLOCKS) };
         let summary = counted.summary(self.judge.wanted(self.order, top), messages)?;

@@ -1,11 +1,13 @@
 //! Reading the inputs of a command.
 
 use std::fs::File;
+use std::io::BufReader;
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use decoder::page_map::{LookUp, SavedFrames};
 use decoder::{Input, Options, Recording, Shard, TimeBase};
 
 use super::Outcome;
@@ -24,8 +26,29 @@ impl InputOptions {
         paths.join(", ")
     }
 
-    /// Decodes all inputs into a sink, in their order.
+    /// All files that are read.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.inputs.iter().chain(&self.page_map).map(PathBuf::as_path)
+    }
+
+    /// Decodes all inputs into a sink, in their order, which it gives back.
     pub(super) fn decode<S: Shard>(
+        &self,
+        raw: RawOptions,
+        ordered: bool,
+        mut sink: S,
+    ) -> anyhow::Result<(S, Vec<Recording>)> {
+        let Some(page_map) = &self.page_map else {
+            let recordings = self.decode_into(raw, ordered, &mut sink)?;
+            return Ok((sink, recordings));
+        };
+        let frames = saved_frames(page_map).with_context(|| page_map.display().to_string())?;
+        let mut sink = LookUp::new(sink, frames);
+        let recordings = self.decode_into(raw, ordered, &mut sink)?;
+        Ok((sink.into_inner(), recordings))
+    }
+
+    fn decode_into<S: Shard>(
         &self,
         raw: RawOptions,
         ordered: bool,
@@ -58,8 +81,8 @@ impl InputOptions {
         filters: Filters,
     ) -> anyhow::Result<Counted<B>> {
         let times_wanted = !filters.times.is_empty();
-        let mut counter = Counter::new(filters, self.memory()?);
-        let recordings = self.decode(raw, false, &mut counter)?;
+        let counter = Counter::new(filters, self.memory()?);
+        let (counter, recordings) = self.decode(raw, false, counter)?;
         let path = self.path();
         require_times(&recordings, times_wanted, "--time").with_context(|| path.clone())?;
         Ok(Counted { path, counter, recordings })
@@ -174,6 +197,11 @@ pub(super) fn require_times(
         }
     }
     Ok(())
+}
+
+fn saved_frames(path: &Path) -> anyhow::Result<SavedFrames> {
+    let file = File::open(path).context("cannot open the page map")?;
+    Ok(SavedFrames::read(BufReader::new(file))?)
 }
 
 fn open(path: &Path) -> anyhow::Result<Input> {

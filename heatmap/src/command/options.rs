@@ -25,6 +25,10 @@ pub(super) struct InputOptions {
     /// use]
     #[arg(long, value_name = "SIZE")]
     pub(super) max_memory: Option<Size>,
+    /// Look up accesses that have a virtual address only in a page map saved while they were
+    /// recorded: lines PID VADDR PFN [COUNT], the addresses and frames in hexadecimal
+    #[arg(long, value_name = "FILE")]
+    pub(super) page_map: Option<PathBuf>,
     /// Exit with status 3 if anything was lost
     #[arg(long)]
     pub(super) strict: bool,
@@ -34,7 +38,7 @@ pub(super) struct InputOptions {
 pub(super) struct RawOptions {
     /// INPUT is no recording but the bytes of a PEBS buffer, from its base to its index; its
     /// format is 0 to 6, or arch. Such buffers have virtual addresses only
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(long, value_name = "FORMAT", conflicts_with = "page_map")]
     pub(super) raw_pebs: Option<pebs::Format>,
 }
 

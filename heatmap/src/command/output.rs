@@ -53,7 +53,10 @@ impl Write for Output {
 
 impl OutputOptions {
     /// Tests what can be tested before anything is read.
-    pub(super) fn check(&self, inputs: &[PathBuf]) -> anyhow::Result<()> {
+    pub(super) fn check<'a>(
+        &self,
+        mut inputs: impl Iterator<Item = &'a Path>,
+    ) -> anyhow::Result<()> {
         self.format.available()?;
         if self.format == Format::Parquet && self.output.is_none() {
             return Err(Usage("--format parquet writes a file: add -o FILE".into()).into());
@@ -65,7 +68,7 @@ impl OutputOptions {
                 .as_ref()
                 .is_some_and(|output| (output.dev(), output.ino()) == (input.dev(), input.ino()))
         };
-        if inputs.iter().filter_map(|input| file(input)).any(|input| is_output(&input)) {
+        if inputs.any(|input| file(input).is_some_and(|input| is_output(&input))) {
             return Err(
                 Usage("-o names an input, which would be lost: name another file".into()).into()
             );

@@ -29,11 +29,11 @@ pub(super) struct Records {
 
 impl Records {
     pub(super) fn run(&self, messages: &Messages) -> anyhow::Result<Outcome> {
-        self.output.check(&self.input.inputs)?;
+        self.output.check(self.input.files())?;
         let filters = self.filters.filters();
         let times_wanted = !filters.times.is_empty();
-        let mut lister = Lister::new(filters, &self.output);
-        let recordings = self.input.decode(self.raw, true, &mut lister)?;
+        let lister = Lister::new(filters, &self.output);
+        let (lister, recordings) = self.input.decode(self.raw, true, lister)?;
         require_times(&recordings, times_wanted, "--time")
             .with_context(|| self.input.inputs[0].display().to_string())?;
         let (left_out, listed) = (lister.left_out, lister.listed);
@@ -61,7 +61,8 @@ fn nothing_listed(
     left_out: u64,
 ) -> String {
     if left_out > 0 {
-        let filtered = Ledger { filtered: left_out, no_physical_address: 0, ..*ledger };
+        let filtered = Ledger { filtered: left_out, ..*ledger };
+        let filtered = Ledger { no_physical_address: 0, lookup_failed: 0, ..filtered };
         return nothing_counted(recordings, &filtered, filters);
     }
     nothing_counted(recordings, ledger, filters)
@@ -171,8 +172,9 @@ impl Sink for Lister<'_> {
         self.ledger.records += 1;
         self.ledger.tid_unknown += u64::from(access.tid.is_none());
         let kept = self.filters.is_empty() || self.filters.keep(access, &self.event_wanted);
+        self.ledger.frame(access);
         match (access.paddr, kept) {
-            (None, _) => self.ledger.no_physical_address += 1,
+            (None, _) => {}
             (Some(_), false) => self.ledger.filtered += 1,
             (Some(_), true) => self.ledger.counted += 1,
         }

@@ -188,17 +188,18 @@ fn what_was_lost(name: &str, report: &Report) -> String {
 /// Where every record and every byte went.
 fn accounts(report: &Report, style: Style) -> Vec<Line> {
     let ledger = &report.ledger;
-    let records = account(
-        ("Records", ledger.records),
-        &[
-            ("counted", ledger.counted),
-            ("no physical address", ledger.no_physical_address),
-            ("not memory", ledger.not_memory),
-            ("filtered", ledger.filtered),
-            ("over budget", ledger.over_budget),
-        ],
-        style,
-    );
+    let mut kinds = vec![
+        ("counted", ledger.counted),
+        ("no physical address", ledger.no_physical_address),
+        ("lookup failed", ledger.lookup_failed),
+        ("not memory", ledger.not_memory),
+        ("filtered", ledger.filtered),
+        ("over budget", ledger.over_budget),
+    ];
+    // Said only where something was looked up.
+    let asked = ledger.looked_up + ledger.lookup_failed > 0;
+    kinds.retain(|(name, _)| asked || *name != "lookup failed");
+    let records = account(("Records", ledger.records), &kinds, style);
     let bytes = if ledger.aux_bytes == 0 {
         Vec::new()
     } else {
@@ -215,6 +216,10 @@ fn accounts(report: &Report, style: Style) -> Vec<Line> {
     };
     let mut lines = side_by_side(records, bytes, style);
     let beside: Vec<_> = [
+        (ledger.looked_up, "physical addresses looked up, not sampled"),
+        (ledger.lookup_gone, "not found: the process had ended"),
+        (ledger.lookup_not_present, "not found: nothing was present there"),
+        (ledger.lookup_hidden, "not found: hidden without CAP_SYS_ADMIN"),
         (ledger.not_retired, "records not retired (they count)"),
         (ledger.tid_unknown, "of an unknown thread"),
         (ledger.late, "accesses after their epoch had closed"),
@@ -681,6 +686,24 @@ mod tests {
         let text = written(&model, Style::default());
         assert!(text.contains("\n  ! unreadable  section 7\n"), "{text}");
         assert!(!text.contains(nothing), "{text}");
+    }
+
+    #[test]
+    fn lookups_are_told_where_there_were_any() {
+        let mut model = examples::published();
+        assert!(!written(&model, Style::default()).contains("lookup failed"));
+        model.ledger.counted -= 12;
+        model.ledger.lookup_failed = 12;
+        model.ledger.lookup_hidden = 9;
+        model.ledger.looked_up = 345;
+        let text = written(&model, Style::default());
+        for words in [
+            "\n  lookup failed               12   <0.1 %",
+            "345 physical addresses looked up, not sampled",
+            "9 not found: hidden",
+        ] {
+            assert!(text.contains(words), "{words:?} is not in {text}");
+        }
     }
 
     #[test]

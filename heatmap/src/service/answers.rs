@@ -161,7 +161,7 @@ fn judged(snapshot: &Snapshot) -> Result<(), Refusal> {
         return Err(Refusal::new(Code::FailedPrecondition, "BASE_PAGE_SIZE", message));
     }
     let ledger = &snapshot.ledger;
-    if ledger.counted == 0 && ledger.no_physical_address > 0 {
+    if ledger.counted == 0 && ledger.no_physical_address + ledger.lookup_failed > 0 {
         let message = snapshot.reason().unwrap_or_default();
         return Err(Refusal::new(Code::FailedPrecondition, "NO_PHYSICAL_ADDRESSES", message));
     }

@@ -224,6 +224,7 @@ impl Collector for Snapshotted {
                 // A counter must not go down when memory is taken back.
                 ("counted", ledger.counted + ledger.over_budget),
                 ("no_physical_address", ledger.no_physical_address),
+                ("lookup_failed", ledger.lookup_failed),
                 ("not_memory", ledger.not_memory),
                 ("filtered", ledger.filtered),
                 ("over_budget", ledger.over_budget),
@@ -247,6 +248,22 @@ impl Collector for Snapshotted {
                 ledger.foreign_aux_bytes,
             ),
             ("overlap_bytes", "AUX data that came twice", ledger.overlap_bytes),
+            (
+                "looked_up",
+                "Memory operations whose physical address was looked up and found",
+                ledger.looked_up,
+            ),
+            ("lookup_gone", "Lookups that failed: the process had ended", ledger.lookup_gone),
+            (
+                "lookup_not_present",
+                "Lookups that failed: nothing was present at the virtual address",
+                ledger.lookup_not_present,
+            ),
+            (
+                "lookup_hidden",
+                "Lookups that failed: the kernel hides frames without CAP_SYS_ADMIN",
+                ledger.lookup_hidden,
+            ),
             ("late", "Accesses counted in a later epoch than their own", ledger.late),
             ("tid_unknown", "Memory operations whose thread is not known", ledger.tid_unknown),
             ("not_retired", "Operations that did not retire", ledger.not_retired),

@@ -501,13 +501,13 @@ pub struct Ledger {
     /// Bytes that were delivered twice, outside the sum.
     #[prost(uint64, tag = "7")]
     pub overlap_bytes: u64,
-    /// Records: the sum of the five below.
+    /// Records: the sum of the five below and of lookup_failed.
     #[prost(uint64, tag = "8")]
     pub records: u64,
     /// Counted.
     #[prost(uint64, tag = "9")]
     pub counted: u64,
-    /// Memory operations without a physical address.
+    /// Memory operations without a physical address, which nobody looked up.
     #[prost(uint64, tag = "10")]
     pub no_physical_address: u64,
     /// No memory operations.
@@ -549,6 +549,21 @@ pub struct Ledger {
     /// Counters that have reached their greatest value.
     #[prost(uint64, tag = "23")]
     pub saturated_counters: u64,
+    /// Memory operations whose physical address was looked up and not found; part of records.
+    #[prost(uint64, tag = "24")]
+    pub lookup_failed: u64,
+    /// Memory operations whose physical address was looked up and found, outside the sum.
+    #[prost(uint64, tag = "25")]
+    pub looked_up: u64,
+    /// Part of lookup_failed: the process had ended.
+    #[prost(uint64, tag = "26")]
+    pub lookup_gone: u64,
+    /// Part of lookup_failed: nothing was present at the virtual address.
+    #[prost(uint64, tag = "27")]
+    pub lookup_not_present: u64,
+    /// Part of lookup_failed: the kernel hides frames from who lacks CAP_SYS_ADMIN.
+    #[prost(uint64, tag = "28")]
+    pub lookup_hidden: u64,
 }
 /// What is read.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

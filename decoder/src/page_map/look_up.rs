@@ -1,0 +1,218 @@
+//! Between decoder and sink: gives accesses their frames.
+
+use super::{Frames, Why};
+use crate::addr::PAGE_SHIFT;
+use crate::{
+    Access, AccessFlags, Batch, Detail, Origin, Pfn, PhysAddr, Recording, Shard, Sink, VirtAddr,
+};
+
+/// A sink that looks up the frame of each access of a user process that has a virtual but no
+/// physical address, and passes all on to another sink.
+///
+/// Frames that were sampled stay as they are. An access whose frame was found has
+/// [`AccessFlags::LOOKED_UP`]; one whose was not keeps no physical address, and has the flag
+/// that says why. Kernel addresses, pid 0 (the idle threads) and accesses without pid are never
+/// looked up, and have neither.
+///
+/// Since it looks at all of an access, decoding is slower than where only places are asked for.
+#[derive(Debug)]
+pub struct LookUp<S, F> {
+    sink: S,
+    frames: F,
+}
+
+impl<S, F: Frames> LookUp<S, F> {
+    /// Accesses go to `sink`, with frames from `frames`.
+    pub const fn new(sink: S, frames: F) -> Self {
+        Self { sink, frames }
+    }
+
+    /// The sink, with all that it took.
+    pub fn into_inner(self) -> S {
+        self.sink
+    }
+
+    /// The access with its frame, or with the reason why it has none.
+    fn looked_up(&self, access: &Access, pid: u32, vaddr: VirtAddr) -> Access {
+        match self.frames.frame(pid, vaddr) {
+            Ok(frame) => Access {
+                paddr: Some(byte_in(frame, vaddr)),
+                flags: access.flags | AccessFlags::LOOKED_UP,
+                ..*access
+            },
+            Err(why) => Access { flags: access.flags | Why::flag(why), ..*access },
+        }
+    }
+}
+
+/// Whose page to look up for an access, if any.
+fn wanted(access: &Access) -> Option<(u32, VirtAddr)> {
+    let pid = access.pid.filter(|pid| *pid != 0)?;
+    let vaddr = access.vaddr.filter(|vaddr| !vaddr.is_kernel())?;
+    access.paddr.is_none().then_some((pid, vaddr))
+}
+
+/// The byte of a frame that a virtual address names.
+const fn byte_in(frame: Pfn, vaddr: VirtAddr) -> PhysAddr {
+    let within = vaddr.get() & ((1 << PAGE_SHIFT) - 1);
+    PhysAddr::new_truncate(frame.get() << PAGE_SHIFT | within)
+}
+
+impl<S: Sink, F: Frames> Sink for LookUp<S, F> {
+    fn detail(&self) -> Detail {
+        Detail::Accesses
+    }
+
+    fn batch(&mut self, batch: &Batch<'_>) {
+        self.sink.batch(batch);
+    }
+
+    fn event_names(&mut self, names: &[String]) {
+        self.sink.event_names(names);
+    }
+
+    fn access(&mut self, access: &Access) {
+        match wanted(access) {
+            Some((pid, vaddr)) => self.sink.access(&self.looked_up(access, pid, vaddr)),
+            None => self.sink.access(access),
+        }
+    }
+
+    fn other(&mut self, origin: &Origin) {
+        self.sink.other(origin);
+    }
+
+    fn wants_recording(&self) -> bool {
+        self.sink.wants_recording()
+    }
+
+    fn recording_so_far(&mut self, recording: &Recording) {
+        self.sink.recording_so_far(recording);
+    }
+
+    fn recording_ended(&mut self) {
+        self.sink.recording_ended();
+    }
+
+    fn has_enough(&self) -> bool {
+        self.sink.has_enough()
+    }
+}
+
+impl<S: Shard, F: Frames> Shard for LookUp<S, F> {
+    fn split(&self) -> Self {
+        Self::new(self.sink.split(), self.frames.clone())
+    }
+
+    fn join_in(&self) -> Self {
+        Self::new(self.sink.join_in(), self.frames.clone())
+    }
+
+    fn part_begins(&mut self, number: u64) {
+        self.sink.part_begins(number);
+    }
+
+    fn part_ended(&mut self) {
+        self.sink.part_ended();
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.sink.merge(other.sink);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Direction, Ledger, Operation, Position, Source};
+
+    /// Process 7 has page 0x1000 in frame 0x55; nobody else has anything.
+    #[derive(Clone)]
+    struct OnePage;
+
+    impl Frames for OnePage {
+        fn frame(&self, pid: u32, vaddr: VirtAddr) -> Result<Pfn, Why> {
+            match (pid, vaddr.get() >> 12) {
+                (7, 1) => Ok(Pfn::new_truncate(0x55)),
+                (7, _) => Err(Why::NotPresent),
+                (8, _) => Err(Why::Hidden),
+                (9, _) => Err(Why::Unreadable),
+                _ => Err(Why::Gone),
+            }
+        }
+    }
+
+    #[derive(Default)]
+    struct Keep(Vec<Access>);
+
+    impl Sink for Keep {
+        fn access(&mut self, access: &Access) {
+            self.0.push(*access);
+        }
+        fn other(&mut self, _: &Origin) {}
+    }
+
+    fn access(pid: Option<u32>, vaddr: Option<u64>, paddr: Option<u64>) -> Access {
+        Access {
+            origin: Origin {
+                source: Source::Sample,
+                event: None,
+                cpu: None,
+                time_ns: None,
+                not_retired: false,
+                position: Position::default(),
+            },
+            operation: Operation::plain(Direction::Load),
+            paddr: paddr.map(PhysAddr::new_truncate),
+            vaddr: vaddr.map(VirtAddr::new),
+            ip: None,
+            pid,
+            tid: pid,
+            latency_cycles: None,
+            data_source: None,
+            page_size: None,
+            flags: AccessFlags::L1_MISS,
+        }
+    }
+
+    #[test]
+    fn an_access_gets_its_frame_or_the_reason_why_not() {
+        use AccessFlags as Flags;
+        let kernel = 0xffff_8000_0000_1000;
+        type Given = (Option<u32>, Option<u64>, Option<u64>);
+        let cases: &[(&str, Given, Option<u64>, AccessFlags)] = &[
+            ("found", (Some(7), Some(0x1abc), None), Some(0x5_5abc), Flags::LOOKED_UP),
+            ("sampled", (Some(7), Some(0x1abc), Some(9)), Some(9), Flags::empty()),
+            ("not present", (Some(7), Some(0x2000), None), None, Flags::LOOKUP_NOT_PRESENT),
+            ("hidden", (Some(8), Some(0x1000), None), None, Flags::LOOKUP_HIDDEN),
+            ("unreadable", (Some(9), Some(0x1000), None), None, Flags::LOOKUP_UNREADABLE),
+            ("gone", (Some(1), Some(0x1000), None), None, Flags::LOOKUP_GONE),
+            ("kernel", (Some(7), Some(kernel), None), None, Flags::empty()),
+            ("idle", (Some(0), Some(0x1000), None), None, Flags::empty()),
+            ("no pid", (None, Some(0x1000), None), None, Flags::empty()),
+            ("no address", (Some(7), None, None), None, Flags::empty()),
+        ];
+        let mut look_up = LookUp::new(Keep::default(), OnePage);
+        assert_eq!(look_up.detail(), Detail::Accesses);
+        let mut ledger = Ledger::default();
+        for (name, (pid, vaddr, paddr), want, flag) in cases {
+            let given = access(*pid, *vaddr, *paddr);
+            look_up.access(&given);
+            let got = look_up.sink.0.pop().expect("every access is passed on");
+            let paddr = want.map(PhysAddr::new_truncate);
+            assert_eq!(got, Access { paddr, flags: Flags::L1_MISS | *flag, ..given }, "{name}");
+            ledger.frame(&got);
+        }
+        assert_eq!((ledger.looked_up, ledger.no_physical_address, ledger.lookup_failed), (1, 4, 4));
+        let reasons = (ledger.lookup_gone, ledger.lookup_not_present, ledger.lookup_hidden);
+        assert_eq!(reasons, (1, 1, 1), "what is missing could not be read");
+    }
+
+    #[test]
+    fn every_reason_has_a_flag_of_its_own() {
+        for why in Why::ALL {
+            assert_eq!(Why::of(why.flag() | AccessFlags::LOCKED), Some(why));
+        }
+        assert_eq!(Why::of(AccessFlags::LOOKED_UP), None);
+    }
+}
