@@ -75,4 +75,4 @@ pub use cursor::ByteOrder;
 pub use decode::{Grain, Input, InputKind, Options, Recording, decode_bytes, decode_stream};
 pub use error::{Error, Position, Problem, TraceOffset};
 pub use ledger::{Ledger, LedgerError};
-pub use session::TimeBase;
+pub use session::{TimeBase, runs_guests};
