@@ -10,6 +10,7 @@
 //! | `generated` | does it find what a generator knows it wrote, whole and damaged? |
 //! | `report`, `decisions`, `filters` | do outputs and options keep the contract? |
 //! | `aux_data`, `side_records` | joins, gaps and snapshots of AUX data; losses and records beside the samples |
+//! | `doctor` | does it describe this machine, whatever it is? |
 //! | `service` | does the daemon answer, refuse and end as it should? |
 //! | `feeder` | does the kernel read what was decided, through a real file, and whoever dies? |
 //! | `bad_input` | what happens with input that is none, damaged, cut or hostile? |
@@ -25,6 +26,7 @@ mod program;
 mod aux_data;
 mod bad_input;
 mod decisions;
+mod doctor;
 mod feeder;
 mod filters;
 mod forms;

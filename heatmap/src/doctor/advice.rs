@@ -176,27 +176,35 @@ pub(super) fn commands(
         let period = advice.period;
         let line =
             format!("folioscope record --event {event} --period {period} --all-cpus -o perf.data");
-        commands.push(command("record all CPUs until Ctrl-C", line, None));
+        commands.push(command("samples of all CPUs, until Ctrl-C", line, None));
         if perf {
             commands.push(command("the same by perf, for 10 s", perf_record(unit, advice), None));
         }
     } else {
         let line = "folioscope record --event faults --period 1 --all-cpus -o perf.data".to_owned();
-        commands.push(command("record first touches of pages", line, Some(FIRST_TOUCHES)));
+        commands.push(command(
+            "minor page faults of all CPUs, until Ctrl-C",
+            line,
+            Some(FIRST_TOUCHES),
+        ));
         if perf {
             let line = "perf record -e minor-faults -c 1 -d --phys-data -a -- sleep 10".to_owned();
             commands.push(command("the same by perf, for 10 s", line, Some(FIRST_TOUCHES)));
             let line = "perf record -e mem:0xADDRESS/8:rw -c 1 -d --phys-data -p PID -- sleep 10";
-            commands.push(command("every access to 8 bytes", line.to_owned(), Some(EIGHT_BYTES)));
+            commands.push(command(
+                "all accesses of a process to 8 bytes, for 10 s",
+                line.to_owned(),
+                Some(EIGHT_BYTES),
+            ));
         }
     }
-    let report = "folioscope report perf.data".to_owned();
-    commands.push(Command { purpose: "see what is hot", command: report, caveat: None });
+    // A recording of root's is for root to read.
+    commands.push(command("what is hot", "folioscope report perf.data".to_owned(), None));
     commands
 }
 
-const FIRST_TOUCHES: &str = "no sample of accesses: a page shows when it is touched first";
-const EIGHT_BYTES: &str = "no sample of accesses: all of them, to a breakpoint of yours";
+const FIRST_TOUCHES: &str = "no sample of accesses: first touches of pages";
+const EIGHT_BYTES: &str = "no sample of accesses: one breakpoint";
 
 /// perf's command with the period and the areas of the advice.
 fn perf_record(unit: &Unit, advice: &Advice) -> String {
@@ -306,7 +314,7 @@ mod tests {
         let ibs = [
             "sudo folioscope record --event ibs --period 300000 --all-cpus -o perf.data",
             "sudo perf record -e ibs_op// -d --phys-data -c 300000 -a -- sleep 10",
-            "folioscope report perf.data",
+            "sudo folioscope report perf.data",
         ];
         assert_eq!(lines(Event::Ibs, (true, true)), ibs);
         let pebs = [

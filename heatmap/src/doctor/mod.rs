@@ -179,8 +179,8 @@ impl Diagnosis {
         checks.push(perf_check);
         checks.extend(machines::checks(host, &machine, unit.as_ref()));
         checks.extend(memory::checks(host, &machine));
+        checks.push(rights::lockdown(host, lockdown.as_deref()));
         checks.extend(damon::checks(host, &machine, lockdown.as_deref()));
-        checks.push(rights::lockdown(lockdown.as_deref()));
 
         let as_root = !rights.perfmon_capable() && addresses != Addresses::Yes;
         Self {

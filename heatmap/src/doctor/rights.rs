@@ -7,6 +7,7 @@ use std::io;
 
 use super::advice::Advice;
 use super::host::{Host, Machine, chosen};
+use super::text::size;
 use super::units::Unit;
 use super::{Addresses, Check, Event, Probe};
 
@@ -17,13 +18,12 @@ mod capability {
     pub const PERFMON: u32 = 38;
 }
 
-/// What gives the right to physical addresses.
-const CAPABILITY: &str = "run as root, or give the program the capabilities: \
-                          `setcap cap_perfmon,cap_ipc_lock=ep $(command -v folioscope)`";
-
 /// The data ring of each event and CPU that perf maps unless told otherwise, with its control
 /// page (`perf_event_mlock_kb`).
 const DATA_RING_BYTES: u64 = 516 << 10;
+
+/// In securityfs, below sysfs.
+const LOCKDOWN: &str = "kernel/security/lockdown";
 
 /// The rights of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +85,15 @@ impl Rights {
         }
     }
 
+    /// What gives the right to physical addresses.
+    fn remedy(&self) -> &'static str {
+        if self.hollow {
+            return "run on the host itself, outside of the container or user namespace, as root";
+        }
+        "run as root, or give the program the capabilities: \
+         `setcap cap_perfmon,cap_ipc_lock=ep $(command -v folioscope)`"
+    }
+
     /// What the kernel's rules say about an event with physical addresses, of all CPUs.
     fn by_rule(&self, event: Event) -> Addresses {
         match self.paranoid {
@@ -119,14 +128,25 @@ pub(super) fn physical_addresses(
 ) -> (Addresses, Check) {
     let name = "physical_addresses";
     let event = unit.map_or(Event::Faults, |unit| unit.event);
-    let of = if unit.is_some() { "of every sample" } else { "of minor faults and breakpoints" };
+    let of = match unit {
+        Some(_) => "samples will have them",
+        None => "without a unit, minor faults and breakpoints alone will have them",
+    };
     let have = rights.capability();
     match probe(event) {
-        Some(Ok(())) => (Addresses::Yes, Check::ok(name, format!("{of}: an event opened"))),
+        Some(Ok(())) => (Addresses::Yes, Check::ok(name, format!("{of}: opening an event worked"))),
         Some(Err(error)) => (Addresses::No, refused(name, rights, &error)),
         None => {
             let by_rule = rights.by_rule(event);
-            (by_rule, expected(name, rights, by_rule, &format!("{of}, by {have} (not tried)")))
+            (
+                by_rule,
+                expected(
+                    name,
+                    rights,
+                    by_rule,
+                    &format!("{of}: this process has {have} (not tried)"),
+                ),
+            )
         }
     }
 }
@@ -136,7 +156,7 @@ fn refused(name: &'static str, rights: &Rights, error: &io::Error) -> Check {
     let have = rights.capability();
     let finding = format!("an event with them does not open: {error}; this process has {have}");
     if error.kind() == io::ErrorKind::PermissionDenied && !rights.perfmon_capable() {
-        return Check::fail(name, finding, CAPABILITY);
+        return Check::fail(name, finding, rights.remedy());
     }
     let remedy = match error.kind() {
         io::ErrorKind::PermissionDenied if rights.filtered => {
@@ -157,9 +177,8 @@ fn expected(name: &'static str, rights: &Rights, by_rule: Addresses, yes: &str) 
         let remedy = "a kernel with CONFIG_PERF_EVENTS; in a container, one whose /proc is whole";
         return Check::fail(name, "this kernel has no perf events", remedy);
     };
-    let level = format!("this process has {}, and perf_event_paranoid is {paranoid}", {
-        rights.capability()
-    });
+    let have = rights.capability();
+    let level = format!("this process has {have}, and perf_event_paranoid is {paranoid}");
     match by_rule {
         Addresses::Yes => Check::ok(name, yes),
         Addresses::Perhaps if rights.perfmon_capable() => Check::warn(
@@ -170,9 +189,11 @@ fn expected(name: &'static str, rights: &Rights, by_rule: Addresses, yes: &str) 
         Addresses::Perhaps => Check::warn(
             name,
             level + ": enough from Linux 6.12 on (and where that was taken back), else refused",
-            CAPABILITY,
+            rights.remedy(),
         ),
-        Addresses::No => Check::fail(name, level + ": they are refused (not tried)", CAPABILITY),
+        Addresses::No => {
+            Check::fail(name, level + ": they are refused (not tried)", rights.remedy())
+        }
     }
 }
 
@@ -211,8 +232,7 @@ pub(super) fn ring_memory(rights: &Rights, machine: &Machine, advice: Option<&Ad
     let aux = advice.map_or(0, |advice| advice.aux_bytes_per_cpu.unwrap_or(0));
     let needed = (DATA_RING_BYTES + aux).saturating_mul(cpus);
     let free = rights.mlock_kib.saturating_mul(cpus).saturating_mul(1 << 10);
-    let mib = |bytes: u64| format!("{} MiB", bytes.div_ceil(1 << 20));
-    let takes = format!("rings of {cpus} CPUs take {}", mib(needed));
+    let takes = format!("rings of {cpus} CPUs take {}", size(needed));
     let limit = match rights.memlock_bytes {
         _ if rights.ipc_lock => {
             return Check::ok(name, takes + "; CAP_IPC_LOCK has no limit");
@@ -223,7 +243,7 @@ pub(super) fn ring_memory(rights: &Rights, machine: &Machine, advice: Option<&Ad
         }
         Some(bytes) => bytes.saturating_add(free),
     };
-    let finding = format!("{takes}; this process may lock {}", mib(limit));
+    let finding = format!("{takes}; this process may lock {}", size(limit));
     if needed <= limit {
         return Check::ok(name, finding);
     }
@@ -234,14 +254,17 @@ pub(super) fn ring_memory(rights: &Rights, machine: &Machine, advice: Option<&Ad
 
 /// How far the kernel is locked down; none where it cannot be.
 pub(super) fn lockdown_mode(host: &Host) -> Option<String> {
-    let text = host.sys_text("kernel/security/lockdown")?;
+    let text = host.sys_text(LOCKDOWN)?;
     chosen(&text).filter(|mode| *mode != "none").map(str::to_owned)
 }
 
 /// What lockdown takes away.
-pub(super) fn lockdown(mode: Option<&str>) -> Check {
+pub(super) fn lockdown(host: &Host, mode: Option<&str>) -> Check {
     let name = "lockdown";
     match mode {
+        None if host.sys_text(LOCKDOWN).is_none() => {
+            Check::ok(name, "this kernel has none, or securityfs is not mounted")
+        }
         None => Check::ok(name, "off"),
         Some(mode) => Check::warn(
             name,

@@ -71,13 +71,16 @@ fn reasons(advice: &Advice, style: Style) -> Vec<Line> {
 /// A comment, and a command that a shell takes as it stands here.
 fn command(command: &Command, style: Style) -> Vec<Line> {
     const CONTINUED: usize = 4;
-    let mut comment = format!("# {}", command.purpose);
+    let mut comment = command.purpose.to_owned();
     if let Some(caveat) = command.caveat {
         comment += &format!("; {caveat}");
     }
-    let mut lines = hanging(Line::new(style), Some(Paint::Faint), &comment);
+    let comment = wrap(&comment, style.width() - "# ".len());
+    let comment = comment.iter().map(|part| format!("# {part}"));
+    let mut lines: Vec<_> =
+        comment.map(|part| Line::new(style).paint(Paint::Faint, &part)).collect();
     // Room for what continues it, and for the indent of what follows.
-    let parts = wrap(&command.command, style.width() - CONTINUED - 2);
+    let parts = fold(&command.command, style.width() - CONTINUED - " \\".len());
     for (index, part) in parts.iter().enumerate() {
         let line = Line::new(style).to(if index == 0 { 0 } else { CONTINUED }).push(part);
         lines.push(if index + 1 < parts.len() { line.push(" \\") } else { line });
@@ -85,8 +88,25 @@ fn command(command: &Command, style: Style) -> Vec<Line> {
     lines
 }
 
+/// A command in lines of at most `width` columns where its options allow it: an option stays with
+/// its value.
+fn fold(command: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for (index, part) in command.split(" -").enumerate() {
+        let part = if index == 0 { part.to_owned() } else { format!("-{part}") };
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + part.len() <= width => {
+                line.push(' ');
+                line.push_str(&part);
+            }
+            _ => lines.push(part),
+        }
+    }
+    lines
+}
+
 /// Bytes in the largest unit, rounded down to a tenth.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     let unit = UNITS.iter().find(|(unit, _)| bytes >= *unit);
     let Some((unit, name)) = unit else { return format!("{bytes} bytes") };
@@ -157,8 +177,8 @@ Sampling  one sample every 14,848 operations: 4 CPUs that are all busy with
           a CPU, 16 MiB in all.
 
 # by perf; mind
-perf record -e arm_spe_0/pa_enable=1,ts_enable=1,jitter=1/ -c 14848 -m \
-    ,4096K -a -- sleep 10
+perf record -e arm_spe_0/pa_enable=1,ts_enable=1,jitter=1/ -c 14848 \
+    -m ,4096K -a -- sleep 10
 ";
         assert_eq!(String::from_utf8(text).unwrap(), want);
     }
