@@ -5,7 +5,8 @@ use std::path::Path;
 use super::host::{Host, Machine, Maker, names};
 use super::{Check, Event};
 
-/// Where the kernel lists what can be sampled (`Documentation/ABI/testing/sysfs-bus-event_source*`).
+/// Where the kernel lists what can be sampled
+/// (`Documentation/ABI/testing/sysfs-bus-event_source-devices`).
 const DEVICES: &str = "bus/event_source/devices";
 
 /// A sampling unit that the kernel offers.
