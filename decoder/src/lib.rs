@@ -91,4 +91,4 @@ pub use error::{Error, Position, Problem, TraceOffset};
 pub use ledger::{Ledger, LedgerError};
 pub use piece::{ByteAccount, Join, Piece, Timed, Unit};
 pub use raw::decode_raw_pebs;
-pub use session::TimeBase;
+pub use session::{TimeBase, runs_guests};

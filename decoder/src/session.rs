@@ -844,8 +844,9 @@ fn task(pid: u32, tid: u32) -> Option<Task> {
     Some(Task { pid: known(pid)?, tid: known(tid)? })
 }
 
-/// Whether a task's name is one of a program that runs virtual machines.
-fn runs_guests(comm: &[u8]) -> bool {
+/// Whether a task's name, of at most 15 bytes as the kernel keeps it, is one of a program that
+/// runs virtual machines.
+pub fn runs_guests(comm: &[u8]) -> bool {
     const NAMES: [&[u8]; 7] =
         [b"qemu", b"vhost-", b"firecracker", b"cloud-hyperviso", b"crosvm", b"kvm-", b"kvm"];
     // QEMU names the threads of its virtual CPUs "CPU 0/KVM".

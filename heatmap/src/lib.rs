@@ -17,6 +17,7 @@ pub mod client;
 pub mod command;
 mod counters;
 mod distribution;
+pub mod doctor;
 mod facts;
 mod filter;
 mod folio;

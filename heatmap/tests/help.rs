@@ -55,7 +55,8 @@ const JUDGING: [&str; 4] = ["--hot-threshold", "--min-span", "--assume-complete"
 #[test]
 fn the_help_of_each_command_lists_its_options() {
     let overview = said(&["--help"]);
-    for command in ["report", "pages", "records", "decisions", "completions", "man"] {
+    let commands = ["report", "pages", "records", "decisions", "doctor", "completions", "man"];
+    for command in commands {
         assert!(overview.contains(&format!("\n  {command} ")), "{command} is not in {overview}");
     }
     assert!(overview.contains("Examples:") && overview.contains("Exit status:"));
@@ -75,6 +76,16 @@ fn the_help_of_each_command_lists_its_options() {
         assert_eq!(said(&["help", command]), help, "two ways to ask");
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{command}");
     }
+}
+
+#[test]
+fn the_help_of_doctor() {
+    let help = said(&["doctor", "--help"]);
+    for word in ["--format", "--budget", "[default: 50MiB]", "Exit status:", "--color"] {
+        assert!(help.contains(word), "{word} is not in {help}");
+    }
+    assert!(!help.contains("--procfs"), "for tests: {help}");
+    assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
 }
 
 #[test]

@@ -13,6 +13,7 @@
 //! | `page_map` | do accesses without a physical address get the one that a saved page map has? |
 //! | `aux_data`, `side_records` | joins, gaps and snapshots of AUX data; losses and records beside the samples |
 //! | `ibs`, `raw_pebs` | registers of AMD's IBS in RAW; raw PEBS buffers of every format |
+//! | `doctor` | does it describe this machine, whatever it is? |
 //! | `service` | does the daemon answer, refuse and end as it should? |
 //! | `feeder` | does the kernel read what was decided, through a real file, and whoever dies? |
 //! | `bad_input` | what happens with input that is none, damaged, cut or hostile? |
@@ -28,6 +29,7 @@ mod program;
 mod aux_data;
 mod bad_input;
 mod decisions;
+mod doctor;
 mod feeder;
 mod filters;
 mod forms;

@@ -1,6 +1,7 @@
 //! The commands of the program `folioscope`: what each one reads, does and prints.
 
 mod decisions;
+mod doctor;
 mod generate;
 #[cfg(feature = "service")]
 mod health;
@@ -66,6 +67,8 @@ enum Command {
     /// Ask a daemon whether it is well; for health checks of containers
     #[cfg(feature = "service")]
     Health(health::Health),
+    /// What this host can do, what stands in the way, and the commands that fit
+    Doctor(doctor::Doctor),
     /// Print a completion script
     Completions(generate::Completions),
     /// Write man pages into a folder
@@ -96,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Top(command) => command.run(&messages),
         #[cfg(feature = "service")]
         Command::Health(command) => command.run(),
+        Command::Doctor(command) => command.run(&messages),
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),
     };

@@ -96,16 +96,24 @@ impl OutputOptions {
 
     /// How text looks there.
     pub(super) fn style(&self, color: Color) -> Style {
-        let terminal = self.output.is_none() && io::stdout().is_terminal();
-        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let color = match color {
-            Color::Auto => terminal && !no_color,
-            Color::Always => true,
-            Color::Never => false,
-        };
-        let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-        Style { color, width: columns.filter(|_| terminal).unwrap_or(Style::default().width) }
+        style(self.output.is_none() && io::stdout().is_terminal(), color)
     }
+}
+
+/// How text looks on standard output.
+pub(super) fn standard_style(color: Color) -> Style {
+    style(io::stdout().is_terminal(), color)
+}
+
+fn style(terminal: bool, color: Color) -> Style {
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let color = match color {
+        Color::Auto => terminal && !no_color,
+        Color::Always => true,
+        Color::Never => false,
+    };
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    Style { color, width: columns.filter(|_| terminal).unwrap_or(Style::default().width) }
 }
 
 /// Whether the reader of the output has gone.

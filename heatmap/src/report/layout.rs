@@ -4,7 +4,7 @@ use super::Style;
 
 /// What a piece of text is, which decides its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Paint {
+pub(crate) enum Paint {
     /// The head of a section.
     Title,
     /// Something is missing or wrong.
@@ -35,29 +35,29 @@ impl Paint {
 
 /// One line under construction.
 #[derive(Clone, Debug)]
-pub(super) struct Line {
+pub(crate) struct Line {
     text: String,
     width: usize,
     style: Style,
 }
 
 impl Line {
-    pub(super) fn new(style: Style) -> Self {
+    pub(crate) fn new(style: Style) -> Self {
         Self { text: String::new(), width: 0, style }
     }
 
     /// Columns so far, colour codes not counted.
-    pub(super) fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         self.width
     }
 
-    pub(super) fn push(mut self, text: &str) -> Self {
+    pub(crate) fn push(mut self, text: &str) -> Self {
         self.text.push_str(text);
         self.width += text.chars().count();
         self
     }
 
-    pub(super) fn paint(mut self, paint: Paint, text: &str) -> Self {
+    pub(crate) fn paint(mut self, paint: Paint, text: &str) -> Self {
         if !self.style.color || text.is_empty() {
             return self.push(text);
         }
@@ -75,7 +75,7 @@ impl Line {
     }
 
     /// Fills with blanks up to `column`.
-    pub(super) fn to(self, column: usize) -> Self {
+    pub(crate) fn to(self, column: usize) -> Self {
         let blanks = column.saturating_sub(self.width);
         self.push(&" ".repeat(blanks))
     }
@@ -86,14 +86,14 @@ impl Line {
     }
 
     /// The line as it is printed, without blanks at its end.
-    pub(super) fn finish(&self) -> &str {
+    pub(crate) fn finish(&self) -> &str {
         self.text.trim_end_matches(' ')
     }
 }
 
 /// `head`, then `text` wrapped behind it; further lines start under `text`, or two columns
 /// in where the head leaves too little room.
-pub(super) fn hanging(head: Line, paint: Option<Paint>, text: &str) -> Vec<Line> {
+pub(crate) fn hanging(head: Line, paint: Option<Paint>, text: &str) -> Vec<Line> {
     const LEAST: usize = 20;
     let style = head.style;
     let mut lines = Vec::new();
@@ -116,7 +116,7 @@ pub(super) fn hanging(head: Line, paint: Option<Paint>, text: &str) -> Vec<Line>
 
 /// `text` in lines of at most `width` columns; at least one. Words that are too long for a
 /// line are cut.
-pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;
     for word in text.split(' ').filter(|word| !word.is_empty()) {
@@ -192,7 +192,7 @@ pub(super) fn shorten(text: &str, width: usize) -> String {
 
 /// Text from outside as a terminal may show it: control characters, and in plain form all
 /// that is not ASCII, are escaped as Rust does it.
-pub(super) fn clean(text: &str, style: Style) -> String {
+pub(crate) fn clean(text: &str, style: Style) -> String {
     let mut clean = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {
@@ -218,7 +218,7 @@ pub(crate) fn thousands(value: u64) -> String {
 }
 
 /// A number and what it counts: `1 page`, `2 pages`.
-pub(super) fn counted(value: u64, one: &str, more: &str) -> String {
+pub(crate) fn counted(value: u64, one: &str, more: &str) -> String {
     format!("{} {}", thousands(value), if value == 1 { one } else { more })
 }
 

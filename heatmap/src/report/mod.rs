@@ -15,7 +15,7 @@
 
 mod digits;
 mod format;
-mod layout;
+pub(crate) mod layout;
 mod lines;
 
 pub mod csv;

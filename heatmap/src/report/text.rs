@@ -28,7 +28,7 @@ impl Style {
     pub const MOST_WIDTH: usize = 100;
 
     /// Columns that are used.
-    pub(super) fn width(self) -> usize {
+    pub(crate) fn width(self) -> usize {
         self.width.clamp(Self::LEAST_WIDTH, Self::MOST_WIDTH)
     }
 }
