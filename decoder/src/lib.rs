@@ -60,6 +60,7 @@ mod decode;
 mod error;
 mod input;
 mod ledger;
+pub mod live;
 pub mod perf;
 mod queues;
 mod session;

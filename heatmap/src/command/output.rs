@@ -93,16 +93,21 @@ impl OutputOptions {
 
     /// How text looks there.
     pub(super) fn style(&self, color: Color) -> Style {
-        let terminal = self.output.is_none() && io::stdout().is_terminal();
-        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let color = match color {
-            Color::Auto => terminal && !no_color,
-            Color::Always => true,
-            Color::Never => false,
-        };
-        let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-        Style { color, width: columns.filter(|_| terminal).unwrap_or(Style::default().width) }
+        style(self.output.is_none(), color)
     }
+}
+
+/// How text looks on standard output, or in a file.
+pub(super) fn style(standard: bool, color: Color) -> Style {
+    let terminal = standard && io::stdout().is_terminal();
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let color = match color {
+        Color::Auto => terminal && !no_color,
+        Color::Always => true,
+        Color::Never => false,
+    };
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    Style { color, width: columns.filter(|_| terminal).unwrap_or(Style::default().width) }
 }
 
 /// Whether the reader of the output has gone.
