@@ -206,8 +206,9 @@ impl<O: Outlet, P: FnMut(&Progress)> Capture<'_, O, P> {
         let mut resumed = Vec::new();
         for (number, open) in self.rig.lanes.iter_mut().enumerate() {
             let passed = open.lane.drain(last, self.outlet).map_err(Error::output)?;
-            // A unit whose ring was full is off until there is room and it is told so.
-            if passed.truncated > 0 && !last {
+            // A unit whose ring was full is off until there is room and it is told so. The record
+            // that says so may be among those that were lost.
+            if passed.truncated + passed.lost > 0 && !last {
                 resumed.push(number);
             }
             open.quiet &= passed.aux_bytes == 0;

@@ -254,3 +254,115 @@ impl Ring for MemoryRing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::convert::Infallible;
+    use proptest::prelude::*;
+
+    /// A record of this size, whose body tells it from others.
+    fn record(size: u16, mark: u8) -> Vec<u8> {
+        let mut record = vec![mark; usize::from(size)];
+        record[..4].copy_from_slice(&68u32.to_ne_bytes());
+        record[4..6].copy_from_slice(&[0, 0]);
+        record[6..8].copy_from_slice(&size.to_ne_bytes());
+        record
+    }
+
+    /// Empties the ring. What came, and how many runs of it did not lie in the ring.
+    fn drain(ring: &mut RecordRing<MemoryRing>) -> (Vec<u8>, usize, Drained) {
+        let memory = ring.ring().bytes.as_ptr_range();
+        let (mut came, mut copied) = (Vec::new(), 0);
+        let drained = ring.drain(|run| {
+            copied += usize::from(!memory.contains(&run.as_ptr()));
+            came.extend(run);
+            Ok::<_, Infallible>(())
+        });
+        (came, copied, drained.unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn records_come_whole_in_their_order_and_in_place(
+            start in prop_oneof![Just(0u64), any::<u64>().prop_map(|start| start / 8 * 8)],
+            sizes in proptest::collection::vec((1u16..40, any::<u8>(), any::<bool>()), 0..200),
+        ) {
+            let mut ring = RecordRing::new(MemoryRing::new(1024, start));
+            let (mut written, mut came) = (Vec::new(), Vec::new());
+            for (words, mark, empty) in sizes {
+                let record = record(8 * words, mark);
+                if ring.ring_mut().write(&record) {
+                    written.extend(record);
+                }
+                if empty {
+                    let (bytes, copied, drained) = drain(&mut ring);
+                    prop_assert!(copied <= 1, "only what the end cuts is copied");
+                    prop_assert_eq!((drained.bytes, drained.unreadable), (bytes.len() as u64, 0));
+                    prop_assert_eq!(ring.ring().room(), 1024, "all is given back");
+                    came.extend(bytes);
+                }
+            }
+            came.extend(drain(&mut ring).0);
+            prop_assert_eq!(came, written);
+        }
+
+        #[test]
+        fn any_bytes_are_given_back(
+            start in any::<u64>(),
+            bytes in proptest::collection::vec(any::<u8>(), 0..1024),
+        ) {
+            let mut ring = RecordRing::new(MemoryRing::new(1024, start));
+            prop_assert!(ring.ring_mut().write(&bytes));
+            let (came, _, drained) = drain(&mut ring);
+            prop_assert_eq!(drained.bytes + drained.unreadable, bytes.len() as u64);
+            prop_assert_eq!(&bytes[..came.len()], came);
+            prop_assert_eq!(ring.ring().room(), 1024);
+        }
+
+        #[test]
+        fn aux_data_lies_where_it_was_written(
+            start in any::<u64>(),
+            lens in proptest::collection::vec((0usize..300, 0u64..300), 0..50),
+        ) {
+            let mut ring = AuxRing::new(MemoryRing::new(256, start));
+            let (mut written, mut came) = (Vec::new(), Vec::new());
+            for (len, less) in lens {
+                let bytes: Vec<u8> = (0..len).map(|at| (written.len() + at) as u8).collect();
+                if ring.ring_mut().write(&bytes) {
+                    written.extend(bytes);
+                }
+                let memory = ring.ring().bytes.as_ptr_range();
+                let to = ring.head().wrapping_sub(less);
+                let before = came.len() as u64;
+                let taken = ring.drain(to, |place, pieces| {
+                    assert_eq!(place, start.wrapping_add(before));
+                    for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
+                        assert!(memory.contains(&piece.as_ptr()), "in place");
+                        came.extend(piece);
+                    }
+                    Ok::<_, Infallible>(())
+                });
+                prop_assert_eq!(taken, Ok(came.len() as u64 - before));
+            }
+            prop_assert_eq!(&written[..came.len()], came);
+        }
+    }
+
+    #[test]
+    fn a_ring_that_is_not_one_gives_nothing() {
+        assert_eq!(ranges(5..9, 0, 20, 16), [0..0, 0..0], "more than it holds");
+        assert_eq!(ranges(5..9, 6, 20, 16), [0..0, 0..0], "before the tail");
+        assert_eq!(ranges(5..21, 5, 20, 16), [0..0, 0..0], "behind the head");
+        assert_eq!(ranges(14..20, 14, 20, 16), [14..16, 0..4]);
+        assert_eq!(ranges(u64::MAX - 1..3, u64::MAX - 1, 3, 16), [14..16, 0..3]);
+    }
+
+    #[test]
+    fn nothing_is_given_back_if_it_was_not_taken() {
+        let mut ring = RecordRing::new(MemoryRing::new(64, 0));
+        assert!(ring.ring_mut().write(&record(16, 1)));
+        assert_eq!(ring.drain(|_| Err("full")), Err("full"));
+        assert_eq!(drain(&mut ring).0, record(16, 1));
+    }
+}

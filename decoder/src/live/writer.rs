@@ -19,7 +19,7 @@ use crate::perf::Auxtrace;
 use crate::perf::header::STREAM_HEADER_LEN;
 
 /// Length of a file's header.
-const FILE_HEADER_LEN: u64 = 104;
+const FILE_HEADER_LEN: usize = 104;
 /// An entry of the attribute table ends in the place and length of its ids.
 const SECTION_LEN: u64 = 16;
 /// Length of an AUXTRACE record without its data.
@@ -138,7 +138,7 @@ impl<W: Write + Seek> FileWriter<W> {
             features[usize::from(bit / 64)] |= 1 << (bit % 64);
         }
         let mut header = Bytes::default();
-        header.bytes(&magic()).u64(FILE_HEADER_LEN).u64(entry);
+        header.bytes(&magic()).u64(FILE_HEADER_LEN as u64).u64(entry);
         header.u64(self.attrs).u64(entry * self.about.events.len() as u64);
         header.u64(self.data).u64(data_len);
         header.u64(0).u64(0);
@@ -189,7 +189,7 @@ impl<W: Write + Seek> FileWriter<W> {
 impl<W: Write + Seek> Outlet for FileWriter<W> {
     fn begin(&mut self, about: &About) -> io::Result<()> {
         self.about = about.clone();
-        self.put(&[0; FILE_HEADER_LEN as usize])?;
+        self.put(&[0; FILE_HEADER_LEN])?;
         self.attributes()?;
         self.data = self.at;
         let header = self.header(0, &[]);
