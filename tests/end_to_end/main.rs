@@ -12,6 +12,7 @@
 //! | `aux_data`, `side_records` | joins, gaps and snapshots of AUX data; losses and records beside the samples |
 //! | `service` | does the daemon answer, refuse and end as it should? |
 //! | `feeder` | does the kernel read what was decided, through a real file, and whoever dies? |
+//! | `record` | are live captures right, refused clearly, ended whole, and read by perf? |
 //! | `bad_input` | what happens with input that is none, damaged, cut or hostile? |
 //!
 //! `program` starts the program, `container` takes recordings apart, `made` writes small ones.
@@ -30,6 +31,7 @@ mod filters;
 mod forms;
 mod generated;
 mod pages;
+mod record;
 mod report;
 mod second_opinion;
 mod service;
