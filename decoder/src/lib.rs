@@ -8,8 +8,9 @@
 //!
 //! Inputs are files, folders and streams as `perf record` writes them, with AUX data of Arm's
 //! Statistical Profiling Extension or with sample records that have addresses. They are decoded
-//! where they lie: a file in its mapping, a stream in its buffer. The modules in `input/` are the
-//! only ones that do IO; everything else takes slices. No input, however damaged, makes a panic,
+//! where they lie: a file in its mapping, a stream in its buffer; and [`live`] takes them from the
+//! kernel's rings as they are made. The modules in `input/` and `live/` are the only ones that do
+//! IO; everything else takes slices. No input, however damaged, makes a panic,
 //! an endless loop or unbounded memory: damage is counted in the [`Ledger`].
 //!
 //! The caller brings a [`Sink`] that takes the accesses:

@@ -70,6 +70,7 @@ fn about(cpus: u32) -> About {
         features: Vec::new(),
         time: Some(TimeConversion { shift: 0, mult: 1, zero: 0, short: None }),
         spe: (0..cpus).map(spe).collect(),
+        tasks: Vec::new(),
     }
 }
 

@@ -55,7 +55,7 @@ const JUDGING: [&str; 4] = ["--hot-threshold", "--min-span", "--assume-complete"
 #[test]
 fn the_help_of_each_command_lists_its_options() {
     let overview = said(&["--help"]);
-    for command in ["report", "pages", "records", "decisions", "completions", "man"] {
+    for command in ["report", "pages", "records", "decisions", "record", "completions", "man"] {
         assert!(overview.contains(&format!("\n  {command} ")), "{command} is not in {overview}");
     }
     assert!(overview.contains("Examples:") && overview.contains("Exit status:"));
@@ -75,6 +75,33 @@ fn the_help_of_each_command_lists_its_options() {
         assert_eq!(said(&["help", command]), help, "two ways to ask");
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{command}");
     }
+}
+
+#[test]
+fn the_help_of_record_lists_its_options() {
+    let help = said(&["record", "--help"]);
+    for option in [
+        "--output",
+        "--event",
+        "--period",
+        "--pid",
+        "--all-cpus",
+        "--duration",
+        "--max-overhead",
+        "--yield",
+        "--min-latency",
+        "--loads",
+        "--stores",
+        "--format",
+        "--strict",
+        "COMMAND",
+        "mem:ADDR/LEN:rw",
+        "Examples:",
+        "CAP_PERFMON",
+    ] {
+        assert!(help.contains(option), "{option} is not in {help}");
+    }
+    assert!(help.lines().all(|line| line.chars().count() <= 100));
 }
 
 #[test]

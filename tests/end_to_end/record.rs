@@ -11,7 +11,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use decoder::live::{About, EventAbout, FileWriter, Lane, MemoryRing, Outlet, SpeCpuAbout};
+use decoder::live::{
+    About, EventAbout, FileWriter, Lane, MemoryRing, Outlet, SpeCpuAbout, TaskAbout,
+};
 use tracegen::Config;
 
 use super::program::{
@@ -49,7 +51,7 @@ fn physical(pagemap: &File, vaddr: usize) -> Option<u64> {
     pagemap.read_exact_at(&mut entry, (vaddr / PAGE * 8) as u64).ok()?;
     let entry = u64::from_ne_bytes(entry);
     let frame = entry & ((1 << 55) - 1);
-    (entry & PRESENT != 0 && frame != 0).then(|| (frame << 12) | (vaddr % PAGE) as u64)
+    (entry & PRESENT != 0 && frame != 0).then_some((frame << 12) | (vaddr % PAGE) as u64)
 }
 
 fn own_pagemap() -> File {
@@ -434,6 +436,7 @@ fn spe_file(bytes: &[u8]) -> Vec<u8> {
         features: Vec::new(),
         time: Some(decoder::live::TimeConversion { shift: 0, mult: 1, zero: 0, short: None }),
         spe: vec![SpeCpuAbout { cpu: 0, midr: 0x410f_d0c0, pmu_type: PMU, min_interval: 1024 }],
+        tasks: vec![TaskAbout { pid: 7, tid: 8, name: "worker".to_owned() }],
     };
     let mut writer = FileWriter::new(Cursor::new(Vec::new()));
     writer.begin(&about).expect("memory takes it");

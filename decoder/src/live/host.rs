@@ -3,8 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
+use super::stream::TaskAbout;
+
 /// CPU numbers that are taken from a list; more are no machine's.
 const MAX_CPUS: u32 = 1 << 16;
+
+/// Tasks that are told of at the start; a machine with more is rare, and the rest is learned as
+/// it runs.
+const MAX_TASKS: usize = 1 << 17;
 
 /// A host, by the folder that its `/sys`, `/proc` and `/etc` lie in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,12 +88,28 @@ impl Host {
 
     /// Threads of a process; none if it is gone.
     pub(super) fn threads(&self, pid: u32) -> Vec<u32> {
-        let entries = std::fs::read_dir(self.root.join(format!("proc/{pid}/task")));
+        self.numbers(&format!("proc/{pid}/task"))
+    }
+
+    /// The entries of a folder that are numbers, in ascending order.
+    fn numbers(&self, folder: &str) -> Vec<u32> {
+        let entries = std::fs::read_dir(self.root.join(folder));
         let names = entries.into_iter().flatten().flatten();
-        let mut threads: Vec<u32> =
+        let mut numbers: Vec<u32> =
             names.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-        threads.sort_unstable();
-        threads
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// All threads that there are, with their names.
+    pub(super) fn tasks(&self) -> Vec<TaskAbout> {
+        let pids = self.numbers("proc").into_iter();
+        let tasks = pids.flat_map(|pid| self.threads(pid).into_iter().map(move |tid| (pid, tid)));
+        let named = tasks.filter_map(|(pid, tid)| {
+            let name = self.text(format!("proc/{pid}/task/{tid}/comm"))?;
+            Some(TaskAbout { pid, tid, name })
+        });
+        named.take(MAX_TASKS).collect()
     }
 }
 

@@ -40,7 +40,7 @@ pub use mapped::{MappedRing, TimeConversion};
 pub use outlet::Outlet;
 pub use refusal::{Refusal, Scope, Step};
 pub use ring::{AuxRing, Drained, MemoryRing, RecordRing, Ring};
-pub use stream::{About, EventAbout, SpeCpuAbout};
+pub use stream::{About, EventAbout, SpeCpuAbout, TaskAbout};
 pub use writer::{FileWriter, StreamWriter};
 
 /// What is observed.

@@ -10,7 +10,7 @@ use super::lane::Lane;
 use super::mapped::{MappedRing, TimeConversion};
 use super::open;
 use super::refusal::{Refusal, Scope, Step};
-use super::stream::{About, Bytes, EventAbout, SpeCpuAbout, feature};
+use super::stream::{About, Bytes, EventAbout, SpeCpuAbout, TaskAbout, feature};
 use super::{Error, Options, Target};
 
 /// Rings are not made smaller than this many pages where there is too little locked memory.
@@ -192,6 +192,7 @@ impl Rig {
             features: self.features(),
             time: self.time_conversion(),
             spe: self.spe(),
+            tasks: self.tasks(),
         })
     }
 
@@ -231,6 +232,12 @@ impl Rig {
             }
         }
         cpus
+    }
+
+    /// Threads that there are already: Arm SPE's records name threads, and not their processes.
+    fn tasks(&self) -> Vec<TaskAbout> {
+        let traced = self.setups.iter().any(|setup| setup.role == Role::Tracer);
+        if traced { self.host.tasks() } else { Vec::new() }
     }
 
     /// What is told of the machine.
@@ -384,4 +391,50 @@ impl Setup {
 
 fn is(error: &io::Error, errno: i32) -> bool {
     error.raw_os_error() == Some(errno)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::ring::Ring;
+
+    /// CPUs of this machine are told of one by one, as if they came and went.
+    #[test]
+    fn cpus_are_followed_as_they_come_and_go() {
+        let root = std::env::temp_dir().join(format!("folioscope-cpus-{}", std::process::id()));
+        let folder = root.join("sys/devices/system/cpu");
+        std::fs::create_dir_all(&folder).unwrap();
+        let online = |cpus: &str| std::fs::write(folder.join("online"), cpus).unwrap();
+        online("0");
+        let event = "minor-faults".parse().unwrap();
+        let options = Options { event, host: Host::at(&root), ..Options::default() };
+        let mut rig = match Rig::open(&options) {
+            Ok(rig) => rig,
+            Err(error) => {
+                std::fs::remove_dir_all(&root).unwrap();
+                eprintln!("DID NOT RUN: CPUs that come and go: {error}");
+                return;
+            }
+        };
+        let cpus = |rig: &Rig| rig.lanes.iter().map(|lane| lane.cpu).collect::<Vec<_>>();
+        assert_eq!((cpus(&rig), rig.about().unwrap().events[0].ids.len()), (vec![0], 1));
+        rig.enable().unwrap();
+        let second = Host::default().online().into_iter().find(|cpu| *cpu != 0);
+        if let Some(second) = second {
+            online(&format!("0,{second}"));
+            let (gone, told) = rig.follow();
+            assert_eq!((gone.len(), told.len(), told[0].ids.len()), (0, 1, 1));
+            assert_eq!((cpus(&rig), rig.unfollowed), (vec![0, second], 0));
+            online(&second.to_string());
+            let (gone, told) = rig.follow();
+            assert_eq!((gone[0].cpu, told.len(), cpus(&rig)), (0, 0, vec![second]));
+            let ring = gone[0].lane.records.ring();
+            assert!(ring.head() >= ring.tail(), "it can still be emptied");
+        }
+        // One that is not there is told of, and the others go on.
+        online("0,60000");
+        rig.follow();
+        assert_eq!((cpus(&rig), rig.unfollowed), (vec![0], 1));
+        std::fs::remove_dir_all(&root).unwrap();
+    }
 }

@@ -56,6 +56,17 @@ pub struct SpeCpuAbout {
     pub min_interval: u64,
 }
 
+/// A thread that there was before the recording began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskAbout {
+    /// Its process.
+    pub pid: u32,
+    /// Itself.
+    pub tid: u32,
+    /// Its name, of which 15 bytes are told.
+    pub name: String,
+}
+
 /// What stands around the records of a recording.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
@@ -67,6 +78,8 @@ pub struct About {
     pub time: Option<TimeConversion>,
     /// The CPUs with Arm SPE, if their AUX data is captured.
     pub spe: Vec<SpeCpuAbout>,
+    /// Threads that there are already, where records name threads alone.
+    pub tasks: Vec<TaskAbout>,
 }
 
 /// Bytes in this machine's order.
@@ -170,7 +183,7 @@ impl About {
     }
 
     /// The records that come before all others in a file too: the clock, which perf wants first,
-    /// and the tracer.
+    /// the tracer, and tasks.
     pub(super) fn first_records(&self) -> Vec<u8> {
         let mut records = Vec::new();
         if let Some(time) = &self.time {
@@ -179,6 +192,7 @@ impl About {
         if let Some(first) = self.spe.first() {
             records.extend(self.auxtrace_info(first));
         }
+        self.tasks.iter().for_each(|task| records.extend(task.comm()));
         records
     }
 
@@ -199,6 +213,19 @@ impl About {
             }
         }
         record(kind::AUXTRACE_INFO, &body.0).unwrap_or_default()
+    }
+}
+
+impl TaskAbout {
+    /// COMM, as perf writes it for tasks that it finds: nothing in its trailer is known.
+    fn comm(&self) -> Vec<u8> {
+        const ROOM: usize = 16;
+        let mut body = Bytes::default();
+        let name = &self.name.as_bytes()[..self.name.len().min(ROOM - 1)];
+        body.u32(self.pid).u32(self.tid).bytes(name);
+        // The name, and the trailer: TID, TIME, CPU, IDENTIFIER.
+        body.0.resize(8 + ROOM + 4 * 8, 0);
+        record(kind::COMM, &body.0).unwrap_or_default()
     }
 }
 
@@ -245,6 +272,7 @@ mod tests {
             features: vec![(feature::ARCH, Bytes::default().string("aarch64").0.clone())],
             time: Some(time),
             spe: vec![spe(0, 0x410f_d0c0), spe(1, 0x410f_d0c0)],
+            tasks: vec![TaskAbout { pid: 40, tid: 41, name: "a name of many letters".into() }],
         }
     }
 
@@ -275,6 +303,8 @@ mod tests {
         let clock = Clock::parse(&first[0].1, NATIVE).unwrap();
         assert_eq!(clock.nanoseconds(1000), 15_000);
         assert_eq!((first[1].0, first[1].1.len()), (70, 24), "CPUs that are alike: version 1");
+        assert_eq!((first[2].0, &first[2].1[..8]), (3, &[40, 0, 0, 0, 41, 0, 0, 0][..]), "a task");
+        assert_eq!(&first[2].1[8..24], b"a name of many \0");
         let info = |body: &[u8]| match Tracer::parse(body, NATIVE) {
             Some(Tracer::ArmSpe(info)) => info,
             other => panic!("{other:?}"),
