@@ -225,7 +225,7 @@ impl<O: Outlet, P: FnMut(&Progress)> Capture<'_, O, P> {
         state.own = own_time().saturating_sub(self.own);
         state.cpus = self.rig.lanes.len();
         state.quiet_cpus = self.rig.lanes.iter().filter(|lane| lane.quiet).count();
-        state.unfollowed_cpus = self.rig.unfollowed;
+        state.unfollowed_cpus = self.rig.unfollowed.len();
         (self.progress)(state);
         Ok(all.record_bytes + all.aux_bytes + all.unreadable > 0)
     }

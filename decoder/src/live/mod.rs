@@ -129,7 +129,7 @@ pub struct Progress {
     /// Those among them of which AUX data has not come since they were last told to publish it.
     pub quiet_cpus: usize,
     /// CPUs that came and could not be recorded.
-    pub unfollowed_cpus: u64,
+    pub unfollowed_cpus: usize,
     /// What the observed command ended with.
     pub exit_code: Option<i32>,
 }

@@ -37,6 +37,7 @@ pub(super) struct OpenLane {
 #[derive(Debug)]
 pub(super) struct Rig {
     host: Host,
+    target: Target,
     scope: Scope,
     setups: Vec<Setup>,
     tids: Vec<i32>,
@@ -45,29 +46,19 @@ pub(super) struct Rig {
     next_idx: u32,
     pub(super) lanes: Vec<OpenLane>,
     /// CPUs that could not be followed when they came.
-    pub(super) unfollowed: u64,
+    pub(super) unfollowed: Vec<u32>,
 }
 
 impl Rig {
     /// Opens everything that was asked for; nothing counts yet.
     pub(super) fn open(options: &Options) -> Result<Self, Error> {
         let mut setups = event::setups(options)?;
-        let tids = match &options.target {
-            Target::AllCpus => vec![-1],
-            // Ours: what is started from here inherits the events.
-            Target::Command(_) => vec![0],
-            Target::Pid(pid) => {
-                let threads = options.host.threads(*pid);
-                let tids: Vec<_> =
-                    threads.into_iter().filter_map(|tid| i32::try_from(tid).ok()).collect();
-                if tids.is_empty() {
-                    return Err(Error::unusable(format!(
-                        "there is no process {pid}: give the --pid of one that runs"
-                    )));
-                }
-                tids
-            }
-        };
+        let tids = threads(&options.target, &options.host);
+        if let (Target::Pid(pid), true) = (&options.target, tids.is_empty()) {
+            return Err(Error::unusable(format!(
+                "there is no process {pid}: give the --pid of one that runs"
+            )));
+        }
         // A file's table of attributes has entries of one size.
         let size = setups.iter().map(|setup| setup.attr.size).max().unwrap_or(0);
         for setup in &mut setups {
@@ -87,6 +78,7 @@ impl Rig {
         let scope = if options.target == Target::AllCpus { Scope::AllCpus } else { Scope::Process };
         let mut rig = Self {
             host: options.host.clone(),
+            target: options.target.clone(),
             scope,
             setups,
             tids,
@@ -94,7 +86,7 @@ impl Rig {
             aux_len: options.aux_len,
             next_idx: 0,
             lanes: Vec::new(),
-            unfollowed: 0,
+            unfollowed: Vec::new(),
         };
         for cpu in rig.host.online() {
             rig.add(cpu)?;
@@ -335,27 +327,31 @@ impl Rig {
             .into_iter()
             .partition(|lane| online.contains(&lane.cpu));
         self.lanes = kept;
+        self.unfollowed.retain(|cpu| online.contains(cpu));
         let known = self.lanes.len();
         let new: Vec<_> = online
             .into_iter()
             .filter(|cpu| !self.lanes.iter().any(|lane| lane.cpu == *cpu))
             .collect();
+        if !new.is_empty() {
+            self.tids = threads(&self.target, &self.host);
+        }
+        // A command that runs already has no part of events that are opened now.
+        let too_late = matches!(self.target, Target::Command(_));
         for cpu in new {
-            let has = |setup: &Setup| setup.cpus.as_ref().is_none_or(|cpus| cpus.contains(&cpu));
-            if !self.setups.iter().any(has) {
-                continue;
-            }
             // A CPU that cannot be followed is told of; the others go on.
-            self.unfollowed += u64::from(self.add(cpu).is_err());
+            if (too_late || self.add(cpu).is_err()) && !self.unfollowed.contains(&cpu) {
+                self.unfollowed.push(cpu);
+            }
         }
         let fresh = &self.lanes[known..];
         let told = (0..self.setups.len()).filter_map(|number| {
             self.event_about(number, fresh).ok().filter(|about| !about.ids.is_empty())
         });
         let told = if fresh.is_empty() { Vec::new() } else { told.collect() };
-        for lane in fresh {
-            self.unfollowed += u64::from(self.enable_lane(lane).is_err());
-        }
+        let refused = fresh.iter().filter(|lane| self.enable_lane(lane).is_err());
+        let refused: Vec<_> = refused.map(|lane| lane.cpu).collect();
+        self.unfollowed.extend(refused);
         (gone, told)
     }
 
@@ -374,6 +370,18 @@ impl Rig {
                 // One that does not take it goes on as it is.
                 let _ = open::set_period(event.as_fd(), setup.stretched(factor));
             }
+        }
+    }
+}
+
+/// The threads whose events are opened, as the kernel numbers them: -1 stands for all.
+fn threads(target: &Target, host: &Host) -> Vec<i32> {
+    match target {
+        Target::AllCpus => vec![-1],
+        // Ours: what is started from here inherits the events.
+        Target::Command(_) => vec![0],
+        Target::Pid(pid) => {
+            host.threads(*pid).into_iter().filter_map(|tid| i32::try_from(tid).ok()).collect()
         }
     }
 }
@@ -424,7 +432,7 @@ mod tests {
             online(&format!("0,{second}"));
             let (gone, told) = rig.follow();
             assert_eq!((gone.len(), told.len(), told[0].ids.len()), (0, 1, 1));
-            assert_eq!((cpus(&rig), rig.unfollowed), (vec![0, second], 0));
+            assert_eq!((cpus(&rig), rig.unfollowed.len()), (vec![0, second], 0));
             online(&second.to_string());
             let (gone, told) = rig.follow();
             assert_eq!((gone[0].cpu, told.len(), cpus(&rig)), (0, 0, vec![second]));
@@ -434,7 +442,12 @@ mod tests {
         // One that is not there is told of, and the others go on.
         online("0,60000");
         rig.follow();
-        assert_eq!((cpus(&rig), rig.unfollowed), (vec![0], 1));
+        rig.follow();
+        assert_eq!((cpus(&rig), &rig.unfollowed[..]), (vec![0], &[60_000][..]));
+        rig.target = Target::Command(Vec::new());
+        online("0,1");
+        rig.follow();
+        assert_eq!((cpus(&rig), &rig.unfollowed[..]), (vec![0], &[1][..]), "it runs already");
         std::fs::remove_dir_all(&root).unwrap();
     }
 }
