@@ -89,7 +89,8 @@ impl Running {
         !matches!(self.0.try_wait(), Ok(None))
     }
 
-    /// Waits for it, once it was told to end if it has not. Its exit code, unless a signal ended it.
+    /// Waits for it, once it was told to end if it has not. Its exit code; `None` if a signal ended
+    /// it.
     fn finish(mut self) -> Option<i32> {
         if !self.has_ended() {
             terminate(&self.0);

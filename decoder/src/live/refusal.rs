@@ -79,7 +79,7 @@ impl Refusal {
             libc::EACCES | libc::EPERM => self.no_right(),
             libc::EBUSY => format!(
                 "its unit on CPU {} is in use by somebody else, such as another perf or a virtual \
-                 machine: end that (`fuser -v /dev/cpu`, `ps aux | grep perf`), or wait for it",
+                 machine: end that (`pgrep -a perf`), or wait for it",
                 self.cpu
             ),
             libc::ENOSPC if self.event.starts_with("mem:") => {
@@ -100,8 +100,8 @@ impl Refusal {
                                  --min-latency, --loads and --stores, or choose another --event"
                 .to_owned(),
             libc::EINVAL => "the kernel does not accept these settings: leave out --min-latency, \
-                             --loads and --stores, give another --period, or a mem: address that is \
-                             a multiple of its length (x86 cannot watch reads alone: use rw)"
+                             --loads and --stores, give another --period, or a mem: address that \
+                             is a multiple of its length (x86 cannot watch reads alone: use rw)"
                 .to_owned(),
             libc::E2BIG => "the kernel is too old for one of these settings: leave out what needs \
                             it, or update the kernel"
@@ -114,8 +114,9 @@ impl Refusal {
             libc::ENFILE => "the system has no descriptor left: raise fs.file-max \
                              (`sysctl fs.file-max`), or close files"
                 .to_owned(),
-            libc::ENOMEM => "the kernel has no memory for it: free some, or record fewer CPUs"
-                .to_owned(),
+            libc::ENOMEM => {
+                "the kernel has no memory for it: free some, or record fewer CPUs".to_owned()
+            }
             libc::ESRCH => "the process is gone: give the --pid of one that runs".to_owned(),
             libc::ENOSYS => "this kernel has no perf events (CONFIG_PERF_EVENTS), or a sandbox \
                              hides them: record outside of it"
