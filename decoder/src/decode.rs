@@ -399,6 +399,47 @@ fn read_with<'scope, S: Shard + 'scope>(
     Ok(())
 }
 
+/// Takes a stream from whoever has its bytes, piece by piece.
+pub(crate) struct Pieces<'s, S> {
+    walk: Walk,
+    visitor: Immediate<'s, S>,
+    /// Where the next byte stands.
+    offset: u64,
+}
+
+impl<S: Sink> Pieces<'_, S> {
+    /// Takes whole records, or any part of the AUX data that the last one announced.
+    pub(crate) fn take(&mut self, bytes: &[u8]) {
+        let taken = self.walk.advance(bytes, self.offset, &mut self.visitor);
+        debug_assert_eq!(taken, bytes.len(), "records come whole");
+        self.offset += bytes.len() as u64;
+    }
+
+    pub(crate) fn problem(&mut self, what: String, consequence: &'static str) {
+        self.visitor.problem(what, TraceOffset(self.offset), consequence);
+    }
+
+    pub(crate) fn has_enough(&self) -> bool {
+        self.visitor.sink.has_enough()
+    }
+}
+
+/// Decodes the stream that `feed` hands over behind its header, where its bytes are.
+pub(crate) fn decode_pieces<S: Sink, T, E>(
+    order: ByteOrder,
+    sink: &mut S,
+    feed: impl for<'s> FnOnce(Pieces<'s, S>) -> (Pieces<'s, S>, Result<T, E>),
+) -> Result<(Recording, T), E> {
+    let mut session = Session::new(order);
+    let visitor = Immediate::new(&mut session, &mut *sink, InputKind::Stream, 1);
+    let pieces = Pieces { walk: Walk::new(order, 0), visitor, offset: STREAM_HEADER_LEN as u64 };
+    let (Pieces { walk, mut visitor, offset }, done) = feed(pieces);
+    walk.finish(0, offset, &mut visitor);
+    visitor.finish();
+    sink.recording_ended();
+    Ok((recording(&mut session, &[], InputKind::Stream, 1), done?))
+}
+
 /// The header size of a recording that starts as a file's does.
 fn file_on_pipe(head: &[u8]) -> Option<u64> {
     let order = match head.get(..8)? {

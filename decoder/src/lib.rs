@@ -11,10 +11,10 @@
 //! Inputs are files, folders and streams as `perf record` writes them, with AUX data of Arm's
 //! Statistical Profiling Extension or Intel Processor Trace, or with sample records that have
 //! addresses, or registers of AMD's IBS ([`ibs`]); or raw buffers of Intel's PEBS ([`pebs`]).
-//! Recordings are decoded where they lie: a file in its mapping, a stream in its buffer. The
-//! modules in `input/` are the only ones that do IO, with [`page_map`], which finds physical
-//! addresses for accesses that lack them if the caller asks for it; everything else takes slices.
-//! No input, however damaged, makes a panic,
+//! Recordings are decoded where they lie: a file in its mapping, a stream in its buffer; and
+//! [`live`] takes them from the kernel's rings as they are made. Only the modules in `input/` and
+//! `live/` do IO, and [`page_map`], which finds physical addresses for accesses that lack them if
+//! the caller asks for it; everything else takes slices. No input, however damaged, makes a panic,
 //! an endless loop or unbounded memory: damage is counted in the [`Ledger`].
 //!
 //! The caller brings a [`Sink`] that takes the accesses:
@@ -68,6 +68,7 @@ pub mod ibs;
 mod input;
 pub mod intel_pt;
 mod ledger;
+pub mod live;
 pub mod page_map;
 pub mod pebs;
 pub mod perf;

@@ -55,7 +55,8 @@ const JUDGING: [&str; 4] = ["--hot-threshold", "--min-span", "--assume-complete"
 #[test]
 fn the_help_of_each_command_lists_its_options() {
     let overview = said(&["--help"]);
-    let commands = ["report", "pages", "records", "decisions", "doctor", "completions", "man"];
+    let commands =
+        ["report", "pages", "records", "decisions", "record", "doctor", "completions", "man"];
     for command in commands {
         assert!(overview.contains(&format!("\n  {command} ")), "{command} is not in {overview}");
     }
@@ -86,6 +87,33 @@ fn the_help_of_doctor() {
     }
     assert!(!help.contains("--procfs"), "for tests: {help}");
     assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+}
+
+#[test]
+fn the_help_of_record_lists_its_options() {
+    let help = said(&["record", "--help"]);
+    for option in [
+        "--output",
+        "--event",
+        "--period",
+        "--pid",
+        "--all-cpus",
+        "--duration",
+        "--max-overhead",
+        "--yield",
+        "--min-latency",
+        "--loads",
+        "--stores",
+        "--format",
+        "--strict",
+        "COMMAND",
+        "mem:ADDR/LEN:rw",
+        "Examples:",
+        "CAP_PERFMON",
+    ] {
+        assert!(help.contains(option), "{option} is not in {help}");
+    }
+    assert!(help.lines().all(|line| line.chars().count() <= 100));
 }
 
 #[test]

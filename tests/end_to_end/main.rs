@@ -16,6 +16,7 @@
 //! | `doctor` | does it describe this machine, whatever it is? |
 //! | `service` | does the daemon answer, refuse and end as it should? |
 //! | `feeder` | does the kernel read what was decided, through a real file, and whoever dies? |
+//! | `record` | are live captures right, refused clearly, ended whole, and read by perf? |
 //! | `bad_input` | what happens with input that is none, damaged, cut or hostile? |
 //!
 //! `program` starts the program, `container` takes recordings apart, `made` writes small ones.
@@ -39,6 +40,7 @@ mod intel_pt;
 mod page_map;
 mod pages;
 mod raw_pebs;
+mod record;
 mod report;
 mod second_opinion;
 mod service;

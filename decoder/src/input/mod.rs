@@ -1,4 +1,4 @@
-//! Where bytes come from: the only modules of this crate that do IO.
+//! Where the bytes of recordings come from: with `live`, the only modules that do IO.
 
 mod folder;
 mod mapping;

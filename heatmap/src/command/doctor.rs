@@ -53,7 +53,7 @@ impl Doctor {
         match format {
             Format::Json => out.write_all(diagnosis.to_json().as_bytes()),
             Format::Text => {
-                let style = output::standard_style(messages.color);
+                let style = output::style(true, messages.color);
                 write_text(&diagnosis, &mut io::BufWriter::new(&mut out), style)
             }
         }

@@ -134,6 +134,11 @@ pub(super) struct Counted<B: Block> {
 }
 
 impl<B: Block> Counted<B> {
+    /// What was counted of one recording, which is shown by this name.
+    pub(super) fn new(path: String, counter: Counter<B>, recording: Recording) -> Self {
+        Self { path, counter, recordings: vec![recording] }
+    }
+
     /// The answer, once its account is known to be right.
     pub(super) fn summary(
         &self,

@@ -11,6 +11,7 @@ pub mod messages;
 mod options;
 mod output;
 mod pages;
+mod record;
 mod records;
 mod report;
 #[cfg(feature = "service")]
@@ -56,6 +57,8 @@ enum Command {
     Records(records::Records),
     /// One JSON object for each block: its verdict and which of its chunks are hot
     Decisions(decisions::Decisions),
+    /// Capture memory accesses without perf: into a file, a stream, or a report
+    Record(Box<record::Record>),
     /// A picture of the hottest blocks: PNG, SVG, or a page
     Heatmap(heatmap::Heatmap),
     /// Take a stream in, and answer questions about it: gRPC, HTTP, a web page, metrics
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Pages(command) => command.run(&messages),
         Command::Records(command) => command.run(&messages),
         Command::Decisions(command) => command.run(&messages),
+        Command::Record(command) => command.run(&messages),
         Command::Heatmap(command) => command.run(&messages),
         #[cfg(feature = "service")]
         Command::Serve(command) => command.run(&messages),

@@ -96,16 +96,13 @@ impl OutputOptions {
 
     /// How text looks there.
     pub(super) fn style(&self, color: Color) -> Style {
-        style(self.output.is_none() && io::stdout().is_terminal(), color)
+        style(self.output.is_none(), color)
     }
 }
 
-/// How text looks on standard output.
-pub(super) fn standard_style(color: Color) -> Style {
-    style(io::stdout().is_terminal(), color)
-}
-
-fn style(terminal: bool, color: Color) -> Style {
+/// How text looks on standard output, or in a file.
+pub(super) fn style(standard: bool, color: Color) -> Style {
+    let terminal = standard && io::stdout().is_terminal();
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let color = match color {
         Color::Auto => terminal && !no_color,

@@ -1,0 +1,568 @@
+//! Which events are opened, and how they are set up: from what was asked and what the host has
+//! to `perf_event_attr`.
+
+use core::fmt;
+use core::str::FromStr;
+
+use perf_event_open_sys::bindings::{
+    PERF_TYPE_BREAKPOINT, PERF_TYPE_SOFTWARE, perf_event_attr as Attr,
+};
+
+use super::host::{Host, Pmu, number};
+use super::{Error, Options};
+use crate::perf::SampleType;
+
+/// `attr.size` up to `sig_data`, which perf 6.1 reads; `config3` and `config4` stand behind it.
+const SIZE_VER7: u32 = 128;
+/// Arm SPE's period if the unit does not say its least one.
+const SPE_PERIOD: u64 = 4096;
+/// Ops between two samples of AMD's unit, whose counter has no low four bits.
+const IBS_PERIOD: u64 = 1 << 16;
+const IBS_STEP: u64 = 16;
+/// Loads, or stores, between two samples of Intel's unit.
+const PEBS_PERIOD: u64 = 10_007;
+/// Loads faster than this are passed over by Intel's unit, which needs some bound.
+const PEBS_LATENCY: u64 = 3;
+/// `config` of the software event that only carries records of tasks.
+const DUMMY: u64 = 9;
+
+/// Software events by their numbers.
+const SOFTWARE: [(&str, u64); 10] = [
+    ("cpu-clock", 0),
+    ("task-clock", 1),
+    ("page-faults", 2),
+    ("context-switches", 3),
+    ("cpu-migrations", 4),
+    ("minor-faults", 5),
+    ("major-faults", 6),
+    ("alignment-faults", 7),
+    ("emulation-faults", 8),
+    ("bpf-output", 10),
+];
+
+/// What is sampled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum EventChoice {
+    /// The best unit of the host: Arm SPE, AMD IBS or Intel PEBS.
+    #[default]
+    Best,
+    /// Arm's Statistical Profiling Extension.
+    ArmSpe,
+    /// AMD's instruction-based sampling of ops.
+    IbsOp,
+    /// Intel's precise loads and stores.
+    Pebs,
+    /// Every minor fault: the first touch of pages.
+    Faults,
+    /// Every access to an address.
+    Breakpoint(Breakpoint),
+    /// A software event of the kernel's.
+    Software(&'static str),
+}
+
+/// An address that is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breakpoint {
+    /// First byte.
+    pub address: u64,
+    /// Bytes: 1, 2, 4 or 8.
+    pub len: u64,
+    /// Reads are told.
+    pub read: bool,
+    /// Writes are told.
+    pub write: bool,
+}
+
+/// A name that is none of an event's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no event that can be recorded: expected spe, ibs, pebs, faults, \
+     mem:ADDR[/LEN][:r|w|rw] with LEN 1, 2, 4 or 8, or one of {names}",
+    names = SOFTWARE.map(|(name, _)| name).join(", ")
+)]
+pub struct UnknownEvent(String);
+
+impl FromStr for EventChoice {
+    type Err = UnknownEvent;
+
+    fn from_str(text: &str) -> Result<Self, UnknownEvent> {
+        let software = SOFTWARE.iter().find(|(name, _)| *name == text);
+        Ok(match text {
+            "best" => Self::Best,
+            "spe" => Self::ArmSpe,
+            "ibs" => Self::IbsOp,
+            "pebs" => Self::Pebs,
+            "faults" => Self::Faults,
+            _ => match (text.strip_prefix("mem:").and_then(Breakpoint::parse), software) {
+                (Some(breakpoint), _) => Self::Breakpoint(breakpoint),
+                (None, Some((name, _))) => Self::Software(name),
+                (None, None) => return Err(UnknownEvent(text.to_owned())),
+            },
+        })
+    }
+}
+
+impl Breakpoint {
+    /// Reads `ADDR[/LEN][:r|w|rw]`, as perf does: 4 bytes, reads and writes if it does not say.
+    fn parse(text: &str) -> Option<Self> {
+        let (place, mode) = text.split_once(':').unwrap_or((text, "rw"));
+        let (address, len) = place.split_once('/').unwrap_or((place, "4"));
+        let (address, len) = (number(address)?, number(len)?);
+        let (read, write) = match mode {
+            "r" => (true, false),
+            "w" => (false, true),
+            "rw" | "wr" => (true, true),
+            _ => return None,
+        };
+        matches!(len, 1 | 2 | 4 | 8).then_some(Self { address, len, read, write })
+    }
+}
+
+impl fmt::Display for Breakpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mode = match (self.read, self.write) {
+            (true, false) => "r",
+            (false, true) => "w",
+            _ => "rw",
+        };
+        write!(f, "mem:{:#x}/{}:{mode}", self.address, self.len)
+    }
+}
+
+/// Which accesses the unit is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Side {
+    /// All of them.
+    #[default]
+    Both,
+    /// Loads and atomics.
+    Loads,
+    /// Stores and atomics.
+    Stores,
+}
+
+/// What an event is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Its unit writes AUX data.
+    Tracer,
+    /// It writes sample records.
+    Sampler,
+    /// The next one is in a group that it leads; it tells nothing itself.
+    Leader,
+    /// It tells of tasks.
+    SideBand,
+}
+
+/// An event, ready to be opened.
+#[derive(Clone)]
+pub(super) struct Setup {
+    pub(super) attr: Attr,
+    pub(super) name: String,
+    pub(super) role: Role,
+    /// CPUs that have its unit; `None`: all.
+    pub(super) cpus: Option<Vec<u32>>,
+    /// Its period, in what the unit counts.
+    pub(super) period: u64,
+    /// Periods are multiples of this.
+    pub(super) step: u64,
+    /// Least sampling period of the unit; 0 if it does not say.
+    pub(super) least: u64,
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, role, cpus, period, .. } = self;
+        write!(f, "{name} ({role:?}, period {period}, CPUs {cpus:?})")
+    }
+}
+
+/// The events that are to be opened, in the order in which each CPU's are.
+pub(super) fn setups(options: &Options) -> Result<Vec<Setup>, Error> {
+    let host = &options.host;
+    match &options.event {
+        EventChoice::Best => match best(host) {
+            Some(event) => setups(&Options { event, ..options.clone() }),
+            None => Err(Error::unusable(
+                "this host has no unit that samples memory accesses (none of arm_spe_*, ibs_op, \
+                 cpu/mem-loads/ under /sys/bus/event_source/devices): virtual machines often have \
+                 none; choose --event faults or --event mem:ADDR/LEN:rw, or record on another host",
+            )),
+        },
+        EventChoice::ArmSpe => arm_spe(options),
+        EventChoice::IbsOp => Ok(vec![ibs_op(options)?]),
+        EventChoice::Pebs => pebs(options),
+        EventChoice::Faults => Ok(vec![software("minor-faults", options)?]),
+        EventChoice::Software(name) => Ok(vec![software(name, options)?]),
+        EventChoice::Breakpoint(breakpoint) => Ok(vec![watch(*breakpoint, options)?]),
+    }
+}
+
+/// The unit that tells most.
+fn best(host: &Host) -> Option<EventChoice> {
+    if host.pmus().iter().any(|pmu| pmu.name.starts_with("arm_spe")) {
+        Some(EventChoice::ArmSpe)
+    } else if host.pmu("ibs_op").is_some() {
+        Some(EventChoice::IbsOp)
+    } else {
+        let loads = |pmu: &Pmu<'_>| pmu.event("mem-loads").is_some();
+        host.pmus().iter().any(loads).then_some(EventChoice::Pebs)
+    }
+}
+
+impl Setup {
+    /// An event of a type, with the fields that all records need.
+    fn new(name: impl Into<String>, role: Role, type_: u32, period: u64) -> Self {
+        let mut attr = Attr { type_, size: SIZE_VER7, ..Attr::default() };
+        let mut fields = SampleType::IDENTIFIER
+            | SampleType::IP
+            | SampleType::TID
+            | SampleType::TIME
+            | SampleType::CPU;
+        match role {
+            Role::Sampler => fields |= SampleType::ADDR | SampleType::PHYS_ADDR,
+            // The fields that perf asks for; the unit's own packets have more.
+            Role::Tracer => fields |= SampleType::DATA_SRC | SampleType::PHYS_ADDR,
+            Role::Leader | Role::SideBand => {}
+        }
+        attr.sample_type = fields.bits();
+        attr.set_sample_id_all(1);
+        attr.set_disabled(1);
+        let (step, least) = (1, 0);
+        Self { attr, name: name.into(), role, cpus: None, period, step, least }
+    }
+
+    /// Puts a value where the unit wants it.
+    fn set(&mut self, pmu: &Pmu<'_>, setting: &str, value: u64) -> Result<(), Error> {
+        let Some(format) = pmu.format(setting) else {
+            return Err(Error::unusable(format!(
+                "{} of this host has no setting {setting} (see \
+                 /sys/bus/event_source/devices/{}/format): leave the option out that asks for it",
+                pmu.name, pmu.name
+            )));
+        };
+        if value > format.greatest() {
+            return Err(Error::unusable(format!(
+                "{setting} of {} is at most {}, and {value} was asked for",
+                pmu.name,
+                format.greatest()
+            )));
+        }
+        let bits = format.spread(value);
+        match format.word {
+            0 => self.attr.config |= bits,
+            1 => self.or_config1(bits),
+            2 => self.or_config2(bits),
+            3 => (self.attr.config3, self.attr.size) = (self.attr.config3 | bits, 136),
+            _ => (self.attr.config4, self.attr.size) = (self.attr.config4 | bits, 144),
+        }
+        Ok(())
+    }
+}
+
+/// Arm SPE: an event for each of its units, and one that tells which tasks run.
+fn arm_spe(options: &Options) -> Result<Vec<Setup>, Error> {
+    let pmus = options.host.pmus();
+    let units: Vec<_> = pmus.iter().filter(|pmu| pmu.name.starts_with("arm_spe")).collect();
+    let mut setups = Vec::new();
+    for pmu in &units {
+        let least = pmu.capability("min_interval").unwrap_or(0);
+        let period = options.period.unwrap_or(if least > 0 { least } else { SPE_PERIOD });
+        if period < least {
+            return Err(Error::unusable(format!(
+                "{} samples every {least} operations at most, and --period asks for {period}",
+                pmu.name
+            )));
+        }
+        let mut setup = Setup::new("", Role::Tracer, pmu.type_, period);
+        let mut terms = Vec::new();
+        let wanted = [
+            ("ts_enable", 1),
+            ("pa_enable", 1),
+            ("jitter", 1),
+            ("load_filter", u64::from(options.side == Side::Loads)),
+            ("store_filter", u64::from(options.side == Side::Stores)),
+            ("min_latency", options.min_latency.map_or(0, u64::from)),
+        ];
+        for (setting, value) in wanted.into_iter().filter(|(_, value)| *value > 0) {
+            setup.set(pmu, setting, value)?;
+            terms.push(format!("{setting}={value}"));
+        }
+        setup.name = format!("{}/{}/", pmu.name, terms.join(","));
+        setup.cpus = pmu.cpus();
+        setup.least = least;
+        setup.step = 256;
+        setups.push(setup);
+    }
+    if setups.is_empty() {
+        return Err(Error::unusable(
+            "this host has no Arm SPE unit (arm_spe_* under /sys/bus/event_source/devices): the \
+             processor, its firmware or the hypervisor does not offer it, or the kernel is \
+             without CONFIG_ARM_SPE_PMU",
+        ));
+    }
+    setups.push(side_band());
+    Ok(setups)
+}
+
+/// Tells which tasks there are, and where they run.
+fn side_band() -> Setup {
+    let mut setup = Setup::new("dummy:u", Role::SideBand, PERF_TYPE_SOFTWARE, 1);
+    setup.attr.config = DUMMY;
+    setup.attr.set_exclude_kernel(1);
+    setup.attr.set_comm(1);
+    setup.attr.set_task(1);
+    setup.attr.set_context_switch(1);
+    setup
+}
+
+fn ibs_op(options: &Options) -> Result<Setup, Error> {
+    let Some(pmu) = options.host.pmu("ibs_op") else {
+        return Err(Error::unusable(
+            "this host has no IBS unit (ibs_op under /sys/bus/event_source/devices): AMD and Hygon \
+             processors have it, and most hypervisors hide it",
+        ));
+    };
+    if options.side != Side::Both {
+        return Err(Error::unusable(
+            "ibs_op samples every operation: leave --loads and --stores out, and give them to \
+             `folioscope report`",
+        ));
+    }
+    let asked = options.period.unwrap_or(IBS_PERIOD);
+    let period = asked.next_multiple_of(IBS_STEP);
+    let mut setup = Setup::new("ibs_op//", Role::Sampler, pmu.type_, period);
+    setup.step = IBS_STEP;
+    setup.attr.sample_type |= (SampleType::DATA_SRC | SampleType::WEIGHT).bits();
+    if let Some(latency) = options.min_latency {
+        setup.set(&pmu, "ldlat", u64::from(latency))?;
+        setup.name = format!("ibs_op/ldlat={latency}/");
+    }
+    Ok(setup)
+}
+
+/// Intel's precise loads and stores, of every unit that has them: processors of two kinds have
+/// two.
+fn pebs(options: &Options) -> Result<Vec<Setup>, Error> {
+    let mut setups = Vec::new();
+    for pmu in options.host.pmus() {
+        let precise = pmu.capability("max_precise").unwrap_or(3).clamp(1, 3);
+        let mut add = |event: &str, role, latency: Option<u64>| -> Result<bool, Error> {
+            let Some(terms) = pmu.event(event) else { return Ok(false) };
+            // A leader only counts: its samples would be no loads.
+            let leads = role == Role::Leader;
+            let period = if leads { 0 } else { options.period.unwrap_or(PEBS_PERIOD) };
+            let mut setup = Setup::new("", role, pmu.type_, period);
+            for (setting, value) in terms {
+                let value = latency.filter(|_| setting == "ldlat").unwrap_or(value);
+                setup.set(&pmu, &setting, value)?;
+            }
+            setup.name = match (latency, leads) {
+                (_, true) => format!("{}/{event}/", pmu.name),
+                (Some(latency), _) => format!("{}/{event},ldlat={latency}/P", pmu.name),
+                (None, _) => format!("{}/{event}/P", pmu.name),
+            };
+            if !leads {
+                setup.attr.sample_type |= (SampleType::DATA_SRC | SampleType::WEIGHT).bits();
+                setup.attr.set_precise_ip(precise);
+            }
+            setup.cpus = pmu.cpus();
+            setups.push(setup);
+            Ok(true)
+        };
+        if options.side != Side::Stores {
+            let latency = options.min_latency.map_or(PEBS_LATENCY, u64::from);
+            // Where the kernel has this event, loads are only sampled in a group behind it.
+            if pmu.event("mem-loads").is_some() {
+                add("mem-loads-aux", Role::Leader, None)?;
+            }
+            add("mem-loads", Role::Sampler, Some(latency))?;
+        }
+        if options.side != Side::Loads {
+            add("mem-stores", Role::Sampler, None)?;
+        }
+    }
+    if setups.is_empty() {
+        return Err(Error::unusable(
+            "this host has no precise memory events (cpu/mem-loads/ under \
+             /sys/bus/event_source/devices): Intel's processors have them, and most hypervisors \
+             hide them",
+        ));
+    }
+    Ok(setups)
+}
+
+fn software(name: &str, options: &Options) -> Result<Setup, Error> {
+    no_filters(name, options)?;
+    let found = SOFTWARE.iter().find(|(known, _)| *known == name);
+    let config = found.map(|(_, config)| *config).ok_or_else(|| {
+        Error::unusable(format!("the kernel has no software event that is called {name}"))
+    })?;
+    let period = options.period.unwrap_or(1);
+    let mut setup = Setup::new(name, Role::Sampler, PERF_TYPE_SOFTWARE, period);
+    setup.attr.config = config;
+    Ok(setup)
+}
+
+fn watch(breakpoint: Breakpoint, options: &Options) -> Result<Setup, Error> {
+    no_filters("a breakpoint", options)?;
+    let period = options.period.unwrap_or(1);
+    let name = breakpoint.to_string();
+    let mut setup = Setup::new(name, Role::Sampler, PERF_TYPE_BREAKPOINT, period);
+    setup.attr.bp_type = u32::from(breakpoint.read) | u32::from(breakpoint.write) << 1;
+    setup.or_config1(breakpoint.address);
+    setup.or_config2(breakpoint.len);
+    Ok(setup)
+}
+
+/// Refuses what only a sampling unit can do.
+fn no_filters(name: &str, options: &Options) -> Result<(), Error> {
+    if options.side == Side::Both && options.min_latency.is_none() {
+        return Ok(());
+    }
+    Err(Error::unusable(format!(
+        "{name} cannot filter by direction or latency: leave --loads, --stores and --min-latency \
+         out"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ByteOrder;
+    use crate::live::open::attr_bytes;
+    use crate::perf::Attr as Parsed;
+    use std::path::PathBuf;
+
+    /// A folder with such files.
+    struct Tree(PathBuf);
+
+    impl Tree {
+        fn new(name: &str, files: &[(&str, &str)]) -> Self {
+            let root = std::env::temp_dir()
+                .join(format!("folioscope-events-{name}-{}", std::process::id()));
+            for (path, text) in files {
+                let path = root.join("sys/bus/event_source/devices").join(path);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, text).unwrap();
+            }
+            Self(root)
+        }
+
+        fn options(&self, event: &str) -> Options {
+            let event = event.parse().unwrap();
+            Options { event, host: Host::at(&self.0), ..Options::default() }
+        }
+    }
+
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    const SPE: [(&str, &str); 9] = [
+        ("arm_spe_0/type", "11\n"),
+        ("arm_spe_0/cpumask", "0-3\n"),
+        ("arm_spe_0/caps/min_interval", "1024\n"),
+        ("arm_spe_0/format/ts_enable", "config:0\n"),
+        ("arm_spe_0/format/pa_enable", "config:1\n"),
+        ("arm_spe_0/format/jitter", "config:16\n"),
+        ("arm_spe_0/format/load_filter", "config:33\n"),
+        ("arm_spe_0/format/store_filter", "config:34\n"),
+        ("arm_spe_0/format/min_latency", "config2:0-11\n"),
+    ];
+
+    fn parsed(setup: &Setup) -> Parsed {
+        Parsed::parse(&attr_bytes(&setup.attr, setup.period), ByteOrder::Little).unwrap().0
+    }
+
+    #[test]
+    fn arm_spe_by_its_format_and_capabilities() {
+        let tree = Tree::new("spe", &SPE);
+        let mut options = tree.options("best");
+        options.min_latency = Some(30);
+        options.side = Side::Stores;
+        let events = setups(&options).unwrap();
+        let attr = parsed(&events[0]);
+        assert_eq!((attr.type_, attr.size, attr.sample_period), (11, 128, 1024));
+        assert_eq!((attr.config, attr.config2), (1 << 34 | 1 << 16 | 0b11, 30));
+        assert!(attr.sample_type.contains(SampleType::PHYS_ADDR | SampleType::IDENTIFIER));
+        assert_eq!(events[0].cpus, Some(vec![0, 1, 2, 3]));
+        let name = "arm_spe_0/ts_enable=1,pa_enable=1,jitter=1,store_filter=1,min_latency=30/";
+        assert_eq!(events[0].name, name);
+        assert_eq!((events[1].role, events.len()), (Role::SideBand, 2));
+
+        let refused = |options: &Options| setups(options).unwrap_err().to_string();
+        options.min_latency = Some(4096);
+        assert!(refused(&options).contains("at most 4095, and 4096"), "{}", refused(&options));
+        options.min_latency = None;
+        options.period = Some(1000);
+        assert!(refused(&options).contains("every 1024"), "{}", refused(&options));
+        let older = Tree::new("spe-old", &SPE[..6]);
+        options = older.options("spe");
+        options.side = Side::Loads;
+        assert!(refused(&options).contains("no setting load_filter"), "{}", refused(&options));
+    }
+
+    #[test]
+    fn ibs_counts_in_sixteens() {
+        let tree =
+            Tree::new("ibs", &[("ibs_op/type", "9"), ("ibs_op/format/cnt_ctl", "config:19")]);
+        let mut options = tree.options("best");
+        options.period = Some(1000);
+        let events = setups(&options).unwrap();
+        assert_eq!((parsed(&events[0]).type_, parsed(&events[0]).sample_period), (9, 1008));
+        options.min_latency = Some(128);
+        assert!(setups(&options).unwrap_err().to_string().contains("no setting ldlat"));
+        options.side = Side::Loads;
+        assert!(setups(&options).unwrap_err().to_string().contains("every operation"));
+    }
+
+    #[test]
+    fn pebs_from_the_events_that_the_kernel_names() {
+        let files = [
+            ("cpu/type", "4"),
+            ("cpu/caps/max_precise", "3"),
+            ("cpu/events/mem-loads", "event=0xcd,umask=0x1,ldlat=3"),
+            ("cpu/events/mem-stores", "event=0xcd,umask=0x2"),
+            ("cpu/events/mem-loads-aux", "event=0x03,umask=0x82"),
+            ("cpu/format/event", "config:0-7"),
+            ("cpu/format/umask", "config:8-15"),
+            ("cpu/format/ldlat", "config1:0-15"),
+        ];
+        let tree = Tree::new("pebs", &files);
+        let mut options = tree.options("best");
+        options.min_latency = Some(30);
+        let events = setups(&options).unwrap();
+        let roles: Vec<_> = events.iter().map(|event| event.role).collect();
+        assert_eq!(roles, [Role::Leader, Role::Sampler, Role::Sampler]);
+        let configs: Vec<_> = events.iter().map(|event| parsed(event).config).collect();
+        assert_eq!(configs, [0x8203, 0x1cd, 0x2cd]);
+        assert_eq!((parsed(&events[1]).config1, parsed(&events[2]).config1), (30, 0));
+        assert_eq!(parsed(&events[1]).flags.precise_ip(), 3);
+        options.side = Side::Stores;
+        assert_eq!(setups(&options).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn breakpoints_and_software_events() {
+        let tree = Tree::new("none", &[("software/type", "1")]);
+        let watched = setups(&tree.options("mem:0x7f00/8:w")).unwrap();
+        let attr = parsed(&watched[0]);
+        assert_eq!((attr.type_, attr.bp_type, attr.config1, attr.config2), (5, 2, 0x7f00, 8));
+        assert_eq!(watched[0].name, "mem:0x7f00/8:w");
+        let faults = setups(&tree.options("faults")).unwrap();
+        assert_eq!((parsed(&faults[0]).type_, parsed(&faults[0]).config), (1, 5));
+        assert!(setups(&tree.options("best")).unwrap_err().to_string().contains("no unit"));
+        for event in ["spe", "ibs", "pebs"] {
+            assert!(setups(&tree.options(event)).is_err(), "{event}");
+        }
+        let defaults = "mem:4096".parse::<EventChoice>().unwrap();
+        let want = Breakpoint { address: 4096, len: 4, read: true, write: true };
+        assert_eq!(defaults, EventChoice::Breakpoint(want));
+        for bad in ["", "mem:", "mem:x", "mem:1/3", "mem:1/8:x", "cycles"] {
+            assert!(bad.parse::<EventChoice>().is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The rings of one CPU, and the order in which they are emptied.
+//!
+//! ```text
+//! the kernel:   AUX bytes, then the AUX record that tells of them, then aux_head
+//! we:           aux_head, then all records, then AUX bytes up to that aux_head
+//! ```
+//!
+//! So what an AUX record says of bytes (lost behind them, incomplete) is known before they are
+//! decoded, as in a file (`perf_aux_output_end` in `kernel/events/ring_buffer.c`). Bytes that come
+//! in between wait for the next pass.
+
+use std::io;
+
+use super::outlet::Outlet;
+use super::ring::{AuxRing, NATIVE, RecordRing, Ring};
+use crate::perf::record::{self, Next, Record, kind};
+use crate::perf::{Aux, AuxFlags, Auxtrace, QueueKey};
+
+/// AUX data is handed over in multiples of this, up to the end: as much as perf's records hold.
+const PIECE_ALIGN: u64 = 8;
+
+/// The rings of one CPU.
+#[derive(Debug)]
+pub struct Lane<R> {
+    queue: QueueKey,
+    /// Its records.
+    pub records: RecordRing<R>,
+    /// Its AUX data.
+    pub aux: Option<AuxRing<R>>,
+}
+
+/// What one pass found in a lane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// Bytes of records.
+    pub record_bytes: u64,
+    /// Sample records.
+    pub samples: u64,
+    /// Bytes of AUX data, without filling.
+    pub aux_bytes: u64,
+    /// An AUX record said that the ring was full: the event is off until it is enabled again.
+    pub truncated: u64,
+    /// Records and samples that the kernel says it lost for want of room.
+    pub lost: u64,
+    /// Bytes of the record ring that hold no record.
+    pub unreadable: u64,
+}
+
+impl Passed {
+    /// Adds another pass.
+    pub fn add(&mut self, other: &Self) {
+        self.record_bytes += other.record_bytes;
+        self.samples += other.samples;
+        self.aux_bytes += other.aux_bytes;
+        self.truncated += other.truncated;
+        self.lost = self.lost.saturating_add(other.lost);
+        self.unreadable += other.unreadable;
+    }
+
+    /// Looks at what has to do with capturing itself. What records mean is decoded elsewhere.
+    fn look(&mut self, record: &Record<'_>) {
+        match record.kind {
+            kind::SAMPLE => self.samples += 1,
+            kind::AUX => {
+                let aux = Aux::parse(record.body, NATIVE);
+                self.truncated +=
+                    u64::from(aux.is_some_and(|aux| aux.flags.contains(AuxFlags::TRUNCATED)));
+            }
+            kind::LOST => {
+                let lost = record.body.get(8..16).and_then(|lost| lost.try_into().ok());
+                self.lost = self.lost.saturating_add(lost.map_or(0, u64::from_ne_bytes));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl<R: Ring> Lane<R> {
+    /// The rings of a CPU. `idx` numbers them; no two of a recording share one.
+    pub fn new(idx: u32, cpu: Option<u32>, records: R, aux: Option<R>) -> Self {
+        let queue = QueueKey { idx, cpu, tid: None };
+        Self { queue, records: RecordRing::new(records), aux: aux.map(AuxRing::new) }
+    }
+
+    /// Hands over what the rings hold. `last` says that nothing more will come: then the end of
+    /// AUX data is taken too if it is no multiple of 8.
+    ///
+    /// # Errors
+    /// What the outlet says.
+    pub fn drain(&mut self, last: bool, outlet: &mut impl Outlet) -> io::Result<Passed> {
+        let mut passed = Passed::default();
+        // First of all: see above.
+        let aux_head = self.aux.as_ref().map(AuxRing::head);
+        let drained = self.records.drain(|records| {
+            let mut at = 0;
+            while let Next::Record(record) = record::next(&records[at..], NATIVE) {
+                passed.look(&record);
+                at += record.size();
+            }
+            outlet.records(records)
+        })?;
+        (passed.record_bytes, passed.unreadable) = (drained.bytes, drained.unreadable);
+        if drained.unreadable > 0 {
+            outlet.unreadable(drained.unreadable);
+        }
+        if let (Some(aux), Some(head)) = (&mut self.aux, aux_head) {
+            let to = if last { head } else { head / PIECE_ALIGN * PIECE_ALIGN };
+            let queue = self.queue;
+            passed.aux_bytes = aux.drain(to, |offset, bytes| {
+                let len = (bytes[0].len() + bytes[1].len()) as u64;
+                let piece = Auxtrace { size: len.next_multiple_of(PIECE_ALIGN), offset, queue };
+                outlet.aux(&piece, bytes)
+            })?;
+        }
+        Ok(passed)
+    }
+}

@@ -1,0 +1,186 @@
+//! Capturing without perf: rings of the kernel's, emptied into a sink or a file.
+//!
+//! ```text
+//! event -> open -> lane -> outlet        decoding: walk -> session -> sink, as with a stream
+//!          mapped  ring                  writer: a perf.data file, or a stream
+//! ```
+//!
+//! What comes out of the rings is a recording as `perf record -o -` writes one, byte by byte, of
+//! which nothing is copied on its way to the decoder but a record that a ring's end cuts. It is
+//! read by the same code as a file; here is only what brings it.
+//!
+//! `unsafe` is in `mapped.rs` (memory shared with the kernel) and `open.rs` (the system call and
+//! its ioctls), and nowhere else.
+
+mod budget;
+mod capture;
+mod decoding;
+mod event;
+mod host;
+mod lane;
+mod mapped;
+mod open;
+mod outlet;
+mod refusal;
+mod rig;
+mod ring;
+mod stream;
+mod writer;
+
+use std::ffi::OsString;
+use std::io;
+use std::time::Duration;
+
+pub use capture::{capture, record};
+pub use decoding::{Decoding, decode};
+pub use event::{Breakpoint, EventChoice, Side, UnknownEvent};
+pub use host::Host;
+pub use lane::{Lane, Passed};
+pub use mapped::{MappedRing, TimeConversion};
+pub use outlet::Outlet;
+pub use refusal::{Refusal, Scope, Step};
+pub use ring::{AuxRing, Drained, MemoryRing, RecordRing, Ring};
+pub use stream::{About, EventAbout, SpeCpuAbout, TaskAbout};
+pub use writer::{FileWriter, StreamWriter};
+
+/// What is observed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    /// All that runs.
+    #[default]
+    AllCpus,
+    /// A process, its threads and what it starts.
+    Pid(u32),
+    /// A command, which is started: a program and its arguments.
+    Command(Vec<OsString>),
+}
+
+/// What to capture, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// What is sampled.
+    pub event: EventChoice,
+    /// Events between two samples, in what the unit counts; `None`: as the unit does best.
+    pub period: Option<u64>,
+    /// What is observed.
+    pub target: Target,
+    /// Accesses that took fewer cycles are left out by the unit.
+    pub min_latency: Option<u32>,
+    /// Which accesses the unit samples.
+    pub side: Side,
+    /// How long; `None`: until it is stopped.
+    pub duration: Option<Duration>,
+    /// The part of all recorded CPUs' time that capturing may take, in (0, 1]: if it takes more,
+    /// periods get longer.
+    pub max_overhead: Option<f64>,
+    /// Units of CPUs that gave nothing for so long publish what they hold.
+    pub flush_every: Duration,
+    /// An observed command writes to standard error what it would write to standard output: that is
+    /// for the result.
+    pub command_to_stderr: bool,
+    /// Bytes of a CPU's ring of records: a power of two of pages.
+    pub ring_len: usize,
+    /// Bytes of a CPU's ring of AUX data: a power of two of pages.
+    pub aux_len: usize,
+    /// The host whose kernel is asked.
+    pub host: Host,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            event: EventChoice::default(),
+            period: None,
+            target: Target::default(),
+            min_latency: None,
+            side: Side::default(),
+            duration: None,
+            max_overhead: None,
+            flush_every: Duration::from_secs(1),
+            command_to_stderr: false,
+            // With its control page, what the kernel lets everybody lock on each CPU.
+            ring_len: 512 << 10,
+            aux_len: 4 << 20,
+            host: Host::default(),
+        }
+    }
+}
+
+/// How a capture goes, or went.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// Since it began.
+    pub elapsed: Duration,
+    /// Passes over all rings.
+    pub passes: u64,
+    /// What came out of them.
+    pub total: Passed,
+    /// CPU time that this process has spent since it began.
+    pub own: Duration,
+    /// The part of all recorded CPUs' time that capturing took in the last second: our own, and an
+    /// estimate of what the kernel does for each sample.
+    pub overhead: f64,
+    /// The period of the first event as it was asked for.
+    pub period: u64,
+    /// By how much periods are stretched now to stay within the budget.
+    pub stretched: f64,
+    /// CPUs that are recorded.
+    pub cpus: usize,
+    /// Those among them of which AUX data has not come since they were last told to publish it.
+    pub quiet_cpus: usize,
+    /// CPUs that came and could not be recorded.
+    pub unfollowed_cpus: usize,
+    /// What the observed command ended with.
+    pub exit_code: Option<i32>,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            elapsed: Duration::ZERO,
+            passes: 0,
+            total: Passed::default(),
+            own: Duration::ZERO,
+            overhead: 0.0,
+            period: 1,
+            stretched: 1.0,
+            cpus: 0,
+            quiet_cpus: 0,
+            unfollowed_cpus: 0,
+            exit_code: None,
+        }
+    }
+}
+
+/// Why nothing can be captured, or no more.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The kernel refuses.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The host cannot do what was asked.
+    #[error("{0}")]
+    Unusable(String),
+    /// The command could not be started.
+    #[error("{}: cannot start it: {source}", program.display())]
+    Command {
+        /// Its first word.
+        program: OsString,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// What was captured could not be written.
+    #[error("cannot write")]
+    Output(#[source] io::Error),
+}
+
+impl Error {
+    fn unusable(why: impl Into<String>) -> Self {
+        Self::Unusable(why.into())
+    }
+
+    fn output(source: io::Error) -> Self {
+        Self::Output(source)
+    }
+}

@@ -1,0 +1,453 @@
+//! All events of a capture, open on each CPU: opened, mapped, enabled, and followed as CPUs come
+//! and go.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::event::{self, Role, Setup};
+use super::host::Host;
+use super::lane::Lane;
+use super::mapped::{MappedRing, TimeConversion};
+use super::open;
+use super::refusal::{Refusal, Scope, Step};
+use super::stream::{About, Bytes, EventAbout, SpeCpuAbout, TaskAbout, feature};
+use super::{Error, Options, Target};
+
+/// Rings are not made smaller than this many pages where there is too little locked memory.
+const LEAST_PAGES: usize = 4;
+/// A ring of AUX data wakes us when this part of it is filled.
+const AUX_WATERMARK_PART: usize = 8;
+/// A ring of records wakes us when this part of it is filled.
+const WATERMARK_PART: usize = 4;
+
+/// The events of one CPU, and their rings.
+#[derive(Debug)]
+pub(super) struct OpenLane {
+    pub(super) cpu: u32,
+    pub(super) lane: Lane<MappedRing>,
+    /// Each with the number of its setup.
+    events: Vec<(usize, OwnedFd)>,
+    /// The last pass, and the one before it, found nothing.
+    pub(super) quiet: bool,
+    /// All that the events were to observe is gone.
+    pub(super) hung_up: bool,
+}
+
+/// All that is open.
+#[derive(Debug)]
+pub(super) struct Rig {
+    host: Host,
+    target: Target,
+    scope: Scope,
+    setups: Vec<Setup>,
+    tids: Vec<i32>,
+    ring_len: usize,
+    aux_len: usize,
+    next_idx: u32,
+    pub(super) lanes: Vec<OpenLane>,
+    /// CPUs that could not be followed when they came.
+    pub(super) unfollowed: Vec<u32>,
+}
+
+impl Rig {
+    /// Opens everything that was asked for; nothing counts yet.
+    pub(super) fn open(options: &Options) -> Result<Self, Error> {
+        let mut setups = event::setups(options)?;
+        let tids = threads(&options.target, &options.host);
+        if let (Target::Pid(pid), true) = (&options.target, tids.is_empty()) {
+            return Err(Error::unusable(format!(
+                "there is no process {pid}: give the --pid of one that runs"
+            )));
+        }
+        // A file's table of attributes has entries of one size.
+        let size = setups.iter().map(|setup| setup.attr.size).max().unwrap_or(0);
+        for setup in &mut setups {
+            setup.attr.size = size;
+            setup.attr.set_watermark(1);
+            let part = options.ring_len / WATERMARK_PART;
+            setup.attr.__bindgen_anon_2.wakeup_watermark = u32::try_from(part).unwrap_or(u32::MAX);
+            if setup.role == Role::Tracer {
+                let part = options.aux_len / AUX_WATERMARK_PART;
+                setup.attr.aux_watermark = u32::try_from(part).unwrap_or(u32::MAX);
+            }
+            let task = options.target != Target::AllCpus;
+            setup.attr.set_inherit(u64::from(task));
+            let command = matches!(options.target, Target::Command(_));
+            setup.attr.set_enable_on_exec(u64::from(command));
+        }
+        let scope = if options.target == Target::AllCpus { Scope::AllCpus } else { Scope::Process };
+        let mut rig = Self {
+            host: options.host.clone(),
+            target: options.target.clone(),
+            scope,
+            setups,
+            tids,
+            ring_len: options.ring_len,
+            aux_len: options.aux_len,
+            next_idx: 0,
+            lanes: Vec::new(),
+            unfollowed: Vec::new(),
+        };
+        for cpu in rig.host.online() {
+            rig.add(cpu)?;
+        }
+        if rig.lanes.is_empty() {
+            return Err(Error::unusable(
+                "no CPU that is online has the unit: choose another --event",
+            ));
+        }
+        Ok(rig)
+    }
+
+    fn refusal(&self, step: Step, event: &str, cpu: u32, error: &io::Error) -> Error {
+        Error::Refused(Refusal::new(step, event, self.scope, cpu, error, &self.host))
+    }
+
+    /// Opens the events of one CPU, if it has a unit of theirs.
+    fn add(&mut self, cpu: u32) -> Result<(), Error> {
+        let has = |setup: &Setup| setup.cpus.as_ref().is_none_or(|cpus| cpus.contains(&cpu));
+        let here: Vec<_> = (0..).zip(&self.setups).filter(|(_, setup)| has(setup)).collect();
+        if !here.iter().any(|(_, setup)| matches!(setup.role, Role::Tracer | Role::Sampler)) {
+            return Ok(());
+        }
+        let mut events: Vec<(usize, OwnedFd)> = Vec::new();
+        // The event that has the rings: the first one that tells something.
+        let mut owner: Option<(usize, MappedRing)> = None;
+        for tid in &self.tids {
+            let mut leader: Option<usize> = None;
+            for (number, setup) in &here {
+                let group = leader.take().and_then(|leader| events.get(leader));
+                let group = group.map(|(_, leader)| leader.as_fd());
+                let event = match open::open(setup, *tid, cpu, group) {
+                    Ok(event) => event,
+                    // A thread may end before its turn.
+                    Err(error) if self.tids.len() > 1 && is(&error, libc::ESRCH) => continue,
+                    Err(error) => return Err(self.refusal(Step::Open, &setup.name, cpu, &error)),
+                };
+                if setup.role == Role::Leader {
+                    leader = Some(events.len());
+                } else if let Some((first, _)) = &owner {
+                    open::write_into(event.as_fd(), events[*first].1.as_fd())
+                        .map_err(|error| self.refusal(Step::Control, &setup.name, cpu, &error))?;
+                } else {
+                    let records = self
+                        .map(&mut self.ring_len.clone(), |len| {
+                            MappedRing::records(event.as_fd(), len)
+                        })
+                        .map_err(|error| {
+                            self.refusal(Step::MapRecords, &setup.name, cpu, &error)
+                        })?;
+                    owner = Some((events.len(), records));
+                }
+                events.push((*number, event));
+            }
+        }
+        let Some((first, records)) = owner else {
+            return Err(Error::unusable("all threads of the process are gone"));
+        };
+        let (number, event) = &events[first];
+        let setup = &self.setups[*number];
+        let aux = match setup.role {
+            Role::Tracer => Some(
+                self.map(&mut self.aux_len.clone(), |len| records.aux(event.as_fd(), len))
+                    .map_err(|error| self.refusal(Step::MapAux, &setup.name, cpu, &error))?,
+            ),
+            _ => None,
+        };
+        let lane = Lane::new(self.next_idx, Some(cpu), records, aux);
+        self.next_idx += 1;
+        self.lanes.push(OpenLane { cpu, lane, events, quiet: false, hung_up: false });
+        Ok(())
+    }
+
+    /// Maps as much as may be locked: less, as long as that helps.
+    fn map<T>(&self, len: &mut usize, map: impl Fn(usize) -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match map(*len) {
+                Err(error)
+                    if (is(&error, libc::EPERM) || is(&error, libc::ENOMEM))
+                        && *len / 2 >= LEAST_PAGES * rustix::param::page_size() =>
+                {
+                    *len /= 2;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// What stands around the records, of all events that are open now.
+    pub(super) fn about(&self) -> Result<About, Error> {
+        let events: Result<Vec<_>, Error> =
+            (0..self.setups.len()).map(|number| self.event_about(number, &self.lanes)).collect();
+        Ok(About {
+            events: events?,
+            features: self.features(),
+            time: self.time_conversion(),
+            spe: self.spe(),
+            tasks: self.tasks(),
+        })
+    }
+
+    fn event_about(&self, number: usize, lanes: &[OpenLane]) -> Result<EventAbout, Error> {
+        let setup = &self.setups[number];
+        let mut ids = Vec::new();
+        for lane in lanes {
+            for (_, event) in lane.events.iter().filter(|(of, _)| *of == number) {
+                let id = open::id(event.as_fd());
+                ids.push(
+                    id.map_err(|error| self.refusal(Step::Control, &setup.name, lane.cpu, &error))?,
+                );
+            }
+        }
+        let attr = open::attr_bytes(&setup.attr, setup.period);
+        Ok(EventAbout { attr, ids, name: setup.name.clone() })
+    }
+
+    /// The kernel's clock, where AUX data has another one's ticks.
+    fn time_conversion(&self) -> Option<TimeConversion> {
+        let lane = self.lanes.iter().find(|lane| lane.lane.aux.is_some())?;
+        lane.lane.records.ring().time_conversion()
+    }
+
+    /// The CPUs whose AUX data is captured.
+    fn spe(&self) -> Vec<SpeCpuAbout> {
+        let mut cpus = Vec::new();
+        for lane in &self.lanes {
+            let tracer = lane.events.iter().map(|(number, _)| &self.setups[*number]);
+            for setup in tracer.filter(|setup| setup.role == Role::Tracer).take(1) {
+                cpus.push(SpeCpuAbout {
+                    cpu: lane.cpu,
+                    midr: self.host.midr(lane.cpu).unwrap_or(0),
+                    pmu_type: setup.attr.type_,
+                    min_interval: setup.least,
+                });
+            }
+        }
+        cpus
+    }
+
+    /// Threads that there are already: Arm SPE's records name threads, and not their processes.
+    fn tasks(&self) -> Vec<TaskAbout> {
+        let traced = self.setups.iter().any(|setup| setup.role == Role::Tracer);
+        if traced { self.host.tasks() } else { Vec::new() }
+    }
+
+    /// What is told of the machine.
+    fn features(&self) -> Vec<(u8, Vec<u8>)> {
+        let text = |text: &str| Bytes::default().string(text).0.clone();
+        let file = |path: &str| self.host.text(path);
+        let online = u32::try_from(self.host.online().len()).unwrap_or(0);
+        let pmus = self.host.pmus();
+        let mut mappings = Bytes::default();
+        mappings.u32(u32::try_from(pmus.len()).unwrap_or(0));
+        for pmu in &pmus {
+            mappings.u32(pmu.type_).string(&pmu.name);
+        }
+        let arguments: Vec<_> =
+            std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+        let mut command = Bytes::default();
+        command.u32(u32::try_from(arguments.len()).unwrap_or(0));
+        arguments.iter().for_each(|word| _ = command.string(word));
+        let version = concat!("folioscope ", env!("CARGO_PKG_VERSION"));
+        [
+            (feature::HOSTNAME, file("proc/sys/kernel/hostname").as_deref().map(text)),
+            (feature::OSRELEASE, file("proc/sys/kernel/osrelease").as_deref().map(text)),
+            (feature::VERSION, Some(text(version))),
+            (feature::ARCH, Some(text(std::env::consts::ARCH))),
+            (feature::NRCPUS, Some(Bytes::default().u32(online).u32(online).0.clone())),
+            (feature::CPUID, self.host.cpuid().as_deref().map(text)),
+            (feature::CMDLINE, Some(command.0)),
+            (feature::PMU_MAPPINGS, Some(mappings.0)),
+        ]
+        .into_iter()
+        .filter_map(|(bit, section)| Some((bit, section?)))
+        .collect()
+    }
+
+    /// Lets all events count. A command's do so by themselves once it runs.
+    pub(super) fn enable(&self) -> Result<(), Error> {
+        for lane in &self.lanes {
+            self.enable_lane(lane)?;
+        }
+        Ok(())
+    }
+
+    fn enable_lane(&self, lane: &OpenLane) -> Result<(), Error> {
+        for (number, event) in &lane.events {
+            open::enable(event.as_fd()).map_err(|error| {
+                self.refusal(Step::Control, &self.setups[*number].name, lane.cpu, &error)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Stops all events; what their units have written is in the rings then.
+    pub(super) fn disable(&self) {
+        for (_, event) in self.lanes.iter().flat_map(|lane| &lane.events) {
+            // One that cannot be stopped has stopped already: its CPU is gone.
+            let _ = open::disable(event.as_fd());
+        }
+    }
+
+    /// The events that write AUX data, of one CPU.
+    fn tracers<'l>(&'l self, lane: &'l OpenLane) -> impl Iterator<Item = BorrowedFd<'l>> {
+        let is_tracer = |number: usize| self.setups[number].role == Role::Tracer;
+        lane.events.iter().filter(move |(of, _)| is_tracer(*of)).map(|(_, event)| event.as_fd())
+    }
+
+    /// Goes on after a ring of AUX data was full.
+    pub(super) fn resume(&self, lane: &OpenLane) {
+        for event in self.tracers(lane) {
+            let _ = open::enable(event);
+        }
+    }
+
+    /// Has a unit publish what it holds, although that is less than what would wake us.
+    pub(super) fn flush(&self, lane: &OpenLane) {
+        for event in self.tracers(lane) {
+            let _ = open::disable(event);
+            let _ = open::enable(event);
+        }
+    }
+
+    /// One descriptor for each CPU: those that tell when there is something to take.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
+        let open = self.lanes.iter().enumerate().filter(|(_, lane)| !lane.hung_up);
+        open.filter_map(|(number, lane)| {
+            let owner = lane.events.iter().find(|(of, _)| self.setups[*of].role != Role::Leader)?;
+            Some((number, owner.1.as_fd()))
+        })
+    }
+
+    /// Follows the CPUs that are online: those that have gone are returned, for their rings to be
+    /// emptied; those that have come are opened, and what is to be told of them is returned too.
+    pub(super) fn follow(&mut self) -> (Vec<OpenLane>, Vec<EventAbout>) {
+        let online = self.host.online();
+        let (kept, gone): (Vec<_>, Vec<_>) = core::mem::take(&mut self.lanes)
+            .into_iter()
+            .partition(|lane| online.contains(&lane.cpu));
+        self.lanes = kept;
+        self.unfollowed.retain(|cpu| online.contains(cpu));
+        let known = self.lanes.len();
+        let new: Vec<_> = online
+            .into_iter()
+            .filter(|cpu| !self.lanes.iter().any(|lane| lane.cpu == *cpu))
+            .collect();
+        if !new.is_empty() {
+            self.tids = threads(&self.target, &self.host);
+        }
+        // A command that runs already has no part of events that are opened now.
+        let too_late = matches!(self.target, Target::Command(_));
+        for cpu in new {
+            // A CPU that cannot be followed is told of; the others go on.
+            if (too_late || self.add(cpu).is_err()) && !self.unfollowed.contains(&cpu) {
+                self.unfollowed.push(cpu);
+            }
+        }
+        let fresh = &self.lanes[known..];
+        let told = (0..self.setups.len()).filter_map(|number| {
+            self.event_about(number, fresh).ok().filter(|about| !about.ids.is_empty())
+        });
+        let told = if fresh.is_empty() { Vec::new() } else { told.collect() };
+        let refused = fresh.iter().filter(|lane| self.enable_lane(lane).is_err());
+        let refused: Vec<_> = refused.map(|lane| lane.cpu).collect();
+        self.unfollowed.extend(refused);
+        (gone, told)
+    }
+
+    /// The period of the first event that has one that can be changed.
+    pub(super) fn period(&self) -> u64 {
+        let sampling =
+            self.setups.iter().find(|setup| matches!(setup.role, Role::Tracer | Role::Sampler));
+        sampling.map_or(1, |setup| setup.period)
+    }
+
+    /// Multiplies the periods that were asked for.
+    pub(super) fn stretch(&self, factor: f64) {
+        for (number, event) in self.lanes.iter().flat_map(|lane| &lane.events) {
+            let setup = &self.setups[*number];
+            if matches!(setup.role, Role::Tracer | Role::Sampler) {
+                // One that does not take it goes on as it is.
+                let _ = open::set_period(event.as_fd(), setup.stretched(factor));
+            }
+        }
+    }
+}
+
+/// The threads whose events are opened, as the kernel numbers them: -1 stands for all.
+fn threads(target: &Target, host: &Host) -> Vec<i32> {
+    match target {
+        Target::AllCpus => vec![-1],
+        // Ours: what is started from here inherits the events.
+        Target::Command(_) => vec![0],
+        Target::Pid(pid) => {
+            host.threads(*pid).into_iter().filter_map(|tid| i32::try_from(tid).ok()).collect()
+        }
+    }
+}
+
+impl Setup {
+    /// A period that is longer by this factor, as the unit counts.
+    fn stretched(&self, factor: f64) -> u64 {
+        #[expect(clippy::cast_possible_truncation, reason = "saturates")]
+        #[expect(clippy::cast_sign_loss, reason = "both are positive")]
+        let period = (self.period as f64 * factor) as u64;
+        // The greatest period that Arm SPE counts.
+        period.clamp(self.period, 0xffff_ff00).max(1).next_multiple_of(self.step)
+    }
+}
+
+fn is(error: &io::Error, errno: i32) -> bool {
+    error.raw_os_error() == Some(errno)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::ring::Ring;
+
+    /// CPUs of this machine are told of one by one, as if they came and went.
+    #[test]
+    fn cpus_are_followed_as_they_come_and_go() {
+        let root = std::env::temp_dir().join(format!("folioscope-cpus-{}", std::process::id()));
+        let folder = root.join("sys/devices/system/cpu");
+        std::fs::create_dir_all(&folder).unwrap();
+        let online = |cpus: &str| std::fs::write(folder.join("online"), cpus).unwrap();
+        online("0");
+        let event = "minor-faults".parse().unwrap();
+        let options = Options { event, host: Host::at(&root), ..Options::default() };
+        let mut rig = match Rig::open(&options) {
+            Ok(rig) => rig,
+            Err(error) => {
+                std::fs::remove_dir_all(&root).unwrap();
+                eprintln!("DID NOT RUN: CPUs that come and go: {error}");
+                return;
+            }
+        };
+        let cpus = |rig: &Rig| rig.lanes.iter().map(|lane| lane.cpu).collect::<Vec<_>>();
+        assert_eq!((cpus(&rig), rig.about().unwrap().events[0].ids.len()), (vec![0], 1));
+        rig.enable().unwrap();
+        let second = Host::default().online().into_iter().find(|cpu| *cpu != 0);
+        if let Some(second) = second {
+            online(&format!("0,{second}"));
+            let (gone, told) = rig.follow();
+            assert_eq!((gone.len(), told.len(), told[0].ids.len()), (0, 1, 1));
+            assert_eq!((cpus(&rig), rig.unfollowed.len()), (vec![0, second], 0));
+            online(&second.to_string());
+            let (gone, told) = rig.follow();
+            assert_eq!((gone[0].cpu, told.len(), cpus(&rig)), (0, 0, vec![second]));
+            let ring = gone[0].lane.records.ring();
+            assert!(ring.head() >= ring.tail(), "it can still be emptied");
+        }
+        // One that is not there is told of, and the others go on.
+        online("0,60000");
+        rig.follow();
+        rig.follow();
+        assert_eq!((cpus(&rig), &rig.unfollowed[..]), (vec![0], &[60_000][..]));
+        rig.target = Target::Command(Vec::new());
+        online("0,1");
+        rig.follow();
+        assert_eq!((cpus(&rig), &rig.unfollowed[..]), (vec![0], &[1][..]), "it runs already");
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+}

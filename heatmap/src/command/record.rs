@@ -1,0 +1,324 @@
+//! `folioscope record`: captures from the kernel's rings, without perf.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Context;
+use clap::Args;
+use decoder::live::{self, EventChoice, FileWriter, Progress, Side, StreamWriter, Target};
+
+use super::Outcome;
+use super::input::{Counted, available_memory};
+use super::messages::Messages;
+use super::options::JudgeOptions;
+use super::output::{Usage, style};
+use crate::filter::ChunkOrder;
+use crate::folio::Folio;
+use crate::ingest::Counter;
+use crate::query::{Duration, Filters, Size};
+use crate::report::Format;
+
+/// What is written at a time.
+const BUFFER_LEN: usize = 1 << 20;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  folioscope record --duration 10s                     all CPUs, the best unit, a report
+  folioscope record -o perf.data --pid 4711            until Ctrl-C, a file that perf reads too
+  folioscope record -o - --duration 1m | folioscope serve --http tcp:127.0.0.1:8080 -
+  folioscope record --event faults -- make -j8         which pages a command touches first
+  folioscope record --event mem:0x7f0012345678/8:rw --pid 4711
+
+Recording physical addresses needs root, CAP_PERFMON, or a low kernel.perf_event_paranoid.")]
+pub(super) struct Record {
+    /// Write a perf.data file, or with `-` a stream as `perf record -o -` does, in the place of a
+    /// report
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// What is sampled: spe, ibs, pebs, faults, mem:ADDR/LEN:rw, or a software event of the
+    /// kernel's [default: the best unit of this host]
+    #[arg(long, value_name = "EVENT")]
+    event: Option<EventChoice>,
+    /// Events between two samples, as the unit counts them [default: as the unit does best; 1 for
+    /// faults and mem:]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    period: Option<u64>,
+    /// Observe this process, its threads and what it starts
+    #[arg(long, value_name = "PID", conflicts_with_all = ["all_cpus", "words"])]
+    pid: Option<u32>,
+    /// Observe all that runs; the default
+    #[arg(short, long, conflicts_with = "words")]
+    all_cpus: bool,
+    /// Stop after so long, for example 10s [default: at Ctrl-C, or when what is observed ends]
+    #[arg(long, value_name = "DURATION")]
+    duration: Option<Duration>,
+    /// Take at most this part of the recorded CPUs' time, for example 1%: periods get longer where
+    /// it would be more
+    #[arg(long, value_name = "PERCENT")]
+    max_overhead: Option<Share>,
+    /// Tell at the end what the samples yielded, and what they cost
+    #[arg(long = "yield")]
+    tell_yield: bool,
+    /// Have the unit leave out accesses of fewer than N cycles
+    #[arg(long, value_name = "N")]
+    min_latency: Option<u32>,
+    /// Have the unit sample loads and atomics alone
+    #[arg(long, conflicts_with = "stores")]
+    loads: bool,
+    /// Have the unit sample stores and atomics alone
+    #[arg(long)]
+    stores: bool,
+    /// Exit with status 3 if anything was lost
+    #[arg(long)]
+    strict: bool,
+    #[command(flatten)]
+    report: ReportOptions,
+    /// Observe this command
+    #[arg(last = true, value_name = "COMMAND")]
+    words: Vec<OsString>,
+}
+
+/// What only a report takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Report, without --output")]
+struct ReportOptions {
+    /// Format of the report
+    #[arg(long, value_name = "FORMAT", default_value = "text", conflicts_with = "output")]
+    format: Format,
+    /// Chunk order, 0 to 9: a chunk is 2^N pages
+    #[arg(long, value_name = "N", default_value = "0", conflicts_with = "output")]
+    order: ChunkOrder,
+    /// Blocks that are listed, hottest first; 0: all
+    #[arg(long, value_name = "N", default_value = "10", conflicts_with = "output")]
+    top: usize,
+    /// Budget of the counters, for example 512MiB [default: half of the memory this process may
+    /// use]
+    #[arg(long, value_name = "SIZE", conflicts_with = "output")]
+    max_memory: Option<Size>,
+    #[command(flatten)]
+    judge: JudgeOptions,
+}
+
+/// A part of the whole, given in percent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Share(f64); // in (0, 1]
+
+impl FromStr for Share {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "expected a percentage above 0 and up to 100, such as 1% or 0.5%";
+        let number = text.strip_suffix('%').ok_or(EXPECTED)?;
+        let percent: f64 = number.trim_end().parse().map_err(|_| EXPECTED)?;
+        if percent > 0.0 && percent <= 100.0 { Ok(Self(percent / 100.0)) } else { Err(EXPECTED) }
+    }
+}
+
+impl Record {
+    pub(super) fn run(&self, messages: &Messages) -> anyhow::Result<Outcome> {
+        let options = self.options();
+        if self.output.is_none() {
+            self.report.format.available()?;
+            if self.report.format == Format::Parquet {
+                let why = "a report as Parquet needs a file: record with -o FILE, then \
+                           `folioscope report FILE --format parquet -o OUT`";
+                return Err(Usage::new(why).into());
+            }
+        }
+        let stop = stop_on_signals()?;
+        match &self.output {
+            None => self.to_report(&options, &stop, messages),
+            Some(path) if path.as_os_str() == "-" => {
+                let out = BufWriter::with_capacity(BUFFER_LEN, io::stdout());
+                self.to_stream(&options, &stop, out, messages).context("standard output")
+            }
+            // Whatever is there and no file, such as a FIFO, takes a stream and is not replaced.
+            Some(path) if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) => {
+                let file = File::options().write(true).open(path).context("cannot write");
+                let out = file.map(|file| BufWriter::with_capacity(BUFFER_LEN, file));
+                out.and_then(|out| self.to_stream(&options, &stop, out, messages))
+                    .with_context(|| path.display().to_string())
+            }
+            Some(path) => self
+                .to_file(&options, &stop, path, messages)
+                .with_context(|| path.display().to_string()),
+        }
+    }
+
+    fn options(&self) -> live::Options {
+        let target = match (self.pid, self.words.is_empty()) {
+            (Some(pid), _) => Target::Pid(pid),
+            (None, false) => Target::Command(self.words.clone()),
+            (None, true) => Target::AllCpus,
+        };
+        let side = match (self.loads, self.stores) {
+            (true, _) => Side::Loads,
+            (_, true) => Side::Stores,
+            _ => Side::Both,
+        };
+        let to_file = self.output.as_ref().is_some_and(|path| path.as_os_str() != "-");
+        live::Options {
+            event: self.event.clone().unwrap_or_default(),
+            period: self.period,
+            target,
+            min_latency: self.min_latency,
+            side,
+            duration: self.duration.map(|most| std::time::Duration::from_nanos(most.ns)),
+            max_overhead: self.max_overhead.map(|share| share.0),
+            command_to_stderr: !to_file,
+            ..live::Options::default()
+        }
+    }
+
+    /// Counts what comes, and prints a report of it.
+    fn to_report(
+        &self,
+        options: &live::Options,
+        stop: &AtomicBool,
+        messages: &Messages,
+    ) -> anyhow::Result<Outcome> {
+        let report = &self.report;
+        let memory = report.max_memory.map_or(available_memory() / 2, |size| size.bytes);
+        let memory = usize::try_from(memory).unwrap_or(usize::MAX);
+        let mut counter = Counter::<Folio>::new(Filters::default(), memory);
+        let (recording, progress) = live::capture(options, stop, |_| {}, &mut counter)?;
+        let counted = Counted::new("live".to_owned(), counter, recording);
+        let summary = counted.summary(report.judge.wanted(report.order, report.top), messages)?;
+        let printed = summary.report(report.format == Format::Text);
+        let style = style(true, messages.color);
+        crate::report::write(report.format, &printed, io::stdout(), style)
+            .context("standard output: cannot write")?;
+        let ledger = summary.ledger();
+        if self.tell_yield {
+            messages.warn(&format!(
+                "yield: {} of {} records were counted, {} have no physical address; {}",
+                ledger.counted,
+                ledger.records,
+                ledger.no_physical_address,
+                cost(&progress)
+            ));
+        }
+        let lossy = ledger.losses().next().is_some() || summary.problem_count() > 0;
+        Ok(self.outcome(&progress, lossy, messages))
+    }
+
+    /// Writes a stream.
+    fn to_stream(
+        &self,
+        options: &live::Options,
+        stop: &AtomicBool,
+        out: impl Write,
+        messages: &Messages,
+    ) -> anyhow::Result<Outcome> {
+        let mut writer = StreamWriter::new(out);
+        let progress = live::record(options, stop, |_| {}, &mut writer)?;
+        writer.finish().context("cannot write")?;
+        Ok(self.written(&progress, messages))
+    }
+
+    /// Writes a file beside the one that was named, which it becomes once it is complete.
+    fn to_file(
+        &self,
+        options: &live::Options,
+        stop: &AtomicBool,
+        path: &Path,
+        messages: &Messages,
+    ) -> anyhow::Result<Outcome> {
+        let mut part = path.as_os_str().to_owned();
+        part.push(".part");
+        let part = Part(PathBuf::from(part));
+        let file = File::create(&part.0).context("cannot write")?;
+        let mut writer = FileWriter::new(BufWriter::with_capacity(BUFFER_LEN, file));
+        let progress = live::record(options, stop, |_| {}, &mut writer)?;
+        writer.finish().context("cannot write")?;
+        std::fs::rename(&part.0, path).context("cannot put the finished file there")?;
+        Ok(self.written(&progress, messages))
+    }
+
+    /// What there is to say of a recording that was not decoded.
+    fn written(&self, progress: &Progress, messages: &Messages) -> Outcome {
+        if self.tell_yield {
+            messages.warn(&format!("yield: {}", cost(progress)));
+        }
+        let total = &progress.total;
+        self.outcome(progress, total.lost + total.truncated + total.unreadable > 0, messages)
+    }
+
+    fn outcome(&self, progress: &Progress, lossy: bool, messages: &Messages) -> Outcome {
+        let total = &progress.total;
+        messages.info(&cost(progress));
+        if total.lost > 0 || total.truncated > 0 {
+            messages.warn(&format!(
+                "rings were full: {} records lost, AUX data cut {} times: give a longer --period, \
+                 or --max-overhead",
+                total.lost, total.truncated
+            ));
+        }
+        if progress.unfollowed_cpus > 0 {
+            messages.warn(&format!(
+                "{} CPUs came online and could not be recorded",
+                progress.unfollowed_cpus
+            ));
+        }
+        if let Some(code) = progress.exit_code.filter(|code| *code != 0) {
+            messages.warn(&format!("the command ended with status {code}"));
+        }
+        if self.strict && lossy { Outcome::Lossy } else { Outcome::Done }
+    }
+}
+
+/// What a capture took in, and what it cost.
+fn cost(progress: &Progress) -> String {
+    let Progress { elapsed, total, own, cpus, period, stretched, .. } = progress;
+    let all = elapsed.as_secs_f64() * (*cpus).max(1) as f64;
+    format!(
+        "{} samples and {} bytes of AUX data in {:.1} s on {cpus} CPUs, period {:.0}, {:.2} % of \
+         their time spent here",
+        total.samples,
+        total.aux_bytes,
+        elapsed.as_secs_f64(),
+        *period as f64 * stretched,
+        100.0 * own.as_secs_f64() / all.max(f64::MIN_POSITIVE)
+    )
+}
+
+/// A file that is not complete: gone unless it was renamed.
+struct Part(PathBuf);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Set by Ctrl-C and by SIGTERM; the second one ends the process at once.
+fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        let status = 128 + signal;
+        signal_hook::flag::register_conditional_shutdown(signal, status, Arc::clone(&stop))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
+            .context("cannot wait for signals")?;
+    }
+    Ok(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_percentages() {
+        assert_eq!("1%".parse(), Ok(Share(0.01)));
+        assert_eq!("0.5 %".parse(), Ok(Share(0.005)));
+        for bad in ["1", "0%", "101%", "-1%", "NaN%", "%", ""] {
+            assert!(bad.parse::<Share>().is_err(), "{bad:?}");
+        }
+    }
+}
