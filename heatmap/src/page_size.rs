@@ -32,6 +32,12 @@ impl PageSize {
         }
     }
 
+    /// That of the kernel that runs here.
+    pub fn of_this_host() -> Option<Self> {
+        let bytes = decoder::page_map::ProcessOptions::default().page_bytes;
+        Self::SIZES.into_iter().map(|(size, _)| size).find(|size| 1 << size.shift == bytes)
+    }
+
     /// Kernels with larger pages say so in their release: `6.8.0-31-generic-64k`.
     fn of_release(release: &str) -> Option<Self> {
         let sizes = [("64k", 16), ("16k", 14)];

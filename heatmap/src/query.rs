@@ -290,9 +290,34 @@ impl FromStr for Size {
     }
 }
 
+/// A part of the whole, above 0 and at most 1, given in percent: `0.5%`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Percent(pub f64);
+
+impl FromStr for Percent {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let expected = "a percentage above 0 and up to 100, such as 1% or 0.5%";
+        let bad = || BadValue { found: text.to_owned(), expected };
+        let number = text.strip_suffix('%').ok_or_else(bad)?;
+        let percent: f64 = number.trim_end().parse().map_err(|_| bad())?;
+        if percent > 0.0 && percent <= 100.0 { Ok(Self(percent / 100.0)) } else { Err(bad()) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn percentages() {
+        assert_eq!("1%".parse(), Ok(Percent(0.01)));
+        assert_eq!("0.5 %".parse(), Ok(Percent(0.005)));
+        for bad in ["1", "0%", "101%", "-1%", "NaN%", "%", ""] {
+            assert!(bad.parse::<Percent>().is_err(), "{bad:?}");
+        }
+    }
 
     #[test]
     fn numbers_and_ranges() {

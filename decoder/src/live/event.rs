@@ -102,6 +102,20 @@ impl FromStr for EventChoice {
     }
 }
 
+impl fmt::Display for EventChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Best => "best",
+            Self::ArmSpe => "spe",
+            Self::IbsOp => "ibs",
+            Self::Pebs => "pebs",
+            Self::Faults => "faults",
+            Self::Breakpoint(breakpoint) => return breakpoint.fmt(f),
+            Self::Software(name) => name,
+        })
+    }
+}
+
 impl Breakpoint {
     /// Reads `ADDR[/LEN][:r|w|rw]`, as perf does: 4 bytes, reads and writes if it does not say.
     fn parse(text: &str) -> Option<Self> {

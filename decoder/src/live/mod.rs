@@ -134,6 +134,16 @@ pub struct Progress {
     pub exit_code: Option<i32>,
 }
 
+impl Progress {
+    /// The period of the first event as it is now.
+    pub fn period_now(&self) -> u64 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+        #[expect(clippy::cast_precision_loss, reason = "it is told, not counted with")]
+        let now = (self.period as f64 * self.stretched).round() as u64;
+        now
+    }
+}
+
 impl Default for Progress {
     fn default() -> Self {
         Self {

@@ -4,13 +4,13 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use clap::Args;
 use decoder::live::{self, EventChoice, FileWriter, Progress, Side, StreamWriter, Target};
+use decoder::page_map::{LookUp, ProcessFrames};
 
 use super::Outcome;
 use super::input::{Counted, available_memory};
@@ -20,7 +20,8 @@ use super::output::{Usage, style};
 use crate::filter::ChunkOrder;
 use crate::folio::Folio;
 use crate::ingest::Counter;
-use crate::query::{Duration, Filters, Size};
+use crate::page_size::PageSize;
+use crate::query::{Duration, Filters, Percent, Size};
 use crate::report::Format;
 
 /// What is written at a time.
@@ -60,7 +61,7 @@ pub(super) struct Record {
     /// Take at most this part of the recorded CPUs' time, for example 1%: periods get longer where
     /// it would be more
     #[arg(long, value_name = "PERCENT")]
-    max_overhead: Option<Share>,
+    max_overhead: Option<Percent>,
     /// Tell at the end what the samples yielded, and what they cost
     #[arg(long = "yield")]
     tell_yield: bool,
@@ -102,21 +103,6 @@ struct ReportOptions {
     max_memory: Option<Size>,
     #[command(flatten)]
     judge: JudgeOptions,
-}
-
-/// A part of the whole, given in percent.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Share(f64); // in (0, 1]
-
-impl FromStr for Share {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const EXPECTED: &str = "expected a percentage above 0 and up to 100, such as 1% or 0.5%";
-        let number = text.strip_suffix('%').ok_or(EXPECTED)?;
-        let percent: f64 = number.trim_end().parse().map_err(|_| EXPECTED)?;
-        if percent > 0.0 && percent <= 100.0 { Ok(Self(percent / 100.0)) } else { Err(EXPECTED) }
-    }
 }
 
 impl Record {
@@ -185,10 +171,13 @@ impl Record {
         let report = &self.report;
         let memory = report.max_memory.map_or(available_memory() / 2, |size| size.bytes);
         let memory = usize::try_from(memory).unwrap_or(usize::MAX);
-        let mut counter = Counter::<Folio>::new(Filters::default(), memory);
-        let (recording, progress) = live::capture(options, stop, |_| {}, &mut counter)?;
-        let counted = Counted::new("live".to_owned(), counter, recording);
-        let summary = counted.summary(report.judge.wanted(report.order, report.top), messages)?;
+        let counter = Counter::<Folio>::new(Filters::default(), memory);
+        let mut sink = LookUp::new(counter, ProcessFrames::default());
+        let (recording, progress) = live::capture(options, stop, |_| {}, &mut sink)?;
+        let counted = Counted::new("live".to_owned(), sink.into_inner(), recording);
+        let mut wanted = report.judge.wanted(report.order, report.top);
+        wanted.page_size = wanted.page_size.or_else(PageSize::of_this_host);
+        let summary = counted.summary(wanted, messages)?;
         let printed = summary.report(report.format == Format::Text);
         let style = style(true, messages.color);
         crate::report::write(report.format, &printed, io::stdout(), style)
@@ -307,18 +296,4 @@ fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
             .context("cannot wait for signals")?;
     }
     Ok(stop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shares_are_percentages() {
-        assert_eq!("1%".parse(), Ok(Share(0.01)));
-        assert_eq!("0.5 %".parse(), Ok(Share(0.005)));
-        for bad in ["1", "0%", "101%", "-1%", "NaN%", "%", ""] {
-            assert!(bad.parse::<Share>().is_err(), "{bad:?}");
-        }
-    }
 }

@@ -8,19 +8,22 @@ use super::Outcome;
 use super::input::available_memory;
 use super::messages::Messages;
 use super::options::FilterOptions;
+use super::output::Usage;
 use crate::service::{Flags, Given};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   perf record -e arm_spe_0/pa_enable=1,ts_enable=1,jitter=1/ -a -o - | folioscope serve -
+  folioscope serve --live --max-overhead 1% --http tcp:127.0.0.1:8080
   folioscope serve --replay 1 --http tcp:127.0.0.1:8080 perf.data
 
 Every option can stand in the file (cooling-interval = \"10s\") and in the environment
 (FOLIOSCOPE_COOLING_INTERVAL=10s) too. An option wins over the environment, that over the file.")]
 pub(super) struct Serve {
     /// A stream (`-` is standard input), a FIFO, a file that grows (--follow), or a recording
-    #[arg(value_name = "INPUT", default_value = "-")]
-    input: PathBuf,
+    /// [default: -]
+    #[arg(value_name = "INPUT")]
+    input: Option<PathBuf>,
     /// Read settings from a file, TOML
     #[arg(long, value_name = "FILE", env = "FOLIOSCOPE_CONFIG")]
     config: Option<PathBuf>,
@@ -38,15 +41,25 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(&self, messages: &Messages) -> anyhow::Result<Outcome> {
-        let refused =
-            |error: anyhow::Error| anyhow::Error::from(super::output::Usage::from_error(&error));
+        let refused = |error: anyhow::Error| anyhow::Error::from(Usage::from_error(&error));
         let given = Given::new(&self.settings, self.config.as_deref()).map_err(refused)?;
-        given.config(available_memory(), false).map_err(refused)?;
+        let config = given.config(available_memory(), false).map_err(refused)?;
+        if let (Some(input), Some(_)) = (&self.input, config.capture) {
+            let input = input.display();
+            return Err(refused(anyhow::anyhow!(
+                "{input}: INPUT and --live exclude each other; an event is --live=EVENT"
+            )));
+        }
         if self.print_config {
             print!("{}", given.to_toml());
         } else if !self.check_config {
             messages.log();
-            crate::service::run(&given, available_memory(), &self.input, self.filters.filters())?;
+            crate::service::run(
+                &given,
+                available_memory(),
+                self.input.as_deref(),
+                self.filters.filters(),
+            )?;
         }
         Ok(Outcome::Done)
     }

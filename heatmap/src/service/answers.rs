@@ -481,6 +481,7 @@ pub(super) fn get_status(state: &State, may_see_all: bool) -> v1::GetStatusRespo
     if !may_see_all {
         // A path may say who is watched.
         status.inputs.iter_mut().for_each(|input| input.path = String::new());
+        status.capture.iter_mut().for_each(|capture| capture.event = String::new());
     }
     status
 }

@@ -11,19 +11,29 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
+use decoder::live::{self as capture, EventChoice};
 use toml::Spanned;
 
 use crate::client::Address;
 use crate::filter::{ChunkOrder, HotThreshold};
 use crate::live;
 use crate::page_size::PageSize;
-use crate::query::{Duration, Size};
+use crate::query::{Duration, Percent, Size};
 
 /// A name and its default; empty is none.
 type Row = (&'static str, &'static str);
 
+/// A field's name, which may be a word of the language.
+const fn name(field: &'static str) -> &'static str {
+    match field.as_bytes() {
+        [b'r', b'#', ..] => field.split_at(2).1,
+        _ => field,
+    }
+}
+
 macro_rules! settings {
     (
+        optional { $($(#[doc = $optional_doc:literal])+ $optional:ident $choice:literal;)* }
         text { $($(#[doc = $text_doc:literal])+ $text:ident $value:literal = $default:literal;)* }
         list { $($(#[doc = $list_doc:literal])+ $list:ident $item:literal;)* }
         switch { $($(#[doc = $switch_doc:literal])+ $switch:ident;)* }
@@ -31,6 +41,10 @@ macro_rules! settings {
         /// Settings as options of the command line.
         #[derive(Clone, Debug, Default, Args)]
         pub struct Flags {
+            $($(#[doc = $optional_doc])+
+            #[arg(long, value_name = $choice, num_args = 0..=1, require_equals = true,
+                default_missing_value = "true")]
+            $optional: Option<String>,)*
             $($(#[doc = $text_doc])+ #[arg(long, value_name = $value)] $text: Option<String>,)*
             $($(#[doc = $list_doc])+ #[arg(long, value_name = $item)] $list: Vec<String>,)*
             $($(#[doc = $switch_doc])+ #[arg(long)] $switch: bool,)*
@@ -40,6 +54,7 @@ macro_rules! settings {
         #[derive(Debug, Default, serde::Deserialize)]
         #[serde(deny_unknown_fields, rename_all = "kebab-case")]
         struct Table {
+            $($optional: Option<Spanned<toml::Value>>,)*
             $($text: Option<Spanned<toml::Value>>,)*
             $($list: Option<Spanned<toml::Value>>,)*
             $($switch: Option<Spanned<toml::Value>>,)*
@@ -47,25 +62,29 @@ macro_rules! settings {
 
         /// All settings with their defaults, in the order in which they are shown.
         const DEFAULTS: &[Row] = &[
-            $((stringify!($text), $default),)*
-            $((stringify!($list), ""),)*
-            $((stringify!($switch), "false"),)*
+            $((name(stringify!($optional)), ""),)*
+            $((name(stringify!($text)), $default),)*
+            $((name(stringify!($list)), ""),)*
+            $((name(stringify!($switch)), "false"),)*
         ];
 
         /// Settings that may be given several times.
-        const LISTS: &[&str] = &[$(stringify!($list),)*];
+        const LISTS: &[&str] = &[$(name(stringify!($list)),)*];
 
         impl Flags {
             fn given(&self) -> Vec<(&'static str, Vec<String>)> {
                 let mut given = Vec::new();
+                $(if let Some(value) = &self.$optional {
+                    given.push((name(stringify!($optional)), vec![value.clone()]));
+                })*
                 $(if let Some(value) = &self.$text {
-                    given.push((stringify!($text), vec![value.clone()]));
+                    given.push((name(stringify!($text)), vec![value.clone()]));
                 })*
                 $(if !self.$list.is_empty() {
-                    given.push((stringify!($list), self.$list.clone()));
+                    given.push((name(stringify!($list)), self.$list.clone()));
                 })*
                 $(if self.$switch {
-                    given.push((stringify!($switch), vec!["true".to_owned()]));
+                    given.push((name(stringify!($switch)), vec!["true".to_owned()]));
                 })*
                 given
             }
@@ -74,9 +93,10 @@ macro_rules! settings {
         impl Table {
             fn given(self) -> Vec<(&'static str, Spanned<toml::Value>)> {
                 let mut given = Vec::new();
-                $(given.extend(self.$text.map(|value| (stringify!($text), value)));)*
-                $(given.extend(self.$list.map(|value| (stringify!($list), value)));)*
-                $(given.extend(self.$switch.map(|value| (stringify!($switch), value)));)*
+                $(given.extend(self.$optional.map(|value| (name(stringify!($optional)), value)));)*
+                $(given.extend(self.$text.map(|value| (name(stringify!($text)), value)));)*
+                $(given.extend(self.$list.map(|value| (name(stringify!($list)), value)));)*
+                $(given.extend(self.$switch.map(|value| (name(stringify!($switch)), value)));)*
                 given
             }
         }
@@ -84,7 +104,18 @@ macro_rules! settings {
 }
 
 settings! {
+    optional {
+        /// Capture without perf, in the place of INPUT: the best unit of this host, or spe, ibs,
+        /// pebs, faults, mem:ADDR/LEN:rw, a software event. With --pid and one process, that alone
+        live "EVENT";
+    }
     text {
+        /// Of --live: events between two samples, as the unit counts them [default: as the unit
+        /// does best]
+        period "N" = "";
+        /// Of --live: most of the CPUs' time that capturing may take, for example 1%: periods get
+        /// longer where it would be more
+        max_overhead "PERCENT" = "";
         /// Length of an epoch of the trace's clock [default: 1s]
         epoch "DURATION" = "1s";
         /// Time after which all counters are halved; 0s: never [default: 10s]
@@ -132,6 +163,8 @@ settings! {
         http_host "NAME";
     }
     switch {
+        /// Of --live: give way to others who use the unit
+        r#yield;
         /// End when the input has ended, and do not go on answering
         exit_on_eof;
         /// Read a file on as it grows
@@ -210,6 +243,8 @@ pub struct Config {
     pub exit_on_eof: bool,
     /// Read files on as they grow.
     pub follow: bool,
+    /// What to capture, if the input is what this host does.
+    pub capture: Option<decoder::live::Options>,
     /// Everybody may ask for everything.
     pub allow_unprivileged: bool,
     /// Plain TCP beyond loopback.
@@ -336,7 +371,7 @@ impl Given {
         let origin = |name: &'static str| Named(name, &self.0[name].1);
         let bytes =
             self.value::<Size>("max_memory")?.map_or(available_memory / 2, |size| size.bytes);
-        let live = live::Settings {
+        let mut live = live::Settings {
             epoch_ns: ns("epoch")?.unwrap_or(1_000_000_000),
             cooling_ns: ns("cooling_interval")?.unwrap_or(0),
             ttl_ns: ns("ttl")?.unwrap_or(0),
@@ -372,8 +407,13 @@ impl Given {
         let grpc: Vec<Address> = self.values("grpc")?;
         let http: Vec<Address> = self.values("http")?;
         let insecure_plain_tcp = self.switch("insecure_plain_tcp")?;
+        let capture = self.capture(live.epoch_ns)?;
+        if capture.is_some() {
+            live.page_size = live.page_size.or_else(PageSize::of_this_host);
+        }
         let config = Config {
             live,
+            capture,
             threads: self.value("threads")?.unwrap_or(core::num::NonZeroUsize::MIN),
             order: self.value("order")?.unwrap_or_default(),
             hot_threshold: self.value("hot_threshold")?.unwrap_or_default(),
@@ -397,6 +437,48 @@ impl Given {
             }
         }
         Ok(config)
+    }
+}
+
+impl Given {
+    /// What to capture, if anything.
+    fn capture(&self, epoch_ns: u64) -> anyhow::Result<Option<capture::Options>> {
+        let event = self.value::<Event>("live")?.and_then(|Event(event)| event);
+        let Some(event) = event else {
+            for name in ["period", "max_overhead", "yield"] {
+                let (_, origin) = &self.0[name];
+                if *origin == Origin::CommandLine {
+                    bail!("{}: is for --live", Named(name, origin));
+                }
+            }
+            return Ok(None);
+        };
+        Ok(Some(capture::Options {
+            event,
+            period: self.value::<core::num::NonZeroU64>("period")?.map(Into::into),
+            max_overhead: self.value::<Percent>("max_overhead")?.map(|Percent(part)| part),
+            // What a unit holds back is there before its epoch closes.
+            flush_every: core::time::Duration::from_nanos(epoch_ns / 4).max(LEAST_FLUSH),
+            ..capture::Options::default()
+        }))
+    }
+}
+
+/// Units are not told more often to publish what they hold.
+const LEAST_FLUSH: core::time::Duration = core::time::Duration::from_millis(50);
+
+/// What is captured: an event, or the best one if there is only a yes.
+struct Event(Option<EventChoice>);
+
+impl FromStr for Event {
+    type Err = decoder::live::UnknownEvent;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(match text {
+            "false" => None,
+            "true" => Some(EventChoice::Best),
+            name => Some(name.parse()?),
+        }))
     }
 }
 

@@ -233,7 +233,26 @@ pub(super) fn status(state: &State, snapshot: &Snapshot) -> v1::GetStatusRespons
         coolings: snapshot.coolings,
         hot_threshold: state.config.hot_threshold.get().into(),
         snapshot_time: snapshot.made.filter(|_| snapshot.is_ready()).map(timestamp),
+        capture: capture(state),
     }
+}
+
+/// How capturing goes, if the daemon does it.
+pub(super) fn capture(state: &State) -> Option<v1::CaptureStatus> {
+    let options = state.config.capture.as_ref()?;
+    let progress = state.capture.load_full().unwrap_or_default();
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    Some(v1::CaptureStatus {
+        event: options.event.to_string(),
+        period: progress.period_now(),
+        overhead: progress.overhead,
+        max_overhead: options.max_overhead,
+        cpus: count(progress.cpus),
+        quiet_cpus: count(progress.quiet_cpus),
+        unfollowed_cpus: count(progress.unfollowed_cpus),
+        samples: progress.total.samples,
+        aux_bytes: progress.total.aux_bytes,
+    })
 }
 
 /// Which program this is.

@@ -68,6 +68,7 @@ fn value(field: &FieldDescriptor, found: &Value) -> serde_json::Value {
         Value::I64(number) => json!(number),
         Value::U64(number) if is_address(field.name()) => json!(format!("{number:#x}")),
         Value::U64(number) => json!(number),
+        Value::F64(number) => json!(number),
         Value::String(text) => json!(text),
         Value::EnumNumber(number) => match field.kind() {
             Kind::Enum(kind) => {

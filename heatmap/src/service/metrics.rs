@@ -331,6 +331,9 @@ impl Collector for Snapshotted {
             "When certificates were read the last time",
             seconds(Some(when)),
         )?;
+        if let Some(capture) = convert::capture(&state) {
+            capturing(&mut writer, &capture)?;
+        }
         let now = state_name(&snapshot.state);
         let labels = STATES.map(|name| [("state", name)]);
         let rows: Vec<(&[(&str, &str)], f64)> = labels
@@ -355,6 +358,39 @@ impl Collector for Snapshotted {
             .collect();
         writer.gauges("folios", "Blocks with accesses, by verdict", &rows)
     }
+}
+
+/// How capturing goes, where the daemon does it.
+#[expect(clippy::cast_precision_loss, reason = "gauges are floating-point numbers")]
+fn capturing(writer: &mut Writer<'_>, capture: &proto::v1::CaptureStatus) -> fmt::Result {
+    for (name, help, value) in [
+        (
+            "capture_overhead_ratio",
+            "Part of the recorded CPUs' time that capturing took in the last second",
+            capture.overhead,
+        ),
+        (
+            "capture_max_overhead_ratio",
+            "Part that it may take; 1 without a limit",
+            capture.max_overhead.unwrap_or(1.0),
+        ),
+        ("capture_period", "Events between two samples", capture.period as f64),
+        ("capture_cpus", "CPUs that are recorded", capture.cpus.into()),
+        (
+            "capture_quiet_cpus",
+            "CPUs of which no AUX data has come since they were told to publish it",
+            capture.quiet_cpus.into(),
+        ),
+        (
+            "capture_unfollowed_cpus",
+            "CPUs that came online and could not be recorded",
+            capture.unfollowed_cpus.into(),
+        ),
+    ] {
+        writer.gauge(name, help, value)?;
+    }
+    writer.counter("capture_samples", "Sample records that came", capture.samples)?;
+    writer.counter("capture_aux_bytes", "Bytes of AUX data that came", capture.aux_bytes)
 }
 
 impl State {

@@ -54,6 +54,8 @@ pub struct State {
     metrics: metrics::Metrics,
     /// The distribution of a snapshot, by its sequence number.
     distribution: std::sync::Mutex<(u64, proto::v1::GetDistributionResponse)>,
+    /// How capturing goes, if the input is what this host does.
+    capture: arc_swap::ArcSwapOption<decoder::live::Progress>,
     /// How many streams of decisions there are.
     pub watchers: core::sync::atomic::AtomicUsize,
 }
@@ -70,6 +72,7 @@ impl State {
             decisions: watch::Shared::default(),
             metrics: metrics::Metrics::new(),
             distribution: std::sync::Mutex::default(),
+            capture: arc_swap::ArcSwapOption::empty(),
             watchers: core::sync::atomic::AtomicUsize::new(0),
             tls: listen::tls(&config)?.map(|tls| Arc::new(arc_swap::ArcSwap::from_pointee(tls))),
             config,

@@ -17,18 +17,29 @@ use crate::query::Filters;
 /// How long listeners and streams have to end.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Runs the daemon until its input or a signal ends it.
+/// The input's name if it is what this host does.
+const CAPTURED: &str = "live";
+
+/// Runs the daemon until its input or a signal ends it. Without `input` it captures, or reads
+/// standard input.
 ///
 /// # Errors
-/// If the input or a listener cannot be opened, or the input fails and `exit-on-eof` is set.
+/// If the input or a listener cannot be opened, if the input fails and `exit-on-eof` is set, or if
+/// capturing fails.
 pub fn run(
     given: &Given,
     available_memory: u64,
-    input: &Path,
+    input: Option<&Path>,
     filters: Filters,
 ) -> anyhow::Result<()> {
-    let follow = given.config(available_memory, false)?.follow;
-    let source = Source::open(input, follow)?;
+    let wanted = given.config(available_memory, false)?;
+    let (source, input) = match (wanted.capture, input) {
+        (Some(options), _) => (Source::capture(options, &filters), CAPTURED.to_owned()),
+        (None, input) => {
+            let input = input.unwrap_or(Path::new("-"));
+            (Source::open(input, wanted.follow)?, input.display().to_string())
+        }
+    };
     let config = given.config(available_memory, source.is_live)?;
     let live = Live::new(config.live, filters);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -36,7 +47,7 @@ pub fn run(
         .enable_all()
         .build()
         .context("cannot start threads")?;
-    let state = Arc::new(State::new(config, input.display().to_string(), live.latest())?);
+    let state = Arc::new(State::new(config, input, live.latest())?);
     let result = runtime.block_on(serve(Arc::clone(&state), live, source));
     // What does not end by itself is left behind.
     runtime.shutdown_background();
@@ -62,7 +73,7 @@ async fn serve(state: Arc<State>, live: Live, source: Source) -> anyhow::Result<
     let reading = Arc::clone(&state);
     std::thread::Builder::new().name("ingest".to_owned()).spawn(move || {
         give_way();
-        source.read(reader, &reading.config, &reading.ending);
+        source.read(reader, &reading);
     })?;
     tasks.spawn(tick(live.clone(), Arc::clone(&state)));
 
@@ -87,7 +98,8 @@ async fn serve(state: Arc<State>, live: Live, source: Source) -> anyhow::Result<
                 before.clone_from(&input_state);
                 if let InputState::Failed(reason) = &input_state {
                     tracing::error!(input = %state.input, %reason, "the input failed");
-                    if state.config.exit_on_eof {
+                    // A capture does not come back: whoever started us may try again.
+                    if state.config.exit_on_eof || state.config.capture.is_some() {
                         end(&state, &live, tasks).await;
                         anyhow::bail!("{}: {reason}", state.input);
                     }

@@ -4,14 +4,19 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context;
+use decoder::live::{self as capture, Progress, Target};
+use decoder::page_map::{LookUp, ProcessFrames};
 use decoder::{Input, Options, Recording, Sink, decode_stream};
 use tokio_util::sync::CancellationToken;
 
 use crate::live::{InputState, Live};
-use crate::service::Config;
+use crate::query::Filters;
+use crate::service::{Config, State};
 
 /// How often a file is looked at that may have grown.
 const POLL: Duration = Duration::from_millis(100);
@@ -48,6 +53,8 @@ enum Opened {
     Folder(Input),
     /// A FIFO, which is opened once somebody writes to it: whoever asks is answered before.
     Fifo(PathBuf),
+    /// This host's own rings.
+    Capture(Box<capture::Options>),
 }
 
 impl Source {
@@ -73,6 +80,15 @@ impl Source {
             .with_context(cannot_open)
     }
 
+    /// What this host does, as `options` say. If `filters` keep one process, it alone is observed.
+    pub(super) fn capture(mut options: capture::Options, filters: &Filters) -> Self {
+        let pids = filters.pids.iter().flatten();
+        if let (Some(pid), 1) = (pids.clone().next(), pids.count()) {
+            options.target = Target::Pid(pid);
+        }
+        Self { input: Opened::Capture(Box::new(options)), follow: false, is_live: true }
+    }
+
     fn of_file(file: File, follow: bool) -> anyhow::Result<Self> {
         let is_file = file.metadata()?.is_file();
         Ok(Self { input: Opened::File(file), follow, is_live: follow || !is_file })
@@ -80,9 +96,11 @@ impl Source {
 
     /// Reads it to its end and counts what it holds. A FIFO has no end: when one writer has gone
     /// the next is waited for.
-    pub(super) fn read(self, live: Live, config: &Config, ending: &CancellationToken) {
+    pub(super) fn read(self, live: Live, state: &State) {
         let Self { input, follow, is_live } = self;
+        let (config, ending) = (&state.config, &state.ending);
         match input {
+            Opened::Capture(options) => capture(&options, live, state),
             Opened::File(file) => read(file, follow, is_live, live, config, ending),
             Opened::Folder(input) => {
                 let mut live = live;
@@ -122,6 +140,18 @@ fn read(
             .and_then(|input| input.decode(0, &recording_options(config), &mut live))
     };
     ended(decoded, live);
+}
+
+/// Counts what this host does, until that ends or nothing more is wanted.
+fn capture(options: &capture::Options, live: Live, state: &State) {
+    let mut sink = LookUp::new(live.clone(), ProcessFrames::default());
+    let progress = |progress: &Progress| state.capture.store(Some(Arc::new(*progress)));
+    // Nobody else stops it: when the daemon ends, `live` has enough.
+    let stop = AtomicBool::new(false);
+    match capture::capture(options, &stop, progress, &mut sink) {
+        Ok((recording, _)) => ended(Ok(recording), live),
+        Err(error) => live.set_state(InputState::Failed(error.to_string())),
+    }
 }
 
 /// A recording's queues stand one after the other, but epochs go across them.

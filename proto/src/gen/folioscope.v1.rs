@@ -763,6 +763,40 @@ pub struct GetStatusResponse {
     /// When the snapshot was made; absent before the first.
     #[prost(message, optional, tag = "15")]
     pub snapshot_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// How capturing goes; absent if the input is no capture of the server's own.
+    #[prost(message, optional, tag = "16")]
+    pub capture: ::core::option::Option<CaptureStatus>,
+}
+/// How the server captures what its host does.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CaptureStatus {
+    /// What is sampled, as it was asked for; empty for whom may not see everything.
+    #[prost(string, tag = "1")]
+    pub event: ::prost::alloc::string::String,
+    /// Events between two samples now: longer than was asked for if that would cost too much.
+    #[prost(uint64, tag = "2")]
+    pub period: u64,
+    /// The part of all recorded CPUs' time that capturing took in the last second, 0 to 1.
+    #[prost(double, tag = "3")]
+    pub overhead: f64,
+    /// The part that it may take; absent if there is no limit.
+    #[prost(double, optional, tag = "4")]
+    pub max_overhead: ::core::option::Option<f64>,
+    /// CPUs that are recorded.
+    #[prost(uint32, tag = "5")]
+    pub cpus: u32,
+    /// Those among them of which no AUX data has come since they were last told to publish it.
+    #[prost(uint32, tag = "6")]
+    pub quiet_cpus: u32,
+    /// CPUs that came online and could not be recorded.
+    #[prost(uint32, tag = "7")]
+    pub unfollowed_cpus: u32,
+    /// Sample records that came.
+    #[prost(uint64, tag = "8")]
+    pub samples: u64,
+    /// Bytes of AUX data that came.
+    #[prost(uint64, tag = "9")]
+    pub aux_bytes: u64,
 }
 /// What the samples of a folio prove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
