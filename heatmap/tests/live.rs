@@ -1,0 +1,241 @@
+//! `serve --live`: what programs touch, captured from the kernel's own rings, must be found by gRPC in the frames where
+//! their page maps say that it lies.
+//!
+//! Where the kernel lets no events be opened, a test says so and passes.
+#![cfg(all(feature = "service", target_os = "linux"))]
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::FileExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use heatmap::client::{self, Address};
+use proto::v1;
+use proto::v1::heatmap_service_client::HeatmapServiceClient;
+use tempfile::TempDir;
+use tonic::transport::Channel;
+
+const LONGEST: Duration = Duration::from_secs(60);
+const PAGE: usize = 4096;
+/// Pages that the child touches, once each.
+const PAGES: usize = 700;
+/// Stores to the watched word.
+const STORES: u64 = 1000;
+/// Set for the child that touches pages.
+const TOUCH: &str = "FOLIOSCOPE_TEST_TOUCH";
+
+/// Says that a test did not run.
+fn did_not_run(what: &str, why: &str) {
+    eprintln!("DID NOT RUN: {what}: {}", why.trim());
+}
+
+/// The frame that this process's page map has for an address; `None` if it hides it.
+fn frame(vaddr: usize) -> Option<u64> {
+    const PRESENT: u64 = 1 << 63;
+    let pagemap = File::open("/proc/self/pagemap").expect("a process may open its own page map");
+    let mut entry = [0; 8];
+    pagemap.read_exact_at(&mut entry, (vaddr / PAGE * 8) as u64).ok()?;
+    let entry = u64::from_ne_bytes(entry);
+    let frame = entry & ((1 << 55) - 1);
+    (entry & PRESENT != 0 && frame != 0).then_some(frame)
+}
+
+/// A daemon that captures.
+struct Daemon {
+    child: Child,
+    folder: TempDir,
+}
+
+impl Daemon {
+    /// Starts it, and waits until its events count.
+    async fn start(arguments: &[&str]) -> Result<(Self, HeatmapServiceClient<Channel>), String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = folder.path().join("socket");
+        let said = folder.path().join("said");
+        let child = Command::new(env!("CARGO_BIN_EXE_folioscope"))
+            .args(["serve", "--grpc", &format!("unix:{}", socket.display()), "--epoch", "100ms"])
+            .args(["--cooling-interval", "0s", "--ttl", "0s"])
+            .args(arguments)
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stderr(File::create(&said).expect("a file"))
+            .spawn()
+            .expect("it starts");
+        let mut daemon = Self { child, folder };
+        let address = Address::Unix(socket);
+        let start = Instant::now();
+        loop {
+            if daemon.child.try_wait().expect("it can be waited for").is_some() {
+                return Err(std::fs::read_to_string(&said).unwrap_or_default());
+            }
+            if let Ok(channel) = client::connect(&address).await {
+                let mut client = client::heatmap(channel);
+                let status = client.get_status(v1::GetStatusRequest {}).await;
+                let capture = status.ok().and_then(|status| status.into_inner().capture);
+                if capture.is_some_and(|capture| capture.cpus > 0) {
+                    return Ok((daemon, client));
+                }
+            }
+            assert!(start.elapsed() < LONGEST, "it does not begin");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Ends it as Ctrl-C does.
+    fn interrupt(mut self) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-INT", &pid]).status().expect("there is kill");
+        assert!(sent.success());
+        let status = self.child.wait().expect("it ends");
+        let said = std::fs::read_to_string(self.folder.path().join("said")).unwrap_or_default();
+        assert!(status.success(), "{said}");
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// All counters by frame, once there are at least so many accesses and all that was read is in them.
+async fn counters(client: &mut HeatmapServiceClient<Channel>, least: u64) -> BTreeMap<u64, u64> {
+    let start = Instant::now();
+    loop {
+        let status = client.get_status(v1::GetStatusRequest {}).await.expect("it answers");
+        let status = status.into_inner();
+        let counted = status.ledger.map_or(0, |ledger| ledger.counted);
+        let request = v1::ListFoliosRequest { page_size: 1000, ..v1::ListFoliosRequest::default() };
+        let folios = client.list_folios(request).await.map(|list| list.into_inner().folios);
+        let mut counters = BTreeMap::new();
+        for folio in folios.unwrap_or_default() {
+            let pfn = folio.fraction.expect("it has one").folio_pfn;
+            let folio = Some(v1::get_folio_request::Folio::Pfn(pfn));
+            let request = v1::GetFolioRequest { folio, ..v1::GetFolioRequest::default() };
+            let folio = client.get_folio(request).await.expect("it is listed").into_inner();
+            let counts = (pfn..).zip(folio.counts).filter(|(_, count)| *count > 0);
+            counters.extend(counts.map(|(pfn, count)| (pfn, u64::from(count))));
+        }
+        if counted >= least && counters.values().sum::<u64>() == counted {
+            return counters;
+        }
+        assert!(start.elapsed() < LONGEST, "{counted} of {least}: {status:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The child of another test: touches pages when it is told to, prints where each of them lies, and keeps them until it
+/// is told to end.
+#[test]
+fn touches_pages() {
+    if std::env::var_os(TOUCH).is_none() {
+        return;
+    }
+    let mut pages = vec![0u8; (PAGES + 1) * PAGE];
+    let first = pages.as_ptr().addr().next_multiple_of(PAGE) - pages.as_ptr().addr();
+    let mut lines = std::io::stdin().lines();
+    println!("ready");
+    lines.next();
+    for page in pages[first..].chunks_exact_mut(PAGE).take(PAGES) {
+        page[24] = 1;
+    }
+    for page in pages[first..].chunks_exact(PAGE).take(PAGES) {
+        println!("page {}", frame(page.as_ptr().addr()).unwrap_or(0));
+    }
+    println!("done");
+    lines.next();
+    std::hint::black_box(&pages);
+}
+
+/// The child, which has its memory and has not touched it.
+fn child() -> (Child, impl Iterator<Item = String>) {
+    let mut child = Command::new(std::env::current_exe().expect("a test knows its own file"))
+        .args(["touches_pages", "--exact", "--nocapture", "--test-threads=1"])
+        .env(TOUCH, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("it is a pipe")).lines();
+    let ready = lines.by_ref().map_while(Result::ok).any(|line| line.contains("ready"));
+    assert!(ready);
+    (child, lines.map_while(Result::ok))
+}
+
+fn tell(child: &mut Child) {
+    let stdin = child.stdin.as_mut().expect("it is a pipe");
+    stdin.write_all(b"\n").expect("it reads");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn faults_are_counted_in_the_frames_of_the_page_map() {
+    let what = "serve --live: faults against the page map";
+    let (mut child, mut lines) = child();
+    let pid = child.id().to_string();
+    let (daemon, mut client) = match Daemon::start(&["--live=faults", "--pid", &pid]).await {
+        Ok(started) => started,
+        Err(why) => {
+            tell(&mut child);
+            tell(&mut child);
+            child.wait().expect("it ends");
+            return did_not_run(what, &why);
+        }
+    };
+    tell(&mut child);
+    let frames: Vec<u64> = lines
+        .by_ref()
+        .take_while(|line| line != "done")
+        .filter_map(|line| line.split_once("page ")?.1.parse().ok())
+        .collect();
+    assert_eq!(frames.len(), PAGES);
+    let huge = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled");
+    let always = huge.is_ok_and(|text| text.contains("[always]"));
+    let least = if always { 1 } else { PAGES as u64 };
+    let counters = counters(&mut client, least).await;
+    tell(&mut child);
+    assert!(child.wait().expect("it ends").success());
+    drop(client);
+    daemon.interrupt();
+    if frames.contains(&0) {
+        return did_not_run(what, "the page map hides frames");
+    }
+    let found = frames.iter().filter(|frame| counters.get(frame) == Some(&1)).count();
+    // With huge pages one fault serves many.
+    assert!(if always { found >= 1 } else { found == PAGES }, "{found} of {PAGES}");
+}
+
+/// A word of a page of its own.
+#[repr(align(4096))]
+struct Watched(AtomicU64);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn every_access_to_a_watched_address_is_counted_in_its_frame() {
+    let what = "serve --live: a breakpoint against the page map";
+    let watched = Box::new(Watched(AtomicU64::new(0)));
+    let vaddr = std::ptr::from_ref(&watched.0).addr();
+    let live = format!("--live=mem:{vaddr:#x}/8:w");
+    let pid = std::process::id().to_string();
+    let (daemon, mut client) = match Daemon::start(&[&live, "--pid", &pid]).await {
+        Ok(started) => started,
+        Err(why) => return did_not_run(what, &why),
+    };
+    for number in 0..STORES {
+        watched.0.store(number, Ordering::Relaxed);
+    }
+    let counters = counters(&mut client, STORES).await;
+    let status = client.get_status(v1::GetStatusRequest {}).await.expect("it answers");
+    let status = status.into_inner();
+    drop(client);
+    daemon.interrupt();
+    let capture = status.capture.expect("it captures");
+    assert_eq!((capture.event, capture.period), (live.replace("--live=", ""), 1));
+    assert_eq!((capture.samples, status.inputs[0].path.as_str()), (STORES, "live"));
+    let Some(frame) = frame(vaddr) else {
+        return did_not_run(what, "the page map hides frames");
+    };
+    assert_eq!(counters, BTreeMap::from([(frame, STORES)]));
+}
