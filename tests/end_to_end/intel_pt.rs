@@ -396,6 +396,38 @@ fn a_thread_s_ring_has_the_counters_of_its_thread() {
 }
 
 #[test]
+fn with_a_page_map_its_records_count_on_their_frames() {
+    let mut made = loads();
+    made.record(Record::Comm { pid: 60, tid: 61, comm: "a", exec: false }, u32::MAX, 0);
+    // Three accesses to the first page, one to the second, and one that the map does not have.
+    let places = [0x5000_0008, 0x5000_1010, 0x5000_0ff8, 0x5000_0000, 0x5000_2000];
+    let trace = places.into_iter().fold(sync(1), |trace, place| [trace, load(place)].concat());
+    made.piece_of((u32::MAX, 61), 0, &trace);
+    let folder = scratch();
+    let path = write(folder.path(), "perf.data", &made.finish());
+    let map = write(folder.path(), "map", b"60 0x50000000 0x77001 2\n");
+    let asked = |command: &str| {
+        folioscope([command, "--page-map"]).arg(&map).arg(&path).args(["--format", "json"])
+    };
+    let report = asked("report").json();
+    check_ledger(&report);
+    assert_eq!(ledger(&report, ["counted", "looked_up", "lookup_not_present"]), [4, 4, 1]);
+    let pages = folioscope(["pages", "--page-map"]).arg(&map).arg(&path).text();
+    assert_eq!(pages, "0x77001 3\n0x77002 1\n");
+    let paddr = |record: &Value| record["paddr"].as_str().map(ToOwned::to_owned);
+    let found: Vec<_> = asked("records").json_lines().iter().map(paddr).collect();
+    let want = [Some("0x77001008"), Some("0x77002010"), Some("0x77001ff8"), Some("0x77001000")];
+    assert_eq!(
+        found,
+        [&want[..], &[None]]
+            .concat()
+            .iter()
+            .map(|text| text.map(str::to_owned))
+            .collect::<Vec<_>>()
+    );
+}
+
+#[test]
 fn a_record_cut_between_two_pieces_is_joined() {
     let trace = [sync(1), load(2), load(3), load(4)].concat();
     for cut in (8..trace.len()).step_by(8) {
