@@ -4,7 +4,7 @@ use core::str::FromStr;
 
 use decoder::{Access, DataSource, Direction, Pfn};
 use nom::branch::alt;
-use nom::bytes::complete::{tag, take_while};
+use nom::bytes::complete::{tag, take_while, take_while1};
 use nom::character::complete::{char, digit1, hex_digit1};
 use nom::combinator::{all_consuming, map_res, opt};
 use nom::multi::separated_list1;
@@ -142,6 +142,12 @@ fn decimal<T: FromStr>(input: &str) -> IResult<&str, T> {
     map_res(digit1, str::parse).parse(input)
 }
 
+/// A number, `0x` and hexadecimal or decimal.
+fn unsigned(input: &str) -> IResult<&str, u64> {
+    let hexadecimal = map_res(hex_digit1, |digits| u64::from_str_radix(digits, 16));
+    alt((preceded(tag("0x"), hexadecimal), decimal)).parse(input)
+}
+
 /// A list of numbers and ranges: `1,4-7`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NumberList(pub RoaringBitmap);
@@ -182,11 +188,8 @@ impl FromStr for PfnRange {
     type Err = BadValue;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        fn pfn(input: &str) -> IResult<&str, u64> {
-            let hexadecimal = map_res(hex_digit1, |digits| u64::from_str_radix(digits, 16));
-            alt((preceded(tag("0x"), hexadecimal), decimal)).parse(input)
-        }
-        let range = map_res((pfn, opt(preceded(char('-'), pfn))), |(first, last)| {
+        let range = (unsigned, opt(preceded(char('-'), unsigned)));
+        let range = map_res(range, |(first, last)| {
             let last = last.unwrap_or(first);
             let range = Self { first: Pfn::new_truncate(first), last: Pfn::new_truncate(last) };
             let fits = range.first.get() == first && range.last.get() == last;
@@ -306,9 +309,39 @@ impl FromStr for Percent {
     }
 }
 
+/// A setting of a sampling unit's: `event_filter=0x20`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name, lower-case letters, digits and `_`.
+    pub name: String,
+    /// What it is set to.
+    pub value: u64,
+}
+
+impl FromStr for Setting {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        let rule = (take_while1(is_word), char('='), unsigned);
+        let (name, _, value) = whole(text, "NAME=VALUE, such as event_filter=0x20", rule)?;
+        Ok(Self { name: name.to_owned(), value })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_of_units() {
+        let setting = |text: &str| text.parse::<Setting>().map(|set| (set.name, set.value));
+        assert_eq!(setting("jitter=0"), Ok(("jitter".to_owned(), 0)));
+        assert_eq!(setting("event_filter=0x20"), Ok(("event_filter".to_owned(), 32)));
+        for bad in ["", "jitter", "=1", "a/b=1", "a=-1", "a=1=1", "a=0xg"] {
+            assert!(setting(bad).is_err(), "{bad:?}");
+        }
+    }
 
     #[test]
     fn percentages() {

@@ -298,7 +298,10 @@ fn arm_spe(options: &Options) -> Result<Vec<Setup>, Error> {
             ("store_filter", u64::from(options.side == Side::Stores)),
             ("min_latency", options.min_latency.map_or(0, u64::from)),
         ];
-        for (setting, value) in wanted.into_iter().filter(|(_, value)| *value > 0) {
+        let given = |setting: &str| options.settings.iter().any(|(name, _)| name == setting);
+        let wanted = wanted.into_iter().filter(|(setting, value)| *value > 0 && !given(setting));
+        let given = options.settings.iter().map(|(name, value)| (name.as_str(), *value));
+        for (setting, value) in wanted.chain(given) {
             setup.set(pmu, setting, value)?;
             terms.push(format!("{setting}={value}"));
         }
@@ -348,16 +351,21 @@ fn ibs_op(options: &Options) -> Result<Setup, Error> {
     let mut setup = Setup::new("ibs_op//", Role::Sampler, pmu.type_, period);
     setup.step = IBS_STEP;
     setup.attr.sample_type |= (SampleType::DATA_SRC | SampleType::WEIGHT).bits();
-    if let Some(latency) = options.min_latency {
-        setup.set(&pmu, "ldlat", u64::from(latency))?;
-        setup.name = format!("ibs_op/ldlat={latency}/");
+    let latency = options.min_latency.map(|latency| ("ldlat", u64::from(latency)));
+    let given = options.settings.iter().map(|(name, value)| (name.as_str(), *value));
+    let mut terms = Vec::new();
+    for (setting, value) in latency.into_iter().chain(given) {
+        setup.set(&pmu, setting, value)?;
+        terms.push(format!("{setting}={value}"));
     }
+    setup.name = format!("ibs_op/{}/", terms.join(","));
     Ok(setup)
 }
 
 /// Intel's precise loads and stores, of every unit that has them: processors of two kinds have
 /// two.
 fn pebs(options: &Options) -> Result<Vec<Setup>, Error> {
+    no_settings("pebs", options)?;
     let mut setups = Vec::new();
     for pmu in options.host.pmus() {
         let precise = pmu.capability("max_precise").unwrap_or(3).clamp(1, 3);
@@ -431,6 +439,7 @@ fn watch(breakpoint: Breakpoint, options: &Options) -> Result<Setup, Error> {
 
 /// Refuses what only a sampling unit can do.
 fn no_filters(name: &str, options: &Options) -> Result<(), Error> {
+    no_settings(name, options)?;
     if options.side == Side::Both && options.min_latency.is_none() {
         return Ok(());
     }
@@ -438,6 +447,16 @@ fn no_filters(name: &str, options: &Options) -> Result<(), Error> {
         "{name} cannot filter by direction or latency: leave --loads, --stores and --min-latency \
          out"
     )))
+}
+
+/// Refuses settings where there is no one unit whose they are.
+fn no_settings(name: &str, options: &Options) -> Result<(), Error> {
+    match options.settings.first() {
+        None => Ok(()),
+        Some((setting, _)) => Err(Error::unusable(format!(
+            "{name} takes no setting {setting}: --set is for spe and ibs"
+        ))),
+    }
 }
 
 #[cfg(test)]
@@ -513,6 +532,13 @@ mod tests {
         options.min_latency = None;
         options.period = Some(1000);
         assert!(refused(&options).contains("every 1024"), "{}", refused(&options));
+        let own = tree.options("spe");
+        options = Options { settings: vec![("jitter".to_owned(), 0)], ..own.clone() };
+        let events = setups(&options).unwrap();
+        assert_eq!(parsed(&events[0]).config, 0b11);
+        assert_eq!(events[0].name, "arm_spe_0/ts_enable=1,pa_enable=1,jitter=0/");
+        options = Options { settings: vec![("event_filter".to_owned(), 2)], ..own };
+        assert!(refused(&options).contains("no setting event_filter"), "{}", refused(&options));
         let older = Tree::new("spe-old", &SPE[..6]);
         options = older.options("spe");
         options.side = Side::Loads;
@@ -527,6 +553,12 @@ mod tests {
         options.period = Some(1000);
         let events = setups(&options).unwrap();
         assert_eq!((parsed(&events[0]).type_, parsed(&events[0]).sample_period), (9, 1008));
+        options.settings = vec![("cnt_ctl".to_owned(), 1)];
+        let events = setups(&options).unwrap();
+        assert_eq!(
+            (parsed(&events[0]).config, &events[0].name[..]),
+            (1 << 19, "ibs_op/cnt_ctl=1/")
+        );
         options.min_latency = Some(128);
         assert!(setups(&options).unwrap_err().to_string().contains("no setting ldlat"));
         options.side = Side::Loads;
@@ -566,6 +598,9 @@ mod tests {
         let attr = parsed(&watched[0]);
         assert_eq!((attr.type_, attr.bp_type, attr.config1, attr.config2), (5, 2, 0x7f00, 8));
         assert_eq!(watched[0].name, "mem:0x7f00/8:w");
+        let settings = vec![("jitter".to_owned(), 0)];
+        let refused = setups(&Options { settings, ..tree.options("faults") }).unwrap_err();
+        assert!(refused.to_string().contains("takes no setting jitter"), "{refused}");
         let faults = setups(&tree.options("faults")).unwrap();
         assert_eq!((parsed(&faults[0]).type_, parsed(&faults[0]).config), (1, 5));
         assert!(setups(&tree.options("best")).unwrap_err().to_string().contains("no unit"));

@@ -68,6 +68,9 @@ pub struct Options {
     pub min_latency: Option<u32>,
     /// Which accesses the unit samples.
     pub side: Side,
+    /// Settings of the unit's by their names in its `format` folder, such as `event_filter` or
+    /// `jitter` of Arm SPE: they win over what is set otherwise.
+    pub settings: Vec<(String, u64)>,
     /// How long; `None`: until it is stopped.
     pub duration: Option<Duration>,
     /// The part of all recorded CPUs' time that capturing may take, in (0, 1]: if it takes more,
@@ -94,6 +97,7 @@ impl Default for Options {
             target: Target::default(),
             min_latency: None,
             side: Side::default(),
+            settings: Vec::new(),
             duration: None,
             max_overhead: None,
             flush_every: Duration::from_secs(1),

@@ -21,7 +21,7 @@ use crate::filter::ChunkOrder;
 use crate::folio::Folio;
 use crate::ingest::Counter;
 use crate::page_size::PageSize;
-use crate::query::{Duration, Filters, Percent, Size};
+use crate::query::{Duration, Filters, Percent, Setting, Size};
 use crate::report::Format;
 
 /// What is written at a time.
@@ -74,6 +74,10 @@ pub(super) struct Record {
     /// Have the unit sample stores and atomics alone
     #[arg(long)]
     stores: bool,
+    /// Set something else of the unit's, by its name under
+    /// /sys/bus/event_source/devices/UNIT/format, for example event_filter=0x20, jitter=0
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    settings: Vec<Setting>,
     /// Exit with status 3 if anything was lost
     #[arg(long)]
     strict: bool,
@@ -154,6 +158,7 @@ impl Record {
             target,
             min_latency: self.min_latency,
             side,
+            settings: self.settings.iter().map(|set| (set.name.clone(), set.value)).collect(),
             duration: self.duration.map(|most| std::time::Duration::from_nanos(most.ns)),
             max_overhead: self.max_overhead.map(|share| share.0),
             command_to_stderr: !to_file,
