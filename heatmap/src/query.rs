@@ -293,6 +293,25 @@ impl FromStr for Size {
     }
 }
 
+/// The size of a ring: a power of two from 64 KiB to 1 GiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingSize {
+    /// Bytes of it.
+    pub bytes: usize,
+}
+
+impl FromStr for RingSize {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bytes = text.parse::<Size>()?.bytes;
+        let is_one = bytes.is_power_of_two() && (64 << 10..=1 << 30).contains(&bytes);
+        let expected = "a power of two from 64KiB to 1GiB";
+        let bad = || BadValue { found: text.to_owned(), expected };
+        usize::try_from(bytes).ok().filter(|_| is_one).map(|bytes| Self { bytes }).ok_or_else(bad)
+    }
+}
+
 /// A part of the whole, above 0 and at most 1, given in percent: `0.5%`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Percent(pub f64);
@@ -340,6 +359,15 @@ mod tests {
         assert_eq!(setting("event_filter=0x20"), Ok(("event_filter".to_owned(), 32)));
         for bad in ["", "jitter", "=1", "a/b=1", "a=-1", "a=1=1", "a=0xg"] {
             assert!(setting(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn rings() {
+        let size = |text: &str| text.parse::<RingSize>().map(|size| size.bytes);
+        assert_eq!((size("64KiB"), size("1GiB")), (Ok(1 << 16), Ok(1 << 30)));
+        for bad in ["", "0", "32KiB", "96KiB", "2GiB", "-1"] {
+            assert!(size(bad).is_err(), "{bad:?}");
         }
     }
 

@@ -63,6 +63,33 @@ fn this_machine_is_described() {
     }));
 }
 
+/// The command that is advised for this host gives a recording, or the kernel's refusal that the checks foretold.
+#[test]
+fn the_advised_recording_can_be_made() {
+    let (object, status) = json(&[]);
+    let commands = object["commands"].as_array().expect("an array");
+    let line = commands[0]["command"].as_str().expect("text").trim_start_matches("sudo ");
+    let words: Vec<_> = line.split(' ').skip(1).collect();
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let run = folioscope(words).args(["--duration", "200ms"]).folder(folder.path()).run();
+    let check = object["checks"].as_array().expect("an array").iter();
+    let addresses = check.filter(|check| check["name"] == "physical_addresses").collect::<Vec<_>>();
+    match run.code() {
+        0 => {
+            assert_eq!((status, &addresses[0]["status"]), (Some(0), &Value::from("ok")), "{line}");
+            let report = folioscope(["report", "perf.data"]).folder(folder.path()).run();
+            assert!(
+                report.succeeded().text().contains("minor-faults") || !object["unit"].is_null()
+            );
+        }
+        1 => {
+            assert_ne!(addresses[0]["status"], "ok", "{line}: {}", run.stderr);
+            eprintln!("DID NOT RUN: doctor: the advised recording: {}", run.stderr.trim());
+        }
+        _ => panic!("{line}: {}", run.stderr),
+    }
+}
+
 #[test]
 fn text_says_the_same_in_80_columns() {
     let (object, _) = json(&[]);

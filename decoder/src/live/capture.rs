@@ -12,7 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::budget::{Budget, Cost};
 use super::lane::Passed;
 use super::outlet::Outlet;
-use super::rig::Rig;
+use super::rig::{LEAST_PAGES, Rig};
 use super::{Error, Options, Progress, Target};
 use crate::{Recording, Shard};
 
@@ -36,6 +36,16 @@ pub fn capture<S: Shard>(
     sink: &mut S,
 ) -> Result<(Recording, Progress), Error> {
     super::decode(sink, |decoding| record(options, stop, progress, decoding))
+}
+
+/// Opens what a capture would open, on one CPU and with the least rings, and closes it again.
+///
+/// # Errors
+/// What the kernel or the options do not allow.
+pub fn try_open(options: &Options) -> Result<(), Error> {
+    let least = LEAST_PAGES * rustix::param::page_size();
+    let options = Options { ring_len: least, aux_len: least, ..options.clone() };
+    Rig::open_on(&options, 1).map(drop)
 }
 
 /// As [`capture`], into any outlet.

@@ -31,7 +31,7 @@ use std::ffi::OsString;
 use std::io;
 use std::time::Duration;
 
-pub use capture::{capture, record};
+pub use capture::{capture, record, try_open};
 pub use decoding::{Decoding, decode};
 pub use event::{Breakpoint, EventChoice, Side, UnknownEvent};
 pub use host::Host;

@@ -71,8 +71,19 @@ impl Refusal {
         }
     }
 
+    /// The system's answer, as an error.
+    pub fn answer(&self) -> io::Error {
+        io::Error::from_raw_os_error(self.errno)
+    }
+
+    /// Whether somebody else has what was asked for.
+    pub fn is_busy(&self) -> bool {
+        let no_slot = self.errno == libc::ENOSPC && self.event.starts_with("mem:");
+        self.step == Step::Open && (self.errno == libc::EBUSY || no_slot)
+    }
+
     /// Why, and what to do.
-    fn remedy(&self) -> String {
+    pub fn remedy(&self) -> String {
         let maps = matches!(self.step, Step::MapRecords | Step::MapAux);
         match self.errno {
             libc::EPERM | libc::ENOMEM if maps => self.no_memory(),
@@ -169,8 +180,7 @@ impl fmt::Display for Refusal {
             Step::MapAux => "cannot map the AUX data of",
             Step::Control => "cannot control",
         };
-        let answer = io::Error::from_raw_os_error(self.errno);
-        write!(f, "{action} {}: {answer}: {}", self.event, self.remedy())
+        write!(f, "{action} {}: {}: {}", self.event, self.answer(), self.remedy())
     }
 }
 

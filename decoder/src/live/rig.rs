@@ -14,7 +14,7 @@ use super::stream::{About, Bytes, EventAbout, SpeCpuAbout, TaskAbout, feature};
 use super::{Error, Options, Target};
 
 /// Rings are not made smaller than this many pages where there is too little locked memory.
-const LEAST_PAGES: usize = 4;
+pub(super) const LEAST_PAGES: usize = 4;
 /// A ring of AUX data wakes us when this part of it is filled.
 const AUX_WATERMARK_PART: usize = 8;
 /// A ring of records wakes us when this part of it is filled.
@@ -52,6 +52,11 @@ pub(super) struct Rig {
 impl Rig {
     /// Opens everything that was asked for; nothing counts yet.
     pub(super) fn open(options: &Options) -> Result<Self, Error> {
+        Self::open_on(options, usize::MAX)
+    }
+
+    /// As [`Rig::open`], on so many CPUs that have the unit.
+    pub(super) fn open_on(options: &Options, cpus: usize) -> Result<Self, Error> {
         let mut setups = event::setups(options)?;
         let tids = threads(&options.target, &options.host);
         if let (Target::Pid(pid), true) = (&options.target, tids.is_empty()) {
@@ -90,6 +95,9 @@ impl Rig {
         };
         for cpu in rig.host.online() {
             rig.add(cpu)?;
+            if rig.lanes.len() >= cpus {
+                break;
+            }
         }
         if rig.lanes.is_empty() {
             return Err(Error::unusable(

@@ -1,16 +1,21 @@
 //! `folioscope doctor`.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
+use decoder::live;
 
 use super::Outcome;
 use super::messages::Messages;
 use super::output;
 use crate::doctor::{Diagnosis, Event, Host, write_text};
 use crate::query::Size;
+
+/// Where this host's files are.
+const PROCFS: &str = "/proc";
+const SYSFS: &str = "/sys";
 
 #[derive(Debug, Args)]
 #[command(
@@ -25,10 +30,10 @@ pub(super) struct Doctor {
     #[arg(long, value_name = "SIZE", default_value = "50MiB")]
     budget: Size,
     /// Where procfs is mounted
-    #[arg(long, value_name = "DIR", default_value = "/proc", hide = true)]
+    #[arg(long, value_name = "DIR", default_value = PROCFS, hide = true)]
     procfs: PathBuf,
     /// Where sysfs is mounted
-    #[arg(long, value_name = "DIR", default_value = "/sys", hide = true)]
+    #[arg(long, value_name = "DIR", default_value = SYSFS, hide = true)]
     sysfs: PathBuf,
     /// Where debugfs is mounted
     #[arg(long, value_name = "DIR", default_value = "/sys/kernel/debug", hide = true)]
@@ -47,8 +52,10 @@ impl Doctor {
     pub(super) fn run(self, messages: &Messages) -> anyhow::Result<Outcome> {
         let Self { format, budget, procfs, sysfs, debugfs } = self;
         let path = std::env::var_os("PATH").unwrap_or_default();
+        let here = procfs == Path::new(PROCFS) && sysfs == Path::new(SYSFS);
+        let probe = if here { opened } else { not_tried };
         let host = Host { procfs, sysfs, debugfs, path };
-        let diagnosis = Diagnosis::of(&host, budget.bytes, &not_tried);
+        let diagnosis = Diagnosis::of(&host, budget.bytes, &probe);
         let mut out = io::stdout().lock();
         match format {
             Format::Json => out.write_all(diagnosis.to_json().as_bytes()),
@@ -68,7 +75,13 @@ impl Doctor {
     }
 }
 
-/// Opening events is not built yet: what the rules say is shown, and that it was not tried.
-fn not_tried(_: Event) -> Option<io::Result<()>> {
+/// Opens an event on this host.
+fn opened(event: Event) -> Option<Result<(), live::Error>> {
+    let options = live::Options { event: event.choice(), ..live::Options::default() };
+    Some(live::try_open(&options))
+}
+
+/// Events of a host that is described by files cannot be opened.
+fn not_tried(_: Event) -> Option<Result<(), live::Error>> {
     None
 }

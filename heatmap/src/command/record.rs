@@ -21,7 +21,7 @@ use crate::filter::ChunkOrder;
 use crate::folio::Folio;
 use crate::ingest::Counter;
 use crate::page_size::PageSize;
-use crate::query::{Duration, Filters, Percent, Setting, Size};
+use crate::query::{Duration, Filters, Percent, RingSize, Setting, Size};
 use crate::report::Format;
 
 /// What is written at a time.
@@ -74,6 +74,9 @@ pub(super) struct Record {
     /// Have the unit sample stores and atomics alone
     #[arg(long)]
     stores: bool,
+    /// Memory of each CPU's AUX ring, which Arm SPE writes into: a power of two [default: 4MiB]
+    #[arg(long, value_name = "SIZE")]
+    aux_size: Option<RingSize>,
     /// Set something else of the unit's, by its name under
     /// /sys/bus/event_source/devices/UNIT/format, for example event_filter=0x20, jitter=0
     #[arg(long = "set", value_name = "NAME=VALUE")]
@@ -151,6 +154,7 @@ impl Record {
             (_, true) => Side::Stores,
             _ => Side::Both,
         };
+        let defaults = live::Options::default();
         let to_file = self.output.as_ref().is_some_and(|path| path.as_os_str() != "-");
         live::Options {
             event: self.event.clone().unwrap_or_default(),
@@ -158,11 +162,12 @@ impl Record {
             target,
             min_latency: self.min_latency,
             side,
+            aux_len: self.aux_size.map_or(defaults.aux_len, |size| size.bytes),
             settings: self.settings.iter().map(|set| (set.name.clone(), set.value)).collect(),
             duration: self.duration.map(|most| std::time::Duration::from_nanos(most.ns)),
             max_overhead: self.max_overhead.map(|share| share.0),
             command_to_stderr: !to_file,
-            ..live::Options::default()
+            ..defaults
         }
     }
 

@@ -174,12 +174,18 @@ pub(super) fn commands(
     if let (Some(unit), Some(advice)) = (unit, advice) {
         let event = unit.event.name();
         let period = advice.period;
-        let line =
-            format!("folioscope record --event {event} --period {period} --all-cpus -o perf.data");
+        // Ours is as large as perf's unless told otherwise.
+        let aux = advice.aux_bytes_per_cpu.filter(|bytes| *bytes < MOST_AUX);
+        let aux = aux.map(|bytes| format!(" --aux-size {}KiB", bytes >> 10)).unwrap_or_default();
+        let line = format!(
+            "folioscope record --event {event} --period {period}{aux} --all-cpus -o perf.data"
+        );
         commands.push(command("samples of all CPUs, until Ctrl-C", line, None));
         if perf {
             commands.push(command("the same by perf, for 10 s", perf_record(unit, advice), None));
         }
+        let line = format!("folioscope serve --live={event} --period {period}{aux}{PAGE}");
+        commands.push(command("the same as it goes, with a page", line, None));
     } else {
         let line = "folioscope record --event faults --period 1 --all-cpus -o perf.data".to_owned();
         commands.push(command(
@@ -197,12 +203,16 @@ pub(super) fn commands(
                 Some(EIGHT_BYTES),
             ));
         }
+        let line = format!("folioscope serve --live=faults{PAGE}");
+        commands.push(command("the same as it goes, with a page", line, Some(FIRST_TOUCHES)));
     }
     // A recording of root's is for root to read.
     commands.push(command("what is hot", "folioscope report perf.data".to_owned(), None));
     commands
 }
 
+/// The end of a daemon's command.
+const PAGE: &str = " --http tcp:127.0.0.1:8080";
 const FIRST_TOUCHES: &str = "no sample of accesses: first touches of pages";
 const EIGHT_BYTES: &str = "no sample of accesses: one breakpoint";
 
@@ -308,17 +318,20 @@ mod tests {
             "folioscope record --event spe --period 14848 --all-cpus -o perf.data",
             "perf record -e arm_spe_0/pa_enable=1,ts_enable=1,jitter=1/ \
              -e arm_spe_1/pa_enable=1,ts_enable=1,jitter=1/ -c 14848 -m ,4096K -a -- sleep 10",
+            "folioscope serve --live=spe --period 14848 --http tcp:127.0.0.1:8080",
             "folioscope report perf.data",
         ];
         assert_eq!(lines(Event::Spe, (false, true)), spe);
         let ibs = [
             "sudo folioscope record --event ibs --period 300000 --all-cpus -o perf.data",
             "sudo perf record -e ibs_op// -d --phys-data -c 300000 -a -- sleep 10",
+            "sudo folioscope serve --live=ibs --period 300000 --http tcp:127.0.0.1:8080",
             "sudo folioscope report perf.data",
         ];
         assert_eq!(lines(Event::Ibs, (true, true)), ibs);
         let pebs = [
             "folioscope record --event pebs --period 150001 --all-cpus -o perf.data",
+            "folioscope serve --live=pebs --period 150001 --http tcp:127.0.0.1:8080",
             "folioscope report perf.data",
         ];
         assert_eq!(lines(Event::Pebs, (false, false)), pebs);
@@ -330,8 +343,8 @@ mod tests {
     #[test]
     fn without_a_unit_nothing_passes_for_a_sample() {
         let fallback = commands(None, None, (false, true));
-        assert_eq!(fallback.len(), 4);
-        for command in &fallback[..3] {
+        assert_eq!(fallback.len(), 5);
+        for command in &fallback[..4] {
             assert!(command.caveat.unwrap().starts_with("no sample of accesses"), "{command:?}");
         }
         assert!(fallback[1].command.contains("minor-faults -c 1 -d --phys-data"));

@@ -21,8 +21,7 @@ mod units;
 #[cfg(test)]
 mod tests;
 
-use std::io;
-
+use decoder::live::{self, EventChoice};
 use serde::{Serialize, Serializer};
 
 pub use advice::{Advice, Command};
@@ -60,6 +59,16 @@ impl Event {
         }
     }
 
+    /// The same for a capture.
+    pub const fn choice(self) -> EventChoice {
+        match self {
+            Self::Spe => EventChoice::ArmSpe,
+            Self::Pebs => EventChoice::Pebs,
+            Self::Ibs => EventChoice::IbsOp,
+            Self::Faults => EventChoice::Faults,
+        }
+    }
+
     /// Its unit's name, as in a report's `sources`.
     pub const fn unit(self) -> &'static str {
         match self {
@@ -79,7 +88,7 @@ impl Serialize for Event {
 
 /// Opens an event with physical addresses on one CPU and closes it again: how that went, or none
 /// if it was not tried.
-pub type Probe<'a> = dyn Fn(Event) -> Option<io::Result<()>> + 'a;
+pub type Probe<'a> = dyn Fn(Event) -> Option<Result<(), live::Error>> + 'a;
 
 /// How well something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

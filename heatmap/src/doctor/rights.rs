@@ -5,6 +5,8 @@
 
 use std::io;
 
+use decoder::live;
+
 use super::advice::Advice;
 use super::host::{Host, Machine, chosen};
 use super::text::size;
@@ -135,6 +137,11 @@ pub(super) fn physical_addresses(
     let have = rights.capability();
     match probe(event) {
         Some(Ok(())) => (Addresses::Yes, Check::ok(name, format!("{of}: opening an event worked"))),
+        // It opens once whoever has the unit is done.
+        Some(Err(live::Error::Refused(refusal))) if refusal.is_busy() => {
+            let finding = format!("not tried to the end: {}", refusal.answer());
+            (rights.by_rule(event), Check::warn(name, finding, refusal.remedy()))
+        }
         Some(Err(error)) => (Addresses::No, refused(name, rights, &error)),
         None => {
             let by_rule = rights.by_rule(event);
@@ -152,21 +159,27 @@ pub(super) fn physical_addresses(
 }
 
 /// What follows from an event that did not open.
-fn refused(name: &'static str, rights: &Rights, error: &io::Error) -> Check {
+fn refused(name: &'static str, rights: &Rights, error: &live::Error) -> Check {
+    let live::Error::Refused(refusal) = error else {
+        let remedy = "`folioscope record --help` lists what else can be recorded";
+        return Check::fail(name, format!("an event with them does not open: {error}"), remedy);
+    };
     let have = rights.capability();
-    let finding = format!("an event with them does not open: {error}; this process has {have}");
-    if error.kind() == io::ErrorKind::PermissionDenied && !rights.perfmon_capable() {
-        return Check::fail(name, finding, rights.remedy());
+    let answer = refusal.answer();
+    let finding = format!(
+        "an event with them does not open on CPU {}: {answer}; this process has {have}",
+        refusal.cpu
+    );
+    if answer.kind() != io::ErrorKind::PermissionDenied {
+        return Check::fail(name, finding, refusal.remedy());
     }
-    let remedy = match error.kind() {
-        io::ErrorKind::PermissionDenied if rights.filtered => {
-            "let the container's filter of system calls (seccomp) pass perf_event_open"
-        }
-        io::ErrorKind::PermissionDenied => {
-            "run as root with CAP_SYS_ADMIN: some distributions ask for it; see also the kernel's \
-             security modules"
-        }
-        _ => "see `dmesg` for what the driver says",
+    let remedy = if !rights.perfmon_capable() {
+        rights.remedy()
+    } else if rights.filtered {
+        "let the container's filter of system calls (seccomp) pass perf_event_open"
+    } else {
+        "run as root with CAP_SYS_ADMIN: some distributions ask for it; see also the kernel's \
+         security modules"
     };
     Check::fail(name, finding, remedy)
 }

@@ -1,7 +1,6 @@
 //! Hosts made of files, and what is said about them.
 
 use std::fs;
-use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
@@ -110,9 +109,28 @@ impl Tree {
         self.tried(|_| None)
     }
 
-    fn tried(&self, probe: impl Fn(Event) -> Option<io::Result<()>>) -> Diagnosis {
+    fn tried(&self, probe: impl Fn(Event) -> Option<Result<(), live::Error>>) -> Diagnosis {
         Diagnosis::of(&self.host(), 50 << 20, &probe)
     }
+}
+
+/// Answers of the kernel's, by their numbers in `errno(3)`.
+const EACCES: i32 = 13;
+const EBUSY: i32 = 16;
+const ENODEV: i32 = 19;
+
+/// The kernel's answer to an event of the unit of SPE.
+fn refused(errno: i32) -> Option<Result<(), live::Error>> {
+    Some(Err(live::Error::Refused(live::Refusal {
+        step: live::Step::Open,
+        event: "arm_spe_0//".to_owned(),
+        scope: live::Scope::AllCpus,
+        errno,
+        paranoid: Some(2),
+        mlock_kib: Some(516),
+        descriptors: Some(1024),
+        cpu: 3,
+    })))
 }
 
 /// The check of a name.
@@ -234,16 +252,20 @@ fn what_was_tried_wins_over_the_rules() {
     let tree = Tree::arm();
     let denied = |event: Event| {
         assert_eq!(event, Event::Spe);
-        Some(Err(io::Error::from(io::ErrorKind::PermissionDenied)))
+        refused(EACCES)
     };
     let found = tree.tried(denied);
     assert_eq!(complaints(&found), [("physical_addresses", Status::Fail)]);
-    says(&found, "physical_addresses", "does not open: permission denied", "security modules");
+    says(&found, "physical_addresses", "does not open on CPU 3: Permission", "security modules");
     assert!(!found.can_work());
     tree.user(NONE, 2);
     says(&tree.tried(denied), "physical_addresses", "neither", "setcap");
-    let busy = tree.tried(|_| Some(Err(io::Error::from(io::ErrorKind::Unsupported))));
-    says(&busy, "physical_addresses", "does not open", "dmesg");
+    says(&tree.tried(|_| refused(ENODEV)), "physical_addresses", "No such", "CPU 3");
+    let tree = Tree::arm();
+    let busy = tree.tried(|_| refused(EBUSY));
+    assert_eq!(complaints(&busy), [("physical_addresses", Status::Warn)]);
+    says(&busy, "physical_addresses", "busy", "in use by somebody else");
+    assert!(busy.can_work(), "it will open once it is free");
 }
 
 #[test]
@@ -478,4 +500,24 @@ fn json_has_a_schema_and_every_check() {
     assert_eq!(json["checks"].as_array().unwrap().len(), found.checks.len());
     assert_eq!(json["advice"]["period"], 14_848);
     assert_eq!(json["commands"].as_array().unwrap().len(), found.commands.len());
+}
+
+#[test]
+fn the_program_takes_every_command_that_is_advised() {
+    use clap::Parser;
+    let nothing = Tree::new();
+    nothing.file("proc/sys/kernel/perf_event_paranoid", "2\n");
+    for tree in [Tree::arm(), Tree::intel(), Tree::amd(), nothing] {
+        let found = tree.diagnosis();
+        let lines = found.commands.iter().map(|command| command.command.as_str());
+        let lines: Vec<_> = lines
+            .map(|line| line.trim_start_matches("sudo "))
+            .filter(|line| line.starts_with("folio"))
+            .collect();
+        assert!(lines.len() >= 3, "{lines:?}");
+        for line in lines {
+            let taken = crate::command::Cli::try_parse_from(line.split(' '));
+            assert!(taken.is_ok(), "{line}: {taken:?}");
+        }
+    }
 }

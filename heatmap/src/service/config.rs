@@ -18,7 +18,7 @@ use crate::client::Address;
 use crate::filter::{ChunkOrder, HotThreshold};
 use crate::live;
 use crate::page_size::PageSize;
-use crate::query::{Duration, Percent, Size};
+use crate::query::{Duration, Percent, RingSize, Size};
 
 /// A name and its default; empty is none.
 type Row = (&'static str, &'static str);
@@ -116,6 +116,8 @@ settings! {
         /// Of --live: most of the CPUs' time that capturing may take, for example 1%: periods get
         /// longer where it would be more
         max_overhead "PERCENT" = "";
+        /// Of --live: memory of each CPU's AUX ring, a power of two [default: 4MiB]
+        aux_size "SIZE" = "";
         /// Length of an epoch of the trace's clock [default: 1s]
         epoch "DURATION" = "1s";
         /// Time after which all counters are halved; 0s: never [default: 10s]
@@ -445,7 +447,7 @@ impl Given {
     fn capture(&self, epoch_ns: u64) -> anyhow::Result<Option<capture::Options>> {
         let event = self.value::<Event>("live")?.and_then(|Event(event)| event);
         let Some(event) = event else {
-            for name in ["period", "max_overhead", "yield"] {
+            for name in ["period", "max_overhead", "aux_size", "yield"] {
                 let (_, origin) = &self.0[name];
                 if *origin == Origin::CommandLine {
                     bail!("{}: is for --live", Named(name, origin));
@@ -453,13 +455,17 @@ impl Given {
             }
             return Ok(None);
         };
+        let defaults = capture::Options::default();
         Ok(Some(capture::Options {
             event,
             period: self.value::<core::num::NonZeroU64>("period")?.map(Into::into),
             max_overhead: self.value::<Percent>("max_overhead")?.map(|Percent(part)| part),
+            aux_len: self
+                .value::<RingSize>("aux_size")?
+                .map_or(defaults.aux_len, |size| size.bytes),
             // What a unit holds back is there before its epoch closes.
             flush_every: core::time::Duration::from_nanos(epoch_ns / 4).max(LEAST_FLUSH),
-            ..capture::Options::default()
+            ..defaults
         }))
     }
 }
