@@ -396,9 +396,23 @@ async fn events_tell_of_the_newest_snapshot_until_the_end() {
 
 #[tokio::test]
 async fn metrics_have_their_names_and_values() {
-    let (state, truth) = fed(&never_cools());
+    let flags =
+        ["--cooling-interval", "0s", "--ttl", "0s", "--live=faults", "--max-overhead", "1%"];
+    let (state, truth) = fed(&self::flags(&flags));
+    let progress = decoder::live::Progress {
+        overhead: 0.004,
+        period: 1000,
+        stretched: 2.5,
+        cpus: 2,
+        ..decoder::live::Progress::default()
+    };
+    state.capture.store(Some(Arc::new(progress)));
     let router = app(&state);
     let answer = ask_as(&router, SOMEBODY, "/metrics", &[]).await;
+    for told in ["overhead_ratio 0.004", "max_overhead_ratio 0.01", "period 2500", "cpus 2"] {
+        let told = format!("\nfolioscope_capture_{told}");
+        assert!(answer.body.contains(&told), "{told} is not in {}", answer.body);
+    }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     assert_eq!(answer.header("content-type"), kind);
     assert!(answer.body.ends_with("# EOF\n"));
