@@ -122,6 +122,8 @@ pub struct Recording {
     pub raw_pebs: Option<pebs::Format>,
     /// What IBS registers said of physical addresses.
     pub ibs: ibs::Tally,
+    /// It was captured by this process, see [`live`](crate::live).
+    pub captured: bool,
 }
 
 /// An input that has been opened.
@@ -437,7 +439,8 @@ pub(crate) fn decode_pieces<S: Sink, T, E>(
     walk.finish(0, offset, &mut visitor);
     visitor.finish();
     sink.recording_ended();
-    Ok((recording(&mut session, &[], InputKind::Stream, 1), done?))
+    let recording = recording(&mut session, &[], InputKind::Stream, 1);
+    Ok((Recording { captured: true, ..recording }, done?))
 }
 
 /// The header size of a recording that starts as a file's does.
@@ -870,6 +873,7 @@ pub(crate) fn recording(
         intel_pt: session.intel_pt_data,
         foreign_tracer: session.foreign_tracer.clone(),
         raw_pebs: None,
+        captured: false,
         ibs: session.ibs(),
     }
 }

@@ -373,15 +373,26 @@ pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filt
     if let Some(format) = recordings.iter().find_map(|recording| recording.raw_pebs) {
         return nothing_in_buffer(format, ledger);
     }
+    let captured = any(|recording| recording.captured);
     if ledger.lookup_failed > 0 {
+        let save = if captured { "record" } else { "save the page map while they run," };
         return format!(
             "{records} records, none with a physical address, and of {} that were looked up none \
              was found ({} of processes that had ended, {} not present, {} hidden without \
-             CAP_SYS_ADMIN): save the page map while they run, as root",
+             CAP_SYS_ADMIN): {save} as root",
             ledger.lookup_failed,
             ledger.lookup_gone,
             ledger.lookup_not_present,
             ledger.lookup_hidden
+        );
+    }
+    if captured && records + ledger.aux_bytes == 0 {
+        return "nothing was sampled: record for longer, or with a shorter --period".to_owned();
+    }
+    if captured && ledger.no_physical_address > 0 {
+        return format!(
+            "{records} records, none with a physical address: the event has none, or the kernel \
+             or a hypervisor withheld them; choose another --event, see `folioscope doctor`"
         );
     }
     if ledger.no_physical_address > 0 {

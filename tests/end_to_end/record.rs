@@ -294,6 +294,29 @@ fn a_duration_ends_it_too() {
 }
 
 #[test]
+fn a_capture_in_which_nothing_counts_says_why() {
+    if !can_record("record: nothing to count") {
+        return;
+    }
+    // No access is ever misaligned on x86 and aarch64, and a clock has no address.
+    for (event, why) in [
+        ("alignment-faults", "nothing was sampled: record for longer"),
+        ("cpu-clock", "the event has none"),
+    ] {
+        let run =
+            folioscope(["record", "--event", event, "--period", "100000", "--format", "json"])
+                .args(["--", "sh", "-c", "for i in 1 2 3; do ls / > /dev/null; done"])
+                .run()
+                .succeeded();
+        let report = run.json();
+        check_ledger(&report);
+        let reason = report["reason"].as_str().unwrap_or("");
+        assert!(reason.contains(why), "{event}: {reason:?}");
+        assert!(run.stderr.contains(why), "{event}: {}", run.stderr);
+    }
+}
+
+#[test]
 fn without_rights_one_sentence_says_what_to_change() {
     let what = "record: refusals without rights";
     if !can_record(what) {
