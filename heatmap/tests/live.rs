@@ -22,8 +22,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 const PAGE: usize = 4096;
 /// Pages that the child touches, once each.
 const PAGES: usize = 700;
-/// Stores to the watched word.
-const STORES: u64 = 1000;
+/// Stores to each of the watched words.
+const STORES: [u64; 3] = [1000, 300, 7];
 /// Set for the child that touches pages.
 const TOUCH: &str = "FOLIOSCOPE_TEST_TOUCH";
 
@@ -213,29 +213,32 @@ async fn faults_are_counted_in_the_frames_of_the_page_map() {
 struct Watched(AtomicU64);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn every_access_to_a_watched_address_is_counted_in_its_frame() {
-    let what = "serve --live: a breakpoint against the page map";
-    let watched = Box::new(Watched(AtomicU64::new(0)));
-    let vaddr = std::ptr::from_ref(&watched.0).addr();
-    let live = format!("--live=mem:{vaddr:#x}/8:w");
-    let pid = std::process::id().to_string();
+async fn every_access_to_watched_addresses_is_counted_in_their_frames() {
+    let what = "serve --live: breakpoints against the page map";
+    let watched = STORES.map(|_| Box::new(Watched(AtomicU64::new(0))));
+    let vaddrs = watched.each_ref().map(|word| std::ptr::from_ref(&word.0).addr());
+    let event = vaddrs.map(|vaddr| format!("mem:{vaddr:#x}/8:w")).join(",");
+    let (live, pid) = (format!("--live={event}"), std::process::id().to_string());
     let (daemon, mut client) = match Daemon::start(&[&live, "--pid", &pid]).await {
         Ok(started) => started,
         Err(why) => return did_not_run(what, &why),
     };
-    for number in 0..STORES {
-        watched.0.store(number, Ordering::Relaxed);
+    for (word, times) in watched.iter().zip(STORES) {
+        (0..times).for_each(|number| word.0.store(number, Ordering::Relaxed));
     }
-    let counters = counters(&mut client, STORES).await;
+    let all = STORES.iter().sum();
+    let counters = counters(&mut client, all).await;
     let status = client.get_status(v1::GetStatusRequest {}).await.expect("it answers");
     let status = status.into_inner();
     drop(client);
     daemon.interrupt();
     let capture = status.capture.expect("it captures");
-    assert_eq!((capture.event, capture.period), (live.replace("--live=", ""), 1));
-    assert_eq!((capture.samples, status.inputs[0].path.as_str()), (STORES, "live"));
-    let Some(frame) = frame(vaddr) else {
+    assert_eq!((capture.event, capture.period, capture.samples), (event, 1, all));
+    assert_eq!(status.inputs[0].path, "live");
+    let frames = vaddrs.map(frame);
+    if frames.contains(&None) {
         return did_not_run(what, "the page map hides frames");
-    };
-    assert_eq!(counters, BTreeMap::from([(frame, STORES)]));
+    }
+    let want: BTreeMap<_, _> = frames.into_iter().flatten().zip(STORES).collect();
+    assert_eq!(counters, want);
 }

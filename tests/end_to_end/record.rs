@@ -186,36 +186,45 @@ fn faults_of_a_command_lie_where_the_page_map_says() {
 struct Watched(AtomicU64);
 
 #[test]
-fn every_access_to_a_watched_address_is_one_record() {
-    let what = "record: a breakpoint against the page map";
+fn every_access_to_watched_addresses_is_one_record() {
+    let what = "record: breakpoints against the page map";
     if !can_record(what) {
         return;
     }
-    const STORES: u64 = 1000;
-    let watched = Box::new(Watched(AtomicU64::new(0)));
-    let vaddr = std::ptr::from_ref(&watched.0).addr();
+    // Pages of their own, and how often each is written to.
+    let stores = [1000, 300, 7];
+    let watched: Vec<_> = stores.iter().map(|_| Box::new(Watched(AtomicU64::new(0)))).collect();
+    let vaddrs: Vec<_> = watched.iter().map(|word| std::ptr::from_ref(&word.0).addr()).collect();
+    let events: Vec<_> = vaddrs.iter().map(|vaddr| format!("mem:{vaddr:#x}/8:w")).collect();
     let folder = scratch();
     let path = folder.path().join("watched.data");
-    let event = format!("mem:{vaddr:#x}/8:w");
     let pid = std::process::id().to_string();
-    let recorder = match Recorder::start(&path, &["--event", &event, "--pid", &pid]) {
+    let recorder = match Recorder::start(&path, &["--event", &events.join(","), "--pid", &pid]) {
         Ok(recorder) => recorder,
         Err(why) => return did_not_run(what, &why),
     };
-    for number in 0..STORES {
-        watched.0.store(number, Ordering::Relaxed);
+    for (word, times) in watched.iter().zip(stores) {
+        for number in 0..times {
+            word.0.store(number, Ordering::Relaxed);
+        }
     }
-    let Some(paddr) = physical(&own_pagemap(), vaddr) else {
+    let pagemap = own_pagemap();
+    let paddrs: Option<Vec<_>> = vaddrs.iter().map(|vaddr| physical(&pagemap, *vaddr)).collect();
+    let Some(paddrs) = paddrs else {
         return did_not_run(what, "the page map hides physical addresses");
     };
     recorder.interrupt();
     let rows = rows(&path);
-    assert_eq!(rows.len() as u64, STORES);
-    for (_, recorded_vaddr, recorded) in rows {
-        assert_eq!((recorded_vaddr, recorded), (Some(vaddr as u64), Some(paddr)));
+    assert_eq!(rows.len() as u64, stores.iter().sum::<u64>());
+    let place = vaddrs.iter().map(|vaddr| Some(*vaddr as u64)).zip(paddrs.iter().map(|p| Some(*p)));
+    for ((vaddr, paddr), times) in place.zip(stores) {
+        let found = rows.iter().filter(|(_, v, p)| (*v, *p) == (vaddr, paddr)).count();
+        assert_eq!(found as u64, times, "{vaddr:x?} {paddr:x?}");
     }
-    let pages = folioscope(["pages"]).arg(&path).text();
-    assert_eq!(pages, format!("{:#x} {STORES}\n", paddr >> 12));
+    let mut pages: Vec<_> = paddrs.iter().map(|paddr| paddr >> 12).zip(stores).collect();
+    pages.sort_unstable();
+    let lines: Vec<_> = pages.iter().map(|(pfn, times)| format!("{pfn:#x} {times}\n")).collect();
+    assert_eq!(folioscope(["pages"]).arg(&path).text(), lines.concat());
 }
 
 #[test]

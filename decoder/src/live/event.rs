@@ -54,8 +54,8 @@ pub enum EventChoice {
     Pebs,
     /// Every minor fault: the first touch of pages.
     Faults,
-    /// Every access to an address.
-    Breakpoint(Breakpoint),
+    /// Every access to some addresses: as many as the processor has registers for (x86 has 4).
+    Breakpoints(Vec<Breakpoint>),
     /// A software event of the kernel's.
     Software(&'static str),
 }
@@ -77,7 +77,7 @@ pub struct Breakpoint {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is no event that can be recorded: expected spe, ibs, pebs, faults, \
-     mem:ADDR[/LEN][:r|w|rw] with LEN 1, 2, 4 or 8, or one of {names}",
+     mem:ADDR[/LEN][:r|w|rw][,mem:...] with LEN 1, 2, 4 or 8, or one of {names}",
     names = SOFTWARE.map(|(name, _)| name).join(", ")
 )]
 pub struct UnknownEvent(String);
@@ -93,8 +93,8 @@ impl FromStr for EventChoice {
             "ibs" => Self::IbsOp,
             "pebs" => Self::Pebs,
             "faults" => Self::Faults,
-            _ => match (text.strip_prefix("mem:").and_then(Breakpoint::parse), software) {
-                (Some(breakpoint), _) => Self::Breakpoint(breakpoint),
+            _ => match (Breakpoint::parse_list(text), software) {
+                (Some(breakpoints), _) => Self::Breakpoints(breakpoints),
                 (None, Some((name, _))) => Self::Software(name),
                 (None, None) => return Err(UnknownEvent(text.to_owned())),
             },
@@ -110,15 +110,27 @@ impl fmt::Display for EventChoice {
             Self::IbsOp => "ibs",
             Self::Pebs => "pebs",
             Self::Faults => "faults",
-            Self::Breakpoint(breakpoint) => return breakpoint.fmt(f),
+            Self::Breakpoints(breakpoints) => {
+                for (number, breakpoint) in breakpoints.iter().enumerate() {
+                    let comma = if number > 0 { "," } else { "" };
+                    write!(f, "{comma}{breakpoint}")?;
+                }
+                return Ok(());
+            }
             Self::Software(name) => name,
         })
     }
 }
 
 impl Breakpoint {
-    /// Reads `ADDR[/LEN][:r|w|rw]`, as perf does: 4 bytes, reads and writes if it does not say.
+    /// Reads one or several with commas between them.
+    fn parse_list(text: &str) -> Option<Vec<Self>> {
+        text.split(',').map(Self::parse).collect()
+    }
+
+    /// Reads `mem:ADDR[/LEN][:r|w|rw]`, as perf does: 4 bytes, reads and writes if it does not say.
     fn parse(text: &str) -> Option<Self> {
+        let text = text.strip_prefix("mem:")?;
         let (place, mode) = text.split_once(':').unwrap_or((text, "rw"));
         let (address, len) = place.split_once('/').unwrap_or((place, "4"));
         let (address, len) = (number(address)?, number(len)?);
@@ -208,7 +220,9 @@ pub(super) fn setups(options: &Options) -> Result<Vec<Setup>, Error> {
         EventChoice::Pebs => pebs(options),
         EventChoice::Faults => Ok(vec![software("minor-faults", options)?]),
         EventChoice::Software(name) => Ok(vec![software(name, options)?]),
-        EventChoice::Breakpoint(breakpoint) => Ok(vec![watch(*breakpoint, options)?]),
+        EventChoice::Breakpoints(breakpoints) => {
+            breakpoints.iter().map(|breakpoint| watch(*breakpoint, options)).collect()
+        }
     }
 }
 
@@ -609,8 +623,21 @@ mod tests {
         }
         let defaults = "mem:4096".parse::<EventChoice>().unwrap();
         let want = Breakpoint { address: 4096, len: 4, read: true, write: true };
-        assert_eq!(defaults, EventChoice::Breakpoint(want));
-        for bad in ["", "mem:", "mem:x", "mem:1/3", "mem:1/8:x", "cycles"] {
+        assert_eq!(defaults, EventChoice::Breakpoints(vec![want]));
+        let two = "mem:0x1000/8:w,mem:0x2000/4:rw";
+        let both = two.parse::<EventChoice>().unwrap();
+        assert_eq!(both.to_string(), two);
+        assert_eq!(setups(&Options { event: both, ..tree.options("best") }).unwrap().len(), 2);
+        for bad in [
+            "",
+            "mem:",
+            "mem:1/8:w,",
+            "mem:1/8:w,faults",
+            "mem:x",
+            "mem:1/3",
+            "mem:1/8:x",
+            "cycles",
+        ] {
             assert!(bad.parse::<EventChoice>().is_err(), "{bad:?}");
         }
     }

@@ -41,8 +41,8 @@ pub(super) struct Record {
     /// report
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// What is sampled: spe, ibs, pebs, faults, mem:ADDR/LEN:rw, or a software event of the
-    /// kernel's [default: the best unit of this host]
+    /// What is sampled: spe, ibs, pebs, faults, mem:ADDR/LEN:rw (several with commas), or a
+    /// software event of the kernel's [default: the best unit of this host]
     #[arg(long, value_name = "EVENT")]
     event: Option<EventChoice>,
     /// Events between two samples, as the unit counts them [default: as the unit does best; 1 for
