@@ -13,7 +13,8 @@ use super::budget::{Budget, Cost};
 use super::lane::Passed;
 use super::outlet::Outlet;
 use super::rig::{LEAST_PAGES, Rig};
-use super::{Error, Options, Progress, Target};
+use super::turns::{Turn, Turns};
+use super::{Error, Options, Progress, Target, waiting};
 use crate::{Recording, Shard};
 
 /// Rings are looked at this often although none is full enough to wake us.
@@ -45,7 +46,7 @@ pub fn capture<S: Shard>(
 pub fn try_open(options: &Options) -> Result<(), Error> {
     let least = LEAST_PAGES * rustix::param::page_size();
     let options = Options { ring_len: least, aux_len: least, ..options.clone() };
-    Rig::open_on(&options, 1).map(drop)
+    Rig::new(&options)?.open_on(1)
 }
 
 /// As [`capture`], into any outlet.
@@ -55,12 +56,23 @@ pub fn try_open(options: &Options) -> Result<(), Error> {
 pub fn record(
     options: &Options,
     stop: &AtomicBool,
-    progress: impl FnMut(&Progress),
+    mut progress: impl FnMut(&Progress),
     outlet: &mut impl Outlet,
 ) -> Result<Progress, Error> {
-    let rig = Rig::open(options)?;
+    let mut rig = Rig::new(options)?;
+    let waited = waiting::open(&mut rig, options, stop, &mut progress)?;
     let about = rig.about()?;
     outlet.begin(&about).map_err(Error::output)?;
+    let state = Progress {
+        cpus: rig.lanes.len(),
+        period: rig.period(),
+        waited: waited.time,
+        waiting_for: waited.in_vain,
+        ..Progress::default()
+    };
+    if waited.in_vain.is_some() {
+        return Ok(state);
+    }
     let child = match &options.target {
         Target::Command(words) => Some(Running(start(words, options.command_to_stderr)?)),
         _ => {
@@ -69,7 +81,6 @@ pub fn record(
         }
     };
     let budget = options.max_overhead.map(Budget::new);
-    let state = Progress { cpus: rig.lanes.len(), period: rig.period(), ..Progress::default() };
     let start = Instant::now();
     let own = own_time();
     let mut capture = Capture {
@@ -77,6 +88,7 @@ pub fn record(
         outlet,
         progress,
         budget,
+        turns: Turns::new(options.give_way),
         start,
         own,
         looked: (start, own, Passed::default()),
@@ -84,7 +96,8 @@ pub fn record(
         state,
     };
     let mut child = child;
-    capture.run(options, stop, child.as_mut())?;
+    let most = options.duration.map(|most| most.saturating_sub(waited.time));
+    capture.run(most, options.flush_every, stop, child.as_mut())?;
     if let Some(child) = child {
         capture.state.exit_code = child.finish();
     }
@@ -149,6 +162,7 @@ struct Capture<'o, O, P> {
     outlet: &'o mut O,
     progress: P,
     budget: Option<Budget>,
+    turns: Turns,
     start: Instant,
     /// CPU time that this process had spent before.
     own: Duration,
@@ -162,22 +176,23 @@ struct Capture<'o, O, P> {
 impl<O: Outlet, P: FnMut(&Progress)> Capture<'_, O, P> {
     fn run(
         &mut self,
-        options: &Options,
+        most: Option<Duration>,
+        flush_every: Duration,
         stop: &AtomicBool,
         mut child: Option<&mut Running>,
     ) -> Result<(), Error> {
         loop {
-            let over = options.duration.is_some_and(|most| self.start.elapsed() >= most);
+            let over = most.is_some_and(|most| self.start.elapsed() >= most);
             let ended = child.as_mut().is_some_and(|child| child.has_ended());
             let gone = self.rig.lanes.iter().all(|lane| lane.hung_up);
             if stop.load(Ordering::Relaxed) || over || ended || gone || self.outlet.has_enough() {
                 break;
             }
-            let left = options.duration.map(|most| most.saturating_sub(self.start.elapsed()));
+            let left = most.map(|most| most.saturating_sub(self.start.elapsed()));
             self.wait(left.unwrap_or(PASS_EVERY).min(PASS_EVERY));
             self.pass(false)?;
             self.look()?;
-            if self.flushed.elapsed() >= options.flush_every {
+            if self.flushed.elapsed() >= flush_every {
                 self.flush();
             }
         }
@@ -237,6 +252,8 @@ impl<O: Outlet, P: FnMut(&Progress)> Capture<'_, O, P> {
         state.cpus = self.rig.lanes.len();
         state.quiet_cpus = self.rig.lanes.iter().filter(|lane| lane.quiet).count();
         state.unfollowed_cpus = self.rig.unfollowed.len();
+        state.shared = self.turns.shared();
+        state.gave_way = self.turns.gave_way(state.elapsed);
         (self.progress)(state);
         Ok(all.record_bytes + all.aux_bytes + all.unreadable > 0)
     }
@@ -254,6 +271,18 @@ impl<O: Outlet, P: FnMut(&Progress)> Capture<'_, O, P> {
         self.flushed = Instant::now();
     }
 
+    /// Lets others have the unit, and takes it back.
+    fn take_turns(&mut self) -> Result<(), Error> {
+        match self.turns.look(self.start.elapsed(), &self.rig.times()) {
+            Turn::GoOn => Ok(()),
+            Turn::GiveWay => {
+                self.rig.rest();
+                Ok(())
+            }
+            Turn::ComeBack => self.rig.enable(),
+        }
+    }
+
     /// Follows CPUs and the budget, once a second.
     fn look(&mut self) -> Result<(), Error> {
         let (when, own, before) = self.looked;
@@ -269,6 +298,7 @@ impl<O: Outlet, P: FnMut(&Progress)> Capture<'_, O, P> {
         for event in &told {
             self.outlet.more_ids(event).map_err(Error::output)?;
         }
+        self.take_turns()?;
         let total = self.state.total;
         let now = own_time();
         let cost = Cost {

@@ -3,6 +3,11 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use perf_event_open_sys::bindings::{
+    PERF_FORMAT_TOTAL_TIME_ENABLED, PERF_FORMAT_TOTAL_TIME_RUNNING,
+};
 
 use super::event::{self, Role, Setup};
 use super::host::Host;
@@ -11,12 +16,15 @@ use super::mapped::{MappedRing, TimeConversion};
 use super::open;
 use super::refusal::{Refusal, Scope, Step};
 use super::stream::{About, Bytes, EventAbout, SpeCpuAbout, TaskAbout, feature};
+use super::turns::{Place, Times};
 use super::{Error, Options, Target};
 
 /// Rings are not made smaller than this many pages where there is too little locked memory.
 pub(super) const LEAST_PAGES: usize = 4;
 /// A ring of AUX data wakes us when this part of it is filled.
 const AUX_WATERMARK_PART: usize = 8;
+/// `attr.read_format`: an event tells for how much of its time it had its unit.
+const TIMES: u64 = (PERF_FORMAT_TOTAL_TIME_ENABLED | PERF_FORMAT_TOTAL_TIME_RUNNING) as u64;
 /// A ring of records wakes us when this part of it is filled.
 const WATERMARK_PART: usize = 4;
 
@@ -47,23 +55,14 @@ pub(super) struct Rig {
     pub(super) lanes: Vec<OpenLane>,
     /// CPUs that could not be followed when they came.
     pub(super) unfollowed: Vec<u32>,
+    /// Events are off for a while; those of CPUs that come meanwhile stay off too.
+    resting: bool,
 }
 
 impl Rig {
-    /// Opens everything that was asked for; nothing counts yet.
-    pub(super) fn open(options: &Options) -> Result<Self, Error> {
-        Self::open_on(options, usize::MAX)
-    }
-
-    /// As [`Rig::open`], on so many CPUs that have the unit.
-    pub(super) fn open_on(options: &Options, cpus: usize) -> Result<Self, Error> {
+    /// Finds out what is to be opened.
+    pub(super) fn new(options: &Options) -> Result<Self, Error> {
         let mut setups = event::setups(options)?;
-        let tids = threads(&options.target, &options.host);
-        if let (Target::Pid(pid), true) = (&options.target, tids.is_empty()) {
-            return Err(Error::unusable(format!(
-                "there is no process {pid}: give the --pid of one that runs"
-            )));
-        }
         // A file's table of attributes has entries of one size.
         let size = setups.iter().map(|setup| setup.attr.size).max().unwrap_or(0);
         for setup in &mut setups {
@@ -79,32 +78,59 @@ impl Rig {
             setup.attr.set_inherit(u64::from(task));
             let command = matches!(options.target, Target::Command(_));
             setup.attr.set_enable_on_exec(u64::from(command));
+            if !task {
+                setup.attr.read_format = TIMES;
+            }
         }
         let scope = if options.target == Target::AllCpus { Scope::AllCpus } else { Scope::Process };
-        let mut rig = Self {
+        Ok(Self {
             host: options.host.clone(),
             target: options.target.clone(),
             scope,
             setups,
-            tids,
+            tids: Vec::new(),
             ring_len: options.ring_len,
             aux_len: options.aux_len,
             next_idx: 0,
             lanes: Vec::new(),
             unfollowed: Vec::new(),
-        };
-        for cpu in rig.host.online() {
-            rig.add(cpu)?;
-            if rig.lanes.len() >= cpus {
+            resting: false,
+        })
+    }
+
+    /// Opens everything that was asked for; nothing counts yet. After an error nothing is open.
+    pub(super) fn open(&mut self) -> Result<(), Error> {
+        self.open_on(usize::MAX)
+    }
+
+    /// As [`Rig::open`], on so many CPUs that have the unit.
+    pub(super) fn open_on(&mut self, cpus: usize) -> Result<(), Error> {
+        self.tids = threads(&self.target, &self.host);
+        if let (Target::Pid(pid), true) = (&self.target, self.tids.is_empty()) {
+            return Err(Error::unusable(format!(
+                "there is no process {pid}: give the --pid of one that runs"
+            )));
+        }
+        for cpu in self.host.online() {
+            if let Err(error) = self.add(cpu) {
+                self.lanes.clear();
+                return Err(error);
+            }
+            if self.lanes.len() >= cpus {
                 break;
             }
         }
-        if rig.lanes.is_empty() {
+        if self.lanes.is_empty() {
             return Err(Error::unusable(
                 "no CPU that is online has the unit: choose another --event",
             ));
         }
-        Ok(rig)
+        Ok(())
+    }
+
+    /// Whether the process that is to be observed is gone.
+    pub(super) fn is_pointless(&self) -> bool {
+        threads(&self.target, &self.host).is_empty()
     }
 
     fn refusal(&self, step: Step, event: &str, cpu: u32, error: &io::Error) -> Error {
@@ -273,7 +299,8 @@ impl Rig {
     }
 
     /// Lets all events count. A command's do so by themselves once it runs.
-    pub(super) fn enable(&self) -> Result<(), Error> {
+    pub(super) fn enable(&mut self) -> Result<(), Error> {
+        self.resting = false;
         for lane in &self.lanes {
             self.enable_lane(lane)?;
         }
@@ -287,6 +314,28 @@ impl Rig {
             })?;
         }
         Ok(())
+    }
+
+    /// Has the units rest until events are enabled again. What tasks do is told meanwhile.
+    pub(super) fn rest(&mut self) {
+        self.resting = true;
+        for (number, event) in self.lanes.iter().flat_map(|lane| &lane.events) {
+            if self.setups[*number].role != Role::SideBand {
+                // See `disable`.
+                let _ = open::disable(event.as_fd());
+            }
+        }
+    }
+
+    /// For how much of their time events had their units. Only told where all CPUs are captured:
+    /// those of tasks do not run for other reasons too.
+    pub(super) fn times(&self) -> Vec<(Place, Times)> {
+        let lanes = self.lanes.iter().filter(|_| self.scope == Scope::AllCpus);
+        let events = lanes.flat_map(|lane| lane.events.iter().map(move |event| (lane.cpu, event)));
+        let units = events.filter(|(_, (number, _))| self.setups[*number].role != Role::SideBand);
+        units
+            .filter_map(|(cpu, (number, event))| Some(((cpu, *number), times(event.as_fd())?)))
+            .collect()
     }
 
     /// Stops all events; what their units have written is in the rings then.
@@ -305,6 +354,9 @@ impl Rig {
 
     /// Goes on after a ring of AUX data was full.
     pub(super) fn resume(&self, lane: &OpenLane) {
+        if self.resting {
+            return;
+        }
         for event in self.tracers(lane) {
             let _ = open::enable(event);
         }
@@ -312,6 +364,9 @@ impl Rig {
 
     /// Has a unit publish what it holds, although that is less than what would wake us.
     pub(super) fn flush(&self, lane: &OpenLane) {
+        if self.resting {
+            return;
+        }
         for event in self.tracers(lane) {
             let _ = open::disable(event);
             let _ = open::enable(event);
@@ -357,7 +412,8 @@ impl Rig {
             self.event_about(number, fresh).ok().filter(|about| !about.ids.is_empty())
         });
         let told = if fresh.is_empty() { Vec::new() } else { told.collect() };
-        let refused = fresh.iter().filter(|lane| self.enable_lane(lane).is_err());
+        let wanted = fresh.iter().filter(|_| !self.resting);
+        let refused = wanted.filter(|lane| self.enable_lane(lane).is_err());
         let refused: Vec<_> = refused.map(|lane| lane.cpu).collect();
         self.unfollowed.extend(refused);
         (gone, told)
@@ -394,6 +450,18 @@ fn threads(target: &Target, host: &Host) -> Vec<i32> {
     }
 }
 
+/// For how much of its time an event had its unit; `None` if the kernel does not say.
+fn times(event: BorrowedFd<'_>) -> Option<Times> {
+    // The count, then the two times in nanoseconds, as `TIMES` asks.
+    let mut words = [0; 24];
+    if rustix::io::read(event, &mut words) != Ok(words.len()) {
+        return None;
+    }
+    let word = |at: usize| words[at..at + 8].try_into().map_or(0, u64::from_ne_bytes);
+    let (enabled, running) = (Duration::from_nanos(word(8)), Duration::from_nanos(word(16)));
+    Some(Times { enabled, running })
+}
+
 impl Setup {
     /// A period that is longer by this factor, as the unit counts.
     fn stretched(&self, factor: f64) -> u64 {
@@ -424,14 +492,12 @@ mod tests {
         online("0");
         let event = "minor-faults".parse().unwrap();
         let options = Options { event, host: Host::at(&root), ..Options::default() };
-        let mut rig = match Rig::open(&options) {
-            Ok(rig) => rig,
-            Err(error) => {
-                std::fs::remove_dir_all(&root).unwrap();
-                eprintln!("DID NOT RUN: CPUs that come and go: {error}");
-                return;
-            }
-        };
+        let mut rig = Rig::new(&options).unwrap();
+        if let Err(error) = rig.open() {
+            std::fs::remove_dir_all(&root).unwrap();
+            eprintln!("DID NOT RUN: CPUs that come and go: {error}");
+            return;
+        }
         let cpus = |rig: &Rig| rig.lanes.iter().map(|lane| lane.cpu).collect::<Vec<_>>();
         assert_eq!((cpus(&rig), rig.about().unwrap().events[0].ids.len()), (vec![0], 1));
         rig.enable().unwrap();
