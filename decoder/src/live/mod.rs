@@ -14,6 +14,7 @@
 
 mod budget;
 mod capture;
+mod command;
 mod decoding;
 mod event;
 mod host;
@@ -76,7 +77,7 @@ pub struct Options {
     /// How long, waiting included; `None`: until it is stopped.
     pub duration: Option<Duration>,
     /// The part of all recorded CPUs' time that capturing may take, in (0, 1]: if it takes more,
-    /// periods get longer.
+    /// periods get longer, and events rest where that does not help.
     pub max_overhead: Option<f64>,
     /// Others who want the unit go first: one that is in use is waited for, and one that is shared
     /// is left to them for a while, again and again.
@@ -134,6 +135,13 @@ pub struct Progress {
     pub overhead: f64,
     /// The period of the first event as it was asked for.
     pub period: u64,
+    /// As `overhead`, on average since it began.
+    pub average_overhead: f64,
+    /// The part of that which no period changes, as far as it is known: what this process does
+    /// whatever it captures. Only learned where there is a budget.
+    pub fixed_overhead: f64,
+    /// How long events rested, since longer periods alone did not keep the budget.
+    pub rested: Duration,
     /// By how much periods are stretched now to stay within the budget.
     pub stretched: f64,
     /// CPUs that are recorded.
@@ -174,6 +182,9 @@ impl Default for Progress {
             total: Passed::default(),
             own: Duration::ZERO,
             overhead: 0.0,
+            average_overhead: 0.0,
+            fixed_overhead: 0.0,
+            rested: Duration::ZERO,
             period: 1,
             stretched: 1.0,
             cpus: 0,

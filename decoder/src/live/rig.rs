@@ -9,6 +9,7 @@ use perf_event_open_sys::bindings::{
     PERF_FORMAT_TOTAL_TIME_ENABLED, PERF_FORMAT_TOTAL_TIME_RUNNING,
 };
 
+use super::command::{Running, Starter};
 use super::event::{self, Role, Setup};
 use super::host::Host;
 use super::lane::Lane;
@@ -46,6 +47,7 @@ pub(super) struct OpenLane {
 pub(super) struct Rig {
     host: Host,
     target: Target,
+    starter: Option<Starter>,
     scope: Scope,
     setups: Vec<Setup>,
     tids: Vec<i32>,
@@ -83,7 +85,9 @@ impl Rig {
             }
         }
         let scope = if options.target == Target::AllCpus { Scope::AllCpus } else { Scope::Process };
+        let command = matches!(options.target, Target::Command(_));
         Ok(Self {
+            starter: command.then(Starter::new).transpose()?,
             host: options.host.clone(),
             target: options.target.clone(),
             scope,
@@ -105,7 +109,7 @@ impl Rig {
 
     /// As [`Rig::open`], on so many CPUs that have the unit.
     pub(super) fn open_on(&mut self, cpus: usize) -> Result<(), Error> {
-        self.tids = threads(&self.target, &self.host);
+        self.tids = self.threads();
         if let (Target::Pid(pid), true) = (&self.target, self.tids.is_empty()) {
             return Err(Error::unusable(format!(
                 "there is no process {pid}: give the --pid of one that runs"
@@ -130,7 +134,28 @@ impl Rig {
 
     /// Whether the process that is to be observed is gone.
     pub(super) fn is_pointless(&self) -> bool {
-        threads(&self.target, &self.host).is_empty()
+        self.threads().is_empty()
+    }
+
+    /// The threads whose events are opened, as the kernel numbers them: -1 stands for all.
+    fn threads(&self) -> Vec<i32> {
+        match &self.target {
+            Target::AllCpus => vec![-1],
+            // What is started from there inherits the events.
+            Target::Command(_) => self.starter.iter().map(|starter| starter.tid).collect(),
+            Target::Pid(pid) => {
+                let threads = self.host.threads(*pid).into_iter();
+                threads.filter_map(|tid| i32::try_from(tid).ok()).collect()
+            }
+        }
+    }
+
+    /// Starts what is observed, if that is a command.
+    pub(super) fn start(&self, to_stderr: bool) -> Result<Option<Running>, Error> {
+        match (&self.starter, &self.target) {
+            (Some(starter), Target::Command(words)) => starter.start(words, to_stderr).map(Some),
+            _ => Ok(None),
+        }
     }
 
     fn refusal(&self, step: Step, event: &str, cpu: u32, error: &io::Error) -> Error {
@@ -299,8 +324,7 @@ impl Rig {
     }
 
     /// Lets all events count. A command's do so by themselves once it runs.
-    pub(super) fn enable(&mut self) -> Result<(), Error> {
-        self.resting = false;
+    pub(super) fn enable(&self) -> Result<(), Error> {
         for lane in &self.lanes {
             self.enable_lane(lane)?;
         }
@@ -316,13 +340,17 @@ impl Rig {
         Ok(())
     }
 
-    /// Has the units rest until events are enabled again. What tasks do is told meanwhile.
-    pub(super) fn rest(&mut self) {
-        self.resting = true;
+    /// Has the units rest, or work again. What tasks do is told meanwhile.
+    pub(super) fn rest(&mut self, rests: bool) {
+        if rests == self.resting {
+            return;
+        }
+        self.resting = rests;
         for (number, event) in self.lanes.iter().flat_map(|lane| &lane.events) {
             if self.setups[*number].role != Role::SideBand {
-                // See `disable`.
-                let _ = open::disable(event.as_fd());
+                let event = event.as_fd();
+                // One that does not obey is gone with its CPU.
+                let _ = if rests { open::disable(event) } else { open::enable(event) };
             }
         }
     }
@@ -397,7 +425,7 @@ impl Rig {
             .filter(|cpu| !self.lanes.iter().any(|lane| lane.cpu == *cpu))
             .collect();
         if !new.is_empty() {
-            self.tids = threads(&self.target, &self.host);
+            self.tids = self.threads();
         }
         // A command that runs already has no part of events that are opened now.
         let too_late = matches!(self.target, Target::Command(_));
@@ -434,18 +462,6 @@ impl Rig {
                 // One that does not take it goes on as it is.
                 let _ = open::set_period(event.as_fd(), setup.stretched(factor));
             }
-        }
-    }
-}
-
-/// The threads whose events are opened, as the kernel numbers them: -1 stands for all.
-fn threads(target: &Target, host: &Host) -> Vec<i32> {
-    match target {
-        Target::AllCpus => vec![-1],
-        // Ours: what is started from here inherits the events.
-        Target::Command(_) => vec![0],
-        Target::Pid(pid) => {
-            host.threads(*pid).into_iter().filter_map(|tid| i32::try_from(tid).ok()).collect()
         }
     }
 }

@@ -156,7 +156,10 @@ mod tests {
         let mut turns = Turns::new(true);
         let seconds = [(1000, 1000), (1000, 996), (1000, 950), (40, 0), (0, 0)];
         assert_eq!(decisions(&mut turns, &seconds), [GoOn; 5]);
-        assert_eq!((turns.shared(), turns.gave_way(Duration::from_secs(9))), (None, Duration::ZERO));
+        assert_eq!(
+            (turns.shared(), turns.gave_way(Duration::from_secs(9))),
+            (None, Duration::ZERO)
+        );
     }
 
     #[test]
@@ -201,7 +204,8 @@ mod tests {
     fn one_cpu_of_many_is_enough() {
         let second = Duration::from_secs(1);
         let times = |running| Times { enabled: second, running: Duration::from_millis(running) };
-        let events = |running| (0..64).map(|cpu| ((cpu, 0), times(1000))).chain([((64, 1), running)]);
+        let events =
+            |running| (0..64).map(|cpu| ((cpu, 0), times(1000))).chain([((64, 1), running)]);
         let mut turns = Turns::new(true);
         assert_eq!(turns.look(second, &events(times(950)).collect::<Vec<_>>()), GoOn);
         let mut turns = Turns::new(true);
