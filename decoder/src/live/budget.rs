@@ -14,7 +14,7 @@
 //! account   2 s   what was saved is kept up to here: a quiet hour pays for no loud minute
 //!           1 s   kept for the next burst: periods are as the budget allows
 //!           0 s   the beginning: half of the budget
-//!         < 0 s   overspent: nearly nothing; and if costs stay above that, rest until 0 s
+//!         < 0 s   overspent: nearly nothing; and if costs stay above that, rest until 0.75 s
 //! ```
 //!
 //! The cost of the process itself that no period changes (waking, looking at all rings) is learned
@@ -30,7 +30,7 @@ const SAMPLE_COST: Duration = Duration::from_micros(2);
 /// then there is an interrupt for thousands of them.
 const AUX_RECORD_COST: Duration = Duration::from_nanos(50);
 /// Length of a record in AUX data.
-const AUX_RECORD_LEN: u64 = 64;
+pub(super) const AUX_RECORD_LEN: u64 = 64;
 
 /// The part of the budget that is aimed at.
 const AIM: f64 = 0.95;
@@ -39,8 +39,10 @@ const LEAST: f64 = 0.05;
 /// Costs are looked at this often; earlier, but not before the second, if they take `EARLY`
 /// seconds of the budget.
 const EVERY: Duration = Duration::from_millis(100);
-const SOONEST: Duration = Duration::from_millis(5);
+const SOONEST: Duration = Duration::from_millis(1);
 const EARLY: f64 = 0.2;
+/// A ring wakes us at the latest when its samples took so many seconds of its CPU's budget.
+const WAKING: f64 = 0.1;
 /// What the account holds at most, what is to be kept in it, and how fast it comes back to that:
 /// all in seconds.
 const MOST_KEPT: f64 = 2.0;
@@ -48,6 +50,8 @@ const KEPT: f64 = 1.0;
 const BACK_IN: f64 = 2.0;
 /// So many looks in a row at too high costs say that longer periods do not help.
 const IN_VAIN: u32 = 3;
+/// Events rest until the account holds this.
+const RESTED: f64 = 0.75;
 /// How long what was seen counts, in seconds: of what samples would cost at full rate, if that
 /// falls, and of what the process itself costs.
 const DEMAND_KEPT: f64 = 0.7;
@@ -58,6 +62,12 @@ const FIXED_RISE: f64 = 10.0;
 const SLACK: f64 = 1.25;
 /// Periods become at most so many times longer.
 const LONGEST: f64 = 1e4;
+
+/// Samples, and records of AUX data, at which a ring is to wake us for costs to be seen in time.
+pub(super) fn waking(most: f64) -> (f64, f64) {
+    let time = most * WAKING;
+    (time / SAMPLE_COST.as_secs_f64(), time / AUX_RECORD_COST.as_secs_f64())
+}
 
 /// What capturing cost in one span of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -155,9 +165,9 @@ impl Budget {
         let room = aim * (1.0 + (self.account - KEPT) / BACK_IN) - fixed;
         let room = room.max(LEAST * aim);
         if self.pace.rests {
-            self.pace.rests = self.account < 0.0;
-            // One more try with longer periods.
-            self.over = IN_VAIN - 2;
+            self.pace.rests = self.account < RESTED;
+            // Afterwards one look is enough.
+            self.over = IN_VAIN - 1;
         } else {
             self.stretch(samples, room, elapsed);
             self.pace.rests = self.over >= IN_VAIN && self.account < 0.0;
@@ -175,13 +185,9 @@ impl Budget {
     fn stretch(&mut self, samples: f64, room: f64, elapsed: f64) {
         self.over = if samples > 2.0 * room { self.over + 1 } else { 0 };
         let demand = samples * self.pace.factor;
-        let rises = demand > self.demand;
-        if !rises {
-            // Slowly: who paused may go on at once.
-            self.demand += (demand - self.demand) * (1.0 - (-elapsed / DEMAND_KEPT).exp());
-        } else if self.over < IN_VAIN {
-            self.demand = demand;
-        }
+        // It falls slowly: who paused may go on at once.
+        let part = if demand > self.demand { 1.0 } else { 1.0 - (-elapsed / DEMAND_KEPT).exp() };
+        self.demand += (demand - self.demand) * part;
         let wanted = (self.demand / room).clamp(1.0, LONGEST);
         let change = wanted / self.pace.factor;
         if !(1.0 / SLACK..=SLACK).contains(&change) || wanted <= 1.0 {
@@ -220,9 +226,9 @@ mod tests {
     }
 
     const CPUS: usize = 2;
-    /// A ring is full enough to wake us at so many samples.
-    const WAKING: f64 = 2000.0;
-    const STEP: f64 = 0.0005;
+    /// A ring is full enough to wake us at so many samples, budget or not.
+    const FILLED: f64 = 1800.0;
+    const STEP: f64 = 0.0001;
 
     impl Machine {
         /// So many seconds with this budget.
@@ -241,6 +247,8 @@ mod tests {
             // Since the last pass, and since the last look.
             let (mut waiting, mut passed) = (0.0, 0.0);
             let (mut span, mut own, mut samples) = (0.0, 0.0, 0.0);
+            // All rings may be nearly full.
+            let mark = CPUS as f64 * FILLED.min(waking(most).0);
             let cost_of_one = SAMPLE_COST.as_secs_f64() + self.own_sample;
             while time < seconds {
                 time += STEP;
@@ -255,7 +263,7 @@ mod tests {
                 waiting += new;
                 own += self.fixed * STEP + self.own_sample * new;
                 spent += self.fixed * STEP + cost_of_one * new;
-                if passed >= 0.1 || waiting >= WAKING {
+                if passed >= 0.1 || waiting >= mark {
                     samples += waiting;
                     all_samples += waiting;
                     (waiting, passed) = (0.0, 0.0);

@@ -287,9 +287,9 @@ impl<O: Outlet, P: FnMut(&Progress)> Capture<'_, O, P> {
         for event in &told {
             self.outlet.more_ids(event).map_err(Error::output)?;
         }
-        self.turns.look(self.begin.when.elapsed(), &self.rig.times());
+        let theirs = self.turns.look(self.begin.when.elapsed(), &self.rig.times());
         let rests = self.budget.as_ref().is_some_and(Budget::rests);
-        self.rig.rest(self.turns.is_away() || rests);
+        self.rig.rest(theirs || rests);
         let now = self.now();
         self.state.overhead = self.looked.cost(&now, self.rig.lanes.len()).share();
         self.looked = now;

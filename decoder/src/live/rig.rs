@@ -9,6 +9,7 @@ use perf_event_open_sys::bindings::{
     PERF_FORMAT_TOTAL_TIME_ENABLED, PERF_FORMAT_TOTAL_TIME_RUNNING,
 };
 
+use super::budget::{self, AUX_RECORD_LEN};
 use super::command::{Running, Starter};
 use super::event::{self, Role, Setup};
 use super::host::Host;
@@ -24,6 +25,8 @@ use super::{Error, Options, Target};
 pub(super) const LEAST_PAGES: usize = 4;
 /// A ring of AUX data wakes us when this part of it is filled.
 const AUX_WATERMARK_PART: usize = 8;
+/// About the length of a sample record.
+const SAMPLE_LEN: f64 = 72.0;
 /// `attr.read_format`: an event tells for how much of its time it had its unit.
 const TIMES: u64 = (PERF_FORMAT_TOTAL_TIME_ENABLED | PERF_FORMAT_TOTAL_TIME_RUNNING) as u64;
 /// A ring of records wakes us when this part of it is filled.
@@ -70,11 +73,10 @@ impl Rig {
         for setup in &mut setups {
             setup.attr.size = size;
             setup.attr.set_watermark(1);
-            let part = options.ring_len / WATERMARK_PART;
-            setup.attr.__bindgen_anon_2.wakeup_watermark = u32::try_from(part).unwrap_or(u32::MAX);
+            let (records, aux) = marks(options);
+            setup.attr.__bindgen_anon_2.wakeup_watermark = records;
             if setup.role == Role::Tracer {
-                let part = options.aux_len / AUX_WATERMARK_PART;
-                setup.attr.aux_watermark = u32::try_from(part).unwrap_or(u32::MAX);
+                setup.attr.aux_watermark = aux;
             }
             let task = options.target != Target::AllCpus;
             setup.attr.set_inherit(u64::from(task));
@@ -464,6 +466,20 @@ impl Rig {
             }
         }
     }
+}
+
+/// Bytes of records, and of AUX data, at which rings wake us: a part of them, or less if that is
+/// much of a budget.
+fn marks(options: &Options) -> (u32, u32) {
+    let parts = (options.ring_len / WATERMARK_PART, options.aux_len / AUX_WATERMARK_PART);
+    let (samples, records) = options.max_overhead.map_or((f64::MAX, f64::MAX), budget::waking);
+    let bytes = |part: usize, count: f64, len: f64| {
+        let page = rustix::param::page_size() as f64;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+        let mark = (part as f64).min((count * len).max(page)) as u32;
+        mark
+    };
+    (bytes(parts.0, samples, SAMPLE_LEN), bytes(parts.1, records, AUX_RECORD_LEN as f64))
 }
 
 /// For how much of its time an event had its unit; `None` if the kernel does not say.

@@ -57,17 +57,6 @@ impl Times {
 /// An event that is open: its CPU, and which of those that are open there.
 pub(super) type Place = (u32, usize);
 
-/// What to do now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// As before.
-    GoOn,
-    /// All events off: somebody else wants the unit.
-    GiveWay,
-    /// All events on: they have had it.
-    ComeBack,
-}
-
 /// Looks at what the kernel tells of all events, and decides.
 #[derive(Clone, Debug)]
 pub(super) struct Turns {
@@ -88,32 +77,26 @@ impl Turns {
         Self { gives_way, seen, shared: false, away: None, gave_way: Duration::ZERO }
     }
 
-    /// Takes what the kernel tells of all events at `now`, once a second.
+    /// Takes what the kernel tells of all events at `now`, once a second. Whether it is somebody
+    /// else's turn: events are to be off.
     ///
     /// All of them give way, also if the unit is shared on one CPU only.
-    pub(super) fn look(&mut self, now: Duration, events: &[(Place, Times)]) -> Turn {
+    pub(super) fn look(&mut self, now: Duration, events: &[(Place, Times)]) -> bool {
         let mut least = 1.0f64;
         for (place, times) in events {
             let before = self.seen.insert(*place, *times).unwrap_or_default();
             least = times.since(before).share().map_or(least, |share| least.min(share));
         }
         if let Some(since) = self.away {
-            if now.saturating_sub(since) < PAUSE {
-                return Turn::GoOn;
+            if now.saturating_sub(since) >= PAUSE {
+                self.gave_way = self.gave_way(now);
+                self.away = None;
             }
-            self.gave_way = self.gave_way(now);
-            self.away = None;
-            return Turn::ComeBack;
+        } else if least < SHARED {
+            self.shared = true;
+            self.away = self.gives_way.then_some(now);
         }
-        if least >= SHARED {
-            return Turn::GoOn;
-        }
-        self.shared = true;
-        if !self.gives_way {
-            return Turn::GoOn;
-        }
-        self.away = Some(now);
-        Turn::GiveWay
+        self.is_away()
     }
 
     /// Whether it is somebody else's turn.
@@ -137,11 +120,13 @@ impl Turns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Turn::{ComeBack, GiveWay, GoOn};
+
+    const OURS: bool = false;
+    const THEIRS: bool = true;
 
     /// Looks once a second at one event, of which each second's enabled and running milliseconds
     /// are given.
-    fn decisions(turns: &mut Turns, seconds: &[(u64, u64)]) -> Vec<Turn> {
+    fn decisions(turns: &mut Turns, seconds: &[(u64, u64)]) -> Vec<bool> {
         let mut total = Times::default();
         let seconds = (1..).zip(seconds).map(|(second, (enabled, running))| {
             total.enabled += Duration::from_millis(*enabled);
@@ -155,7 +140,7 @@ mod tests {
     fn a_unit_of_our_own_is_kept() {
         let mut turns = Turns::new(true);
         let seconds = [(1000, 1000), (1000, 996), (1000, 950), (40, 0), (0, 0)];
-        assert_eq!(decisions(&mut turns, &seconds), [GoOn; 5]);
+        assert_eq!(decisions(&mut turns, &seconds), [OURS; 5]);
         assert_eq!(
             (turns.shared(), turns.gave_way(Duration::from_secs(9))),
             (None, Duration::ZERO)
@@ -171,12 +156,11 @@ mod tests {
         seconds.push((1000, 500));
         seconds.extend([(0, 0); 10]);
         seconds.extend([(1000, 1000); 3]);
-        let mut want = vec![GoOn, GiveWay];
-        want.extend([GoOn; 9]);
-        want.extend([ComeBack, GiveWay]);
-        want.extend([GoOn; 9]);
-        want.push(ComeBack);
-        want.extend([GoOn; 3]);
+        let mut want = vec![OURS];
+        want.extend([THEIRS; 10]);
+        want.push(OURS);
+        want.extend([THEIRS; 10]);
+        want.extend([OURS; 4]);
         assert_eq!(decisions(&mut turns, &seconds), want);
         assert!(!turns.is_away());
         assert_eq!(turns.gave_way(Duration::from_secs(30)), Duration::from_secs(20));
@@ -187,7 +171,7 @@ mod tests {
     #[test]
     fn what_is_given_up_counts_until_now() {
         let mut turns = Turns::new(true);
-        assert_eq!(decisions(&mut turns, &[(1000, 0)]), [GiveWay]);
+        assert_eq!(decisions(&mut turns, &[(1000, 0)]), [THEIRS]);
         assert!(turns.is_away());
         assert_eq!(turns.gave_way(Duration::from_millis(4500)), Duration::from_millis(3500));
         assert_eq!(turns.shared(), Some(0.0));
@@ -196,7 +180,7 @@ mod tests {
     #[test]
     fn who_does_not_give_way_is_told() {
         let mut turns = Turns::new(false);
-        assert_eq!(decisions(&mut turns, &[(1000, 400), (1000, 600)]), [GoOn; 2]);
+        assert_eq!(decisions(&mut turns, &[(1000, 400), (1000, 600)]), [OURS; 2]);
         assert_eq!((turns.shared(), turns.is_away()), (Some(0.5), false));
     }
 
@@ -207,9 +191,9 @@ mod tests {
         let events =
             |running| (0..64).map(|cpu| ((cpu, 0), times(1000))).chain([((64, 1), running)]);
         let mut turns = Turns::new(true);
-        assert_eq!(turns.look(second, &events(times(950)).collect::<Vec<_>>()), GoOn);
+        assert_eq!(turns.look(second, &events(times(950)).collect::<Vec<_>>()), OURS);
         let mut turns = Turns::new(true);
-        assert_eq!(turns.look(second, &events(times(940)).collect::<Vec<_>>()), GiveWay);
+        assert_eq!(turns.look(second, &events(times(940)).collect::<Vec<_>>()), THEIRS);
     }
 
     /// A CPU went and came back: its event is a new one, whose times start at 0.
@@ -220,8 +204,8 @@ mod tests {
             [((3, 0), Times { enabled, running })]
         };
         let mut turns = Turns::new(true);
-        assert_eq!(turns.look(Duration::from_secs(9), &at(9, 9)), GoOn);
-        assert_eq!(turns.look(Duration::from_secs(10), &at(1, 1)), GoOn);
-        assert_eq!(turns.look(Duration::from_secs(12), &at(3, 2)), GiveWay);
+        assert_eq!(turns.look(Duration::from_secs(9), &at(9, 9)), OURS);
+        assert_eq!(turns.look(Duration::from_secs(10), &at(1, 1)), OURS);
+        assert_eq!(turns.look(Duration::from_secs(12), &at(3, 2)), THEIRS);
     }
 }
