@@ -56,8 +56,9 @@ const RESTED: f64 = 0.75;
 /// falls, and of what the process itself costs.
 const DEMAND_KEPT: f64 = 0.7;
 const OWN_KEPT: f64 = 1.0;
-/// In so many seconds the process itself may turn out to cost as much as the whole budget.
-const FIXED_RISE: f64 = 10.0;
+/// In so many seconds the process itself may turn out to cost as much as the whole budget: while
+/// there are samples, which cost it too, and while events rest.
+const FIXED_RISE: (f64, f64) = (10.0, 1.0);
 /// A period is not changed for less than this.
 const SLACK: f64 = 1.25;
 /// Periods become at most so many times longer.
@@ -178,7 +179,8 @@ impl Budget {
     /// Learns what the process costs without samples: what it costs in calm moments.
     fn learn_fixed(&mut self, own: f64, elapsed: f64) {
         self.own += (own - self.own) * (1.0 - (-elapsed / OWN_KEPT).exp());
-        self.fixed = self.own.min(self.fixed + self.most * elapsed / FIXED_RISE);
+        let rise = if self.pace.rests { FIXED_RISE.1 } else { FIXED_RISE.0 };
+        self.fixed = self.own.min(self.fixed + self.most * elapsed / rise);
     }
 
     /// Sets periods by what samples cost and may cost.

@@ -182,6 +182,10 @@ impl<O: Outlet, P: FnMut(&Progress)> Capture<'_, O, P> {
             .descriptors()
             .map(|(number, event)| (number, PollFd::from_borrowed_fd(event, PollFlags::IN)))
             .unzip();
+        if self.rig.resting {
+            // Tasks that end wake whoever waits for their events, and nothing else happens.
+            waiting.clear();
+        }
         let timeout = Timespec::try_from(most).ok();
         // A signal ends the waiting too: whoever sent it has set the flag.
         let _ = poll(&mut waiting, timeout.as_ref());

@@ -61,7 +61,7 @@ pub(super) struct Rig {
     /// CPUs that could not be followed when they came.
     pub(super) unfollowed: Vec<u32>,
     /// Events are off for a while; those of CPUs that come meanwhile stay off too.
-    resting: bool,
+    pub(super) resting: bool,
 }
 
 impl Rig {

@@ -328,7 +328,7 @@ fn sharing(progress: &Progress) -> Option<String> {
 fn achieved(progress: &Progress, budget: f64) -> String {
     /// A shorter run has no time to make up for its beginning.
     const SETTLED: std::time::Duration = std::time::Duration::from_secs(5);
-    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+    let percent = |share: f64| format!("{:.3} %", 100.0 * share);
     let (average, fixed) = (progress.average_overhead, progress.fixed_overhead);
     let why = if average <= budget {
         ""
