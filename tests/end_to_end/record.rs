@@ -4,10 +4,10 @@
 //! Where the kernel lets no events be opened, a test says so and passes.
 
 use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::{BufRead, BufReader, Cursor, Read};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -227,6 +227,209 @@ fn every_access_to_watched_addresses_is_one_record() {
     assert_eq!(folioscope(["pages"]).arg(&path).text(), lines.concat());
 }
 
+/// A breakpoint on a word of ours.
+fn watch(word: &Watched) -> String {
+    format!("mem:{:#x}/8:w", std::ptr::from_ref(&word.0).addr())
+}
+
+/// Takes all hardware breakpoints of this process, with a word for each and one that has none.
+struct AllTaken {
+    words: Vec<Box<Watched>>,
+    holders: Vec<Recorder>,
+    folder: tempfile::TempDir,
+}
+
+impl AllTaken {
+    /// `None`, said visibly, where that cannot be done.
+    fn new(what: &str) -> Option<Self> {
+        /// More than any processor has.
+        const MOST: usize = 17;
+        let (mut words, mut holders, folder) = (Vec::new(), Vec::new(), scratch());
+        let pid = std::process::id().to_string();
+        while holders.len() < MOST {
+            words.push(Box::new(Watched(AtomicU64::new(0))));
+            let event = watch(words.last().expect("one was added"));
+            let path = folder.path().join(format!("{}.data", holders.len()));
+            match Recorder::start(&path, &["--event", &event, "--pid", &pid]) {
+                Ok(holder) => holders.push(holder),
+                Err(why) if why.contains("breakpoints") && !holders.is_empty() => {
+                    assert_eq!(why.lines().count(), 1, "{why}");
+                    assert!(why.contains("wait for one with --yield"), "{why}");
+                    return Some(Self { words, holders, folder });
+                }
+                Err(why) => {
+                    did_not_run(what, &why);
+                    break;
+                }
+            }
+        }
+        holders.into_iter().for_each(|holder| _ = holder.interrupt());
+        None
+    }
+
+    /// Starts one that waits for a breakpoint on the last word, and returns once it says so.
+    fn wait_for_one(&self, more: &[&str]) -> Waiter {
+        let event = watch(self.words.last().expect("there is one more than slots"));
+        let words = command_words();
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).args(["record", "--yield", "--event", &event, "--pid"]);
+        command.arg(std::process::id().to_string()).args(more);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let mut stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+        let mut said = String::new();
+        stderr.read_line(&mut said).expect("it says text");
+        assert!(said.contains("in use by somebody else: waiting for it"), "{said}");
+        Waiter { child, stderr, begin: Instant::now() }
+    }
+
+    fn end(self) {
+        self.holders.into_iter().for_each(|holder| _ = holder.interrupt());
+    }
+}
+
+/// A recorder that waits.
+struct Waiter {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    begin: Instant,
+}
+
+impl Waiter {
+    fn interrupt(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
+    }
+
+    /// What it printed, and what it said after that it waits; and how long it ran since then.
+    fn end(mut self) -> (String, String, Duration) {
+        let (mut printed, mut said) = (String::new(), String::new());
+        let mut stdout = self.child.stdout.take().expect("it is piped");
+        stdout.read_to_string(&mut printed).expect("it prints text");
+        self.stderr.read_to_string(&mut said).expect("it says text");
+        assert!(self.child.wait().expect("it ends").success(), "{said}");
+        (printed, said, self.begin.elapsed())
+    }
+}
+
+#[test]
+fn one_that_gives_way_waits_for_its_turn() {
+    let what = "record: --yield waits for a breakpoint";
+    if !can_record(what) {
+        return;
+    }
+    const STORES: u64 = 500;
+    let Some(mut taken) = AllTaken::new(what) else { return };
+    let path = taken.folder.path().join("waited.data");
+    let waiter = taken.wait_for_one(&["-o", path.to_str().expect("the path is text")]);
+    let part = taken.folder.path().join("waited.data.part");
+    let began = || std::fs::metadata(&part).map_or(0, |found| found.len()) >= 104;
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(!began(), "all slots are still taken");
+    taken.holders.pop().expect("there is one").interrupt();
+    let begin = Instant::now();
+    while !began() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "it does not get the slot");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // Its header is written before its events count.
+    std::thread::sleep(Duration::from_millis(500));
+    let word = taken.words.last().expect("there is one more than slots");
+    for number in 0..STORES {
+        word.0.store(number, Ordering::Relaxed);
+    }
+    waiter.interrupt();
+    let (_, said, _) = waiter.end();
+    assert_eq!(said, "", "it said that it waits once, and lost nothing");
+    let vaddr = std::ptr::from_ref(&word.0).addr() as u64;
+    let rows = rows(&path);
+    assert_eq!(rows.len() as u64, STORES);
+    assert!(rows.iter().all(|(_, recorded, _)| *recorded == Some(vaddr)));
+    taken.end();
+}
+
+#[test]
+fn who_waits_in_vain_ends_with_a_reason() {
+    let what = "record: --yield in vain";
+    if !can_record(what) {
+        return;
+    }
+    let Some(taken) = AllTaken::new(what) else { return };
+    let reason = "nothing was captured: the unit on CPU 0 was in use all the time";
+    // Ctrl-C: a report, and a file.
+    let waiter = taken.wait_for_one(&["--format", "json"]);
+    waiter.interrupt();
+    let (printed, said, _) = waiter.end();
+    let empty: serde_json::Value = serde_json::from_str(&printed).expect("a report");
+    check_ledger(&empty);
+    assert_eq!((empty["accesses"].as_u64(), empty["reason"].is_string()), (Some(0), true));
+    assert!(said.contains(reason), "{said}");
+    let path = taken.folder.path().join("empty.data");
+    let file = ["-o", path.to_str().expect("the path is text")];
+    let waiter = taken.wait_for_one(&file);
+    waiter.interrupt();
+    let (_, said, took) = waiter.end();
+    assert!(said.contains(reason) && took < Duration::from_secs(1), "{took:?}: {said}");
+    let report = report(&path, &[]);
+    check_ledger(&report);
+    assert_eq!(report["accesses"], 0);
+    // The time is over.
+    let waiter = taken.wait_for_one(&[&file[..], &["--duration", "2500ms"]].concat());
+    let (_, said, took) = waiter.end();
+    assert!(said.contains(reason), "{said}");
+    assert!((2000..4000).contains(&took.as_millis()), "{took:?}");
+    taken.end();
+}
+
+/// The shares in the line on the budget, in percent: achieved, fixed, budget.
+fn overhead(said: &str) -> [f64; 3] {
+    let line = said.lines().find_map(|line| line.split_once("overhead: ")).expect("a line on it").1;
+    let mut words = line.split_whitespace().zip(line.split_whitespace().skip(1));
+    let share = |(word, unit): (&str, &str)| {
+        let word = word.trim_start_matches('(');
+        unit.starts_with('%').then(|| word.parse::<f64>().expect("a number"))
+    };
+    std::array::from_fn(|_| words.by_ref().find_map(share).expect("three shares"))
+}
+
+#[test]
+fn a_budget_is_kept_on_average_and_told() {
+    let what = "record: --max-overhead";
+    if !can_record(what) {
+        return;
+    }
+    let folder = scratch();
+    let path = folder.path().join("budget.data");
+    // One task that touches pages all the time, and keeps the period that it started with.
+    let arguments = ["--event", "faults", "--max-overhead", "1%", "--duration", "6s", "-o"];
+    let test = std::env::current_exe().expect("a test knows its own file");
+    let run = folioscope(["record"])
+        .args(arguments)
+        .arg(&path)
+        .arg("--")
+        .arg(test)
+        .args(["record::touches_pages_for_ever", "--exact", "--nocapture"])
+        .env(TOUCH, "1")
+        .run()
+        .succeeded();
+    let [achieved, fixed, budget] = overhead(&run.stderr);
+    assert_eq!(budget, 1.0);
+    assert!(achieved <= budget || fixed >= 0.9 * budget, "{}", run.stderr);
+    assert!(run.stderr.contains("period 1 stretched to "), "{}", run.stderr);
+    assert!(rows(&path).len() > 100, "it has samples");
+    let quiet = ["record", "-q", "--event", "faults", "--max-overhead", "1%", "-o", "/dev/null"];
+    assert_eq!(folioscope(quiet).args(["--", "true"]).run().succeeded().stderr, "");
+}
+
+/// The child of another test: touches fresh pages until it is ended.
+#[test]
+fn touches_pages_for_ever() {
+    while std::env::var_os(TOUCH).is_some() {
+        let pages = vec![1u8; 256 * PAGE];
+        std::hint::black_box(&pages);
+    }
+}
+
 #[test]
 fn a_stream_and_a_report_say_what_a_file_says() {
     if !can_record("record: stream and report") {
@@ -240,12 +443,16 @@ fn a_stream_and_a_report_say_what_a_file_says() {
     check_ledger(&counted);
     assert_eq!(counted["input"]["kind"], "stream");
     assert!(counted["accesses"].as_u64() > Some(10), "{counted}");
-    let live = folioscope(["record", "--event", "faults", "--format", "json", "--yield"]);
+    let live = folioscope(["record", "--event", "faults", "--format", "json", "--verbose"]);
     let live = live.args(["--", "echo", "hello"]).run().succeeded();
     let report = live.json();
     check_ledger(&report);
     assert!(report["accesses"].as_u64() > Some(10), "{report}");
-    assert!(live.stderr.contains("yield: ") && live.stderr.contains("hello"), "{}", live.stderr);
+    assert!(
+        live.stderr.contains(" samples and ") && live.stderr.contains("hello"),
+        "{}",
+        live.stderr
+    );
     // A program of the same size touches about as much.
     let accesses = |report: &serde_json::Value| report["accesses"].as_f64().unwrap_or(0.0);
     let ratio = accesses(&report) / accesses(&counted);

@@ -1,24 +1,23 @@
 //! The loop: wait, empty the rings of all CPUs, tell how it goes; to the end.
 
 use core::sync::atomic::{AtomicBool, Ordering};
-use std::ffi::OsString;
-use std::os::fd::AsFd;
-use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::budget::{Budget, Cost};
+use super::command::Running;
 use super::lane::Passed;
 use super::outlet::Outlet;
 use super::rig::{LEAST_PAGES, Rig};
-use super::{Error, Options, Progress, Target};
+use super::turns::Turns;
+use super::{Error, Options, Progress, waiting};
 use crate::{Recording, Shard};
 
 /// Rings are looked at this often although none is full enough to wake us.
 const PASS_EVERY: Duration = Duration::from_millis(100);
-/// CPUs may have come or gone, and the budget may be missed.
+/// CPUs may have come or gone, and others may want the unit.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Passes at the end, if rings still fill.
 const LAST_PASSES: usize = 4;
@@ -45,7 +44,7 @@ pub fn capture<S: Shard>(
 pub fn try_open(options: &Options) -> Result<(), Error> {
     let least = LEAST_PAGES * rustix::param::page_size();
     let options = Options { ring_len: least, aux_len: least, ..options.clone() };
-    Rig::open_on(&options, 1).map(drop)
+    Rig::new(&options)?.open_on(1)
 }
 
 /// As [`capture`], into any outlet.
@@ -55,86 +54,47 @@ pub fn try_open(options: &Options) -> Result<(), Error> {
 pub fn record(
     options: &Options,
     stop: &AtomicBool,
-    progress: impl FnMut(&Progress),
+    mut progress: impl FnMut(&Progress),
     outlet: &mut impl Outlet,
 ) -> Result<Progress, Error> {
-    let rig = Rig::open(options)?;
+    let mut rig = Rig::new(options)?;
+    let waited = waiting::open(&mut rig, options, stop, &mut progress)?;
     let about = rig.about()?;
     outlet.begin(&about).map_err(Error::output)?;
-    let child = match &options.target {
-        Target::Command(words) => Some(Running(start(words, options.command_to_stderr)?)),
-        _ => {
-            rig.enable()?;
-            None
-        }
+    let state = Progress {
+        cpus: rig.lanes.len(),
+        period: rig.period(),
+        waited: waited.time,
+        waiting_for: waited.in_vain,
+        ..Progress::default()
     };
-    let budget = options.max_overhead.map(Budget::new);
-    let state = Progress { cpus: rig.lanes.len(), period: rig.period(), ..Progress::default() };
-    let start = Instant::now();
-    let own = own_time();
+    if waited.in_vain.is_some() {
+        return Ok(state);
+    }
+    let (start, own) = (Instant::now(), own_time());
+    let mut child = rig.start(options.command_to_stderr)?;
+    if child.is_none() {
+        rig.enable()?;
+    }
+    let begin = Moment { when: start, own, total: Passed::default() };
     let mut capture = Capture {
         rig,
         outlet,
         progress,
-        budget,
-        start,
-        own,
-        looked: (start, own, Passed::default()),
+        budget: options.max_overhead.map(Budget::new),
+        turns: Turns::new(options.give_way),
+        begin,
+        looked: begin,
+        accounted: begin,
         flushed: start,
         state,
     };
-    let mut child = child;
-    capture.run(options, stop, child.as_mut())?;
+    let most = options.duration.map(|most| most.saturating_sub(waited.time));
+    capture.run(most, options.flush_every, stop, child.as_mut())?;
     if let Some(child) = child {
         capture.state.exit_code = child.finish();
     }
     Ok(capture.state)
-}
-
-/// A command that is observed. It is not left behind.
-struct Running(Child);
-
-impl Running {
-    fn has_ended(&mut self) -> bool {
-        !matches!(self.0.try_wait(), Ok(None))
-    }
-
-    /// Waits for it, once it was told to end if it has not. Its exit code; `None` if a signal ended
-    /// it.
-    fn finish(mut self) -> Option<i32> {
-        if !self.has_ended() {
-            terminate(&self.0);
-        }
-        self.0.wait().ok()?.code()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if !self.has_ended() {
-            terminate(&self.0);
-        }
-    }
-}
-
-fn terminate(child: &Child) {
-    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid {
-        // It has not been waited for: the number is still its own.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-    }
-}
-
-/// Starts a command from this thread, whose events it inherits and which start with it.
-fn start(words: &[OsString], to_stderr: bool) -> Result<Child, Error> {
-    let (program, arguments) =
-        words.split_first().ok_or_else(|| Error::unusable("no command was given"))?;
-    let mut command = Command::new(program);
-    command.args(arguments);
-    if to_stderr && let Ok(stderr) = std::io::stderr().as_fd().try_clone_to_owned() {
-        command.stdout(stderr);
-    }
-    command.spawn().map_err(|source| Error::Command { program: program.clone(), source })
 }
 
 /// CPU time of this process.
@@ -144,16 +104,39 @@ fn own_time() -> Duration {
     Duration::new(secs.unwrap_or(0), nanos.unwrap_or(0))
 }
 
+/// A moment, and what had been spent and captured by then.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    when: Instant,
+    /// CPU time of this process.
+    own: Duration,
+    total: Passed,
+}
+
+impl Moment {
+    /// What capturing cost from then to `now`.
+    fn cost(&self, now: &Self, cpus: usize) -> Cost {
+        Cost {
+            elapsed: now.when.saturating_duration_since(self.when),
+            cpus,
+            own: now.own.saturating_sub(self.own),
+            samples: now.total.samples - self.total.samples,
+            aux_bytes: now.total.aux_bytes - self.total.aux_bytes,
+        }
+    }
+}
+
 struct Capture<'o, O, P> {
     rig: Rig,
     outlet: &'o mut O,
     progress: P,
     budget: Option<Budget>,
-    start: Instant,
-    /// CPU time that this process had spent before.
-    own: Duration,
-    /// When CPUs and budget were last looked at, and what had been spent and captured by then.
-    looked: (Instant, Duration, Passed),
+    turns: Turns,
+    begin: Moment,
+    /// When CPUs were last looked at, and whose turn it is.
+    looked: Moment,
+    /// When the budget was last looked at.
+    accounted: Moment,
     /// When units were last told to publish what they hold.
     flushed: Instant,
     state: Progress,
@@ -162,22 +145,24 @@ struct Capture<'o, O, P> {
 impl<O: Outlet, P: FnMut(&Progress)> Capture<'_, O, P> {
     fn run(
         &mut self,
-        options: &Options,
+        most: Option<Duration>,
+        flush_every: Duration,
         stop: &AtomicBool,
         mut child: Option<&mut Running>,
     ) -> Result<(), Error> {
         loop {
-            let over = options.duration.is_some_and(|most| self.start.elapsed() >= most);
+            let over = most.is_some_and(|most| self.begin.when.elapsed() >= most);
             let ended = child.as_mut().is_some_and(|child| child.has_ended());
             let gone = self.rig.lanes.iter().all(|lane| lane.hung_up);
             if stop.load(Ordering::Relaxed) || over || ended || gone || self.outlet.has_enough() {
                 break;
             }
-            let left = options.duration.map(|most| most.saturating_sub(self.start.elapsed()));
+            let left = most.map(|most| most.saturating_sub(self.begin.when.elapsed()));
             self.wait(left.unwrap_or(PASS_EVERY).min(PASS_EVERY));
             self.pass(false)?;
+            self.keep_budget();
             self.look()?;
-            if self.flushed.elapsed() >= options.flush_every {
+            if self.flushed.elapsed() >= flush_every {
                 self.flush();
             }
         }
@@ -197,6 +182,10 @@ impl<O: Outlet, P: FnMut(&Progress)> Capture<'_, O, P> {
             .descriptors()
             .map(|(number, event)| (number, PollFd::from_borrowed_fd(event, PollFlags::IN)))
             .unzip();
+        if self.rig.resting {
+            // Tasks that end wake whoever waits for their events, and nothing else happens.
+            waiting.clear();
+        }
         let timeout = Timespec::try_from(most).ok();
         // A signal ends the waiting too: whoever sent it has set the flag.
         let _ = poll(&mut waiting, timeout.as_ref());
@@ -232,11 +221,15 @@ impl<O: Outlet, P: FnMut(&Progress)> Capture<'_, O, P> {
         let state = &mut self.state;
         state.total.add(&all);
         state.passes += 1;
-        state.elapsed = self.start.elapsed();
-        state.own = own_time().saturating_sub(self.own);
         state.cpus = self.rig.lanes.len();
+        let now = Moment { when: Instant::now(), own: own_time(), total: state.total };
+        let cost = self.begin.cost(&now, state.cpus);
+        (state.elapsed, state.own) = (cost.elapsed, cost.own);
+        state.average_overhead = cost.share();
         state.quiet_cpus = self.rig.lanes.iter().filter(|lane| lane.quiet).count();
         state.unfollowed_cpus = self.rig.unfollowed.len();
+        state.shared = self.turns.shared();
+        state.gave_way = self.turns.gave_way(state.elapsed);
         (self.progress)(state);
         Ok(all.record_bytes + all.aux_bytes + all.unreadable > 0)
     }
@@ -254,11 +247,40 @@ impl<O: Outlet, P: FnMut(&Progress)> Capture<'_, O, P> {
         self.flushed = Instant::now();
     }
 
-    /// Follows CPUs and the budget, once a second.
+    /// This moment.
+    fn now(&self) -> Moment {
+        Moment { when: Instant::now(), own: own_time(), total: self.state.total }
+    }
+
+    /// Adapts to the budget.
+    fn keep_budget(&mut self) {
+        let now = self.now();
+        let Some(budget) = &mut self.budget else { return };
+        let cost = self.accounted.cost(&now, self.rig.lanes.len());
+        if !budget.is_due(&cost) {
+            return;
+        }
+        self.accounted = now;
+        if budget.rests() {
+            self.state.rested += cost.elapsed;
+        }
+        // Of what others have now, periods are no matter.
+        if self.turns.is_away() {
+            return;
+        }
+        if let Some(pace) = budget.adapt(&cost) {
+            if pace.factor != self.state.stretched {
+                self.rig.stretch(pace.factor);
+                self.state.stretched = pace.factor;
+            }
+            self.rig.rest(pace.rests);
+        }
+        self.state.fixed_overhead = budget.fixed();
+    }
+
+    /// Follows CPUs, and whose turn it is, once a second.
     fn look(&mut self) -> Result<(), Error> {
-        let (when, own, before) = self.looked;
-        let elapsed = when.elapsed();
-        if elapsed < LOOK_EVERY {
+        if self.looked.when.elapsed() < LOOK_EVERY {
             return Ok(());
         }
         let (gone, told) = self.rig.follow();
@@ -269,21 +291,12 @@ impl<O: Outlet, P: FnMut(&Progress)> Capture<'_, O, P> {
         for event in &told {
             self.outlet.more_ids(event).map_err(Error::output)?;
         }
-        let total = self.state.total;
-        let now = own_time();
-        let cost = Cost {
-            elapsed,
-            cpus: self.rig.lanes.len(),
-            own: now.saturating_sub(own),
-            samples: total.samples - before.samples,
-            aux_bytes: total.aux_bytes - before.aux_bytes,
-        };
-        self.state.overhead = cost.share();
-        if let Some(factor) = self.budget.as_mut().and_then(|budget| budget.adapt(&cost)) {
-            self.rig.stretch(factor);
-            self.state.stretched = factor;
-        }
-        self.looked = (Instant::now(), now, total);
+        let theirs = self.turns.look(self.begin.when.elapsed(), &self.rig.times());
+        let rests = self.budget.as_ref().is_some_and(Budget::rests);
+        self.rig.rest(theirs || rests);
+        let now = self.now();
+        self.state.overhead = self.looked.cost(&now, self.rig.lanes.len()).share();
+        self.looked = now;
         Ok(())
     }
 }

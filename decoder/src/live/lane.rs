@@ -13,7 +13,7 @@ use std::io;
 
 use super::outlet::Outlet;
 use super::ring::{AuxRing, NATIVE, RecordRing, Ring};
-use crate::perf::record::{self, Next, Record, kind};
+use crate::perf::record::{self, MISC_LOST_SAMPLES_BPF, Next, Record, kind};
 use crate::perf::{Aux, AuxFlags, Auxtrace, QueueKey};
 
 /// AUX data is handed over in multiples of this, up to the end: as much as perf's records hold.
@@ -40,8 +40,14 @@ pub struct Passed {
     pub aux_bytes: u64,
     /// An AUX record said that the ring was full: the event is off until it is enabled again.
     pub truncated: u64,
+    /// AUX records that say that samples were dropped.
+    pub collisions: u64,
+    /// AUX records that say that there may be gaps.
+    pub partial: u64,
     /// Records and samples that the kernel says it lost for want of room.
     pub lost: u64,
+    /// Samples that the kernel says it dropped, which no filter asked for. Often the same ones.
+    pub lost_samples: u64,
     /// Bytes of the record ring that hold no record.
     pub unreadable: u64,
 }
@@ -53,7 +59,10 @@ impl Passed {
         self.samples += other.samples;
         self.aux_bytes += other.aux_bytes;
         self.truncated += other.truncated;
+        self.collisions += other.collisions;
+        self.partial += other.partial;
         self.lost = self.lost.saturating_add(other.lost);
+        self.lost_samples = self.lost_samples.saturating_add(other.lost_samples);
         self.unreadable += other.unreadable;
     }
 
@@ -62,17 +71,31 @@ impl Passed {
         match record.kind {
             kind::SAMPLE => self.samples += 1,
             kind::AUX => {
-                let aux = Aux::parse(record.body, NATIVE);
-                self.truncated +=
-                    u64::from(aux.is_some_and(|aux| aux.flags.contains(AuxFlags::TRUNCATED)));
+                let flags = Aux::parse(record.body, NATIVE).map(|aux| aux.flags);
+                let says = |flag| u64::from(flags.is_some_and(|flags| flags.contains(flag)));
+                self.truncated += says(AuxFlags::TRUNCATED);
+                self.collisions += says(AuxFlags::COLLISION);
+                self.partial += says(AuxFlags::PARTIAL);
             }
-            kind::LOST => {
-                let lost = record.body.get(8..16).and_then(|lost| lost.try_into().ok());
-                self.lost = self.lost.saturating_add(lost.map_or(0, u64::from_ne_bytes));
+            kind::LOST => self.lost = self.lost.saturating_add(word(record.body, 8)),
+            kind::LOST_SAMPLES if record.misc & MISC_LOST_SAMPLES_BPF == 0 => {
+                self.lost_samples = self.lost_samples.saturating_add(word(record.body, 0));
             }
             _ => {}
         }
     }
+
+    /// Whether anything was lost, as far as that shows without decoding.
+    pub fn is_lossy(&self) -> bool {
+        let said = [self.truncated, self.collisions, self.partial, self.lost, self.lost_samples];
+        said.into_iter().any(|count| count > 0) || self.unreadable > 0
+    }
+}
+
+/// A word of a record's body; 0 if it is too short.
+fn word(body: &[u8], at: usize) -> u64 {
+    let word = body.get(at..at + 8).and_then(|word| word.try_into().ok());
+    word.map_or(0, u64::from_ne_bytes)
 }
 
 impl<R: Ring> Lane<R> {

@@ -14,6 +14,7 @@
 
 mod budget;
 mod capture;
+mod command;
 mod decoding;
 mod event;
 mod host;
@@ -25,6 +26,8 @@ mod refusal;
 mod rig;
 mod ring;
 mod stream;
+mod turns;
+mod waiting;
 mod writer;
 
 use std::ffi::OsString;
@@ -71,11 +74,16 @@ pub struct Options {
     /// Settings of the unit's by their names in its `format` folder, such as `event_filter` or
     /// `jitter` of Arm SPE: they win over what is set otherwise.
     pub settings: Vec<(String, u64)>,
-    /// How long; `None`: until it is stopped.
+    /// How long, waiting included; `None`: until it is stopped.
     pub duration: Option<Duration>,
     /// The part of all recorded CPUs' time that capturing may take, in (0, 1]: if it takes more,
-    /// periods get longer.
+    /// periods get longer, and events rest where that does not help.
     pub max_overhead: Option<f64>,
+    /// Others who want the unit go first: one that is in use is waited for, and one that is shared
+    /// is left to them for a while, again and again.
+    ///
+    /// Arm SPE is never shared: who wants it while we have it is refused, which we cannot see.
+    pub give_way: bool,
     /// Units of CPUs that gave nothing for so long publish what they hold.
     pub flush_every: Duration,
     /// An observed command writes to standard error what it would write to standard output: that is
@@ -100,6 +108,7 @@ impl Default for Options {
             settings: Vec::new(),
             duration: None,
             max_overhead: None,
+            give_way: false,
             flush_every: Duration::from_secs(1),
             command_to_stderr: false,
             // With its control page, what the kernel lets everybody lock on each CPU.
@@ -126,6 +135,13 @@ pub struct Progress {
     pub overhead: f64,
     /// The period of the first event as it was asked for.
     pub period: u64,
+    /// As `overhead`, on average since it began.
+    pub average_overhead: f64,
+    /// The part of that which no period changes, as far as it is known: what this process does
+    /// whatever it captures. Only learned where there is a budget.
+    pub fixed_overhead: f64,
+    /// How long events rested, since longer periods alone did not keep the budget.
+    pub rested: Duration,
     /// By how much periods are stretched now to stay within the budget.
     pub stretched: f64,
     /// CPUs that are recorded.
@@ -134,6 +150,16 @@ pub struct Progress {
     pub quiet_cpus: usize,
     /// CPUs that came and could not be recorded.
     pub unfollowed_cpus: usize,
+    /// A CPU whose unit somebody else has: it is waited for, or was until the end. Nothing was
+    /// captured then.
+    pub waiting_for: Option<u32>,
+    /// How long the unit was waited for.
+    pub waited: Duration,
+    /// If somebody else used the unit too: the part of the time that it worked for us, on the CPU
+    /// where that was least. `None` also where it cannot be known: captures of a process.
+    pub shared: Option<f64>,
+    /// How long the unit was left to others.
+    pub gave_way: Duration,
     /// What the observed command ended with.
     pub exit_code: Option<i32>,
 }
@@ -156,11 +182,18 @@ impl Default for Progress {
             total: Passed::default(),
             own: Duration::ZERO,
             overhead: 0.0,
+            average_overhead: 0.0,
+            fixed_overhead: 0.0,
+            rested: Duration::ZERO,
             period: 1,
             stretched: 1.0,
             cpus: 0,
             quiet_cpus: 0,
             unfollowed_cpus: 0,
+            waiting_for: None,
+            waited: Duration::ZERO,
+            shared: None,
+            gave_way: Duration::ZERO,
             exit_code: None,
         }
     }

@@ -45,7 +45,7 @@ pub(super) fn attr_bytes(attr: &Attr, period: u64) -> Vec<u8> {
     bytes.to_vec()
 }
 
-/// Opens an event for a thread (-1: all, 0: ours) on a CPU.
+/// Opens an event for a thread (-1: all) on a CPU.
 pub(super) fn open(
     setup: &Setup,
     pid: i32,

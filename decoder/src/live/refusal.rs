@@ -78,8 +78,12 @@ impl Refusal {
 
     /// Whether somebody else has what was asked for.
     pub fn is_busy(&self) -> bool {
-        let no_slot = self.errno == libc::ENOSPC && self.event.starts_with("mem:");
+        let no_slot = self.errno == libc::ENOSPC && self.is_breakpoint();
         self.step == Step::Open && (self.errno == libc::EBUSY || no_slot)
+    }
+
+    fn is_breakpoint(&self) -> bool {
+        self.event.starts_with("mem:")
     }
 
     /// Why, and what to do.
@@ -90,13 +94,14 @@ impl Refusal {
             libc::EACCES | libc::EPERM => self.no_right(),
             libc::EBUSY => format!(
                 "its unit on CPU {} is in use by somebody else, such as another perf or a virtual \
-                 machine: end that (`pgrep -a perf`), or wait for it",
+                 machine: end that (`pgrep -a perf`), or wait for it with --yield",
                 self.cpu
             ),
-            libc::ENOSPC if self.event.starts_with("mem:") => {
-                "all hardware breakpoints are in use (x86 has 4): remove some, in debuggers too"
-                    .to_owned()
-            }
+            libc::ENOSPC if self.is_breakpoint() => format!(
+                "all hardware breakpoints on CPU {} are in use (x86 has 4): remove some, in \
+                 debuggers too, or wait for one with --yield",
+                self.cpu
+            ),
             libc::ENOENT => "the kernel or the processor does not know this event: choose another \
                              one (--event), and see /sys/bus/event_source/devices"
                 .to_owned(),
@@ -214,8 +219,8 @@ mod tests {
             ),
             (Open, AllCpus, libc::EACCES, &["perf_event_paranoid is 2", "of all", "paranoid=0"]),
             (Open, AllCpus, libc::EPERM, &["CAP_PERFMON", "cannot open mem:0x1000/8:rw"]),
-            (Open, Process, libc::EBUSY, &["CPU 3", "another perf"]),
-            (Open, Process, libc::ENOSPC, &["breakpoints are in use"]),
+            (Open, Process, libc::EBUSY, &["CPU 3", "another perf", "--yield"]),
+            (Open, Process, libc::ENOSPC, &["breakpoints on CPU 3 are in use", "--yield"]),
             (Open, Process, libc::ENOENT, &["does not know this event", "--event"]),
             (Open, AllCpus, libc::ENODEV, &["CPU 3", "offline"]),
             (Open, Process, libc::EOPNOTSUPP, &["cannot sample", "--min-latency"]),
@@ -239,6 +244,16 @@ mod tests {
                 assert!(said.contains(word), "{errno}: no {word:?} in {said}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_in_use_may_be_free_later() {
+        let breakpoint = refusal(Step::Open, Scope::Process, libc::ENOSPC);
+        assert!(breakpoint.is_busy());
+        let other = |errno| Refusal { event: "ibs_op//".to_owned(), errno, ..breakpoint.clone() };
+        assert!(other(libc::EBUSY).is_busy());
+        assert!(!other(libc::ENOSPC).is_busy() && !other(libc::EACCES).is_busy());
+        assert!(!Refusal { step: Step::MapAux, ..other(libc::EBUSY) }.is_busy());
     }
 
     #[test]

@@ -3,7 +3,14 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
+use perf_event_open_sys::bindings::{
+    PERF_FORMAT_TOTAL_TIME_ENABLED, PERF_FORMAT_TOTAL_TIME_RUNNING,
+};
+
+use super::budget::{self, AUX_RECORD_LEN};
+use super::command::{Running, Starter};
 use super::event::{self, Role, Setup};
 use super::host::Host;
 use super::lane::Lane;
@@ -11,12 +18,17 @@ use super::mapped::{MappedRing, TimeConversion};
 use super::open;
 use super::refusal::{Refusal, Scope, Step};
 use super::stream::{About, Bytes, EventAbout, SpeCpuAbout, TaskAbout, feature};
+use super::turns::{Place, Times};
 use super::{Error, Options, Target};
 
 /// Rings are not made smaller than this many pages where there is too little locked memory.
 pub(super) const LEAST_PAGES: usize = 4;
 /// A ring of AUX data wakes us when this part of it is filled.
 const AUX_WATERMARK_PART: usize = 8;
+/// About the length of a sample record.
+const SAMPLE_LEN: f64 = 72.0;
+/// `attr.read_format`: an event tells for how much of its time it had its unit.
+const TIMES: u64 = (PERF_FORMAT_TOTAL_TIME_ENABLED | PERF_FORMAT_TOTAL_TIME_RUNNING) as u64;
 /// A ring of records wakes us when this part of it is filled.
 const WATERMARK_PART: usize = 4;
 
@@ -38,6 +50,7 @@ pub(super) struct OpenLane {
 pub(super) struct Rig {
     host: Host,
     target: Target,
+    starter: Option<Starter>,
     scope: Scope,
     setups: Vec<Setup>,
     tids: Vec<i32>,
@@ -47,64 +60,104 @@ pub(super) struct Rig {
     pub(super) lanes: Vec<OpenLane>,
     /// CPUs that could not be followed when they came.
     pub(super) unfollowed: Vec<u32>,
+    /// Events are off for a while; those of CPUs that come meanwhile stay off too.
+    pub(super) resting: bool,
 }
 
 impl Rig {
-    /// Opens everything that was asked for; nothing counts yet.
-    pub(super) fn open(options: &Options) -> Result<Self, Error> {
-        Self::open_on(options, usize::MAX)
-    }
-
-    /// As [`Rig::open`], on so many CPUs that have the unit.
-    pub(super) fn open_on(options: &Options, cpus: usize) -> Result<Self, Error> {
+    /// Finds out what is to be opened.
+    pub(super) fn new(options: &Options) -> Result<Self, Error> {
         let mut setups = event::setups(options)?;
-        let tids = threads(&options.target, &options.host);
-        if let (Target::Pid(pid), true) = (&options.target, tids.is_empty()) {
-            return Err(Error::unusable(format!(
-                "there is no process {pid}: give the --pid of one that runs"
-            )));
-        }
         // A file's table of attributes has entries of one size.
         let size = setups.iter().map(|setup| setup.attr.size).max().unwrap_or(0);
         for setup in &mut setups {
             setup.attr.size = size;
             setup.attr.set_watermark(1);
-            let part = options.ring_len / WATERMARK_PART;
-            setup.attr.__bindgen_anon_2.wakeup_watermark = u32::try_from(part).unwrap_or(u32::MAX);
+            let (records, aux) = marks(options);
+            setup.attr.__bindgen_anon_2.wakeup_watermark = records;
             if setup.role == Role::Tracer {
-                let part = options.aux_len / AUX_WATERMARK_PART;
-                setup.attr.aux_watermark = u32::try_from(part).unwrap_or(u32::MAX);
+                setup.attr.aux_watermark = aux;
             }
             let task = options.target != Target::AllCpus;
             setup.attr.set_inherit(u64::from(task));
             let command = matches!(options.target, Target::Command(_));
             setup.attr.set_enable_on_exec(u64::from(command));
+            if !task {
+                setup.attr.read_format = TIMES;
+            }
         }
         let scope = if options.target == Target::AllCpus { Scope::AllCpus } else { Scope::Process };
-        let mut rig = Self {
+        let command = matches!(options.target, Target::Command(_));
+        Ok(Self {
+            starter: command.then(Starter::new).transpose()?,
             host: options.host.clone(),
             target: options.target.clone(),
             scope,
             setups,
-            tids,
+            tids: Vec::new(),
             ring_len: options.ring_len,
             aux_len: options.aux_len,
             next_idx: 0,
             lanes: Vec::new(),
             unfollowed: Vec::new(),
-        };
-        for cpu in rig.host.online() {
-            rig.add(cpu)?;
-            if rig.lanes.len() >= cpus {
+            resting: false,
+        })
+    }
+
+    /// Opens everything that was asked for; nothing counts yet. After an error nothing is open.
+    pub(super) fn open(&mut self) -> Result<(), Error> {
+        self.open_on(usize::MAX)
+    }
+
+    /// As [`Rig::open`], on so many CPUs that have the unit.
+    pub(super) fn open_on(&mut self, cpus: usize) -> Result<(), Error> {
+        self.tids = self.threads();
+        if let (Target::Pid(pid), true) = (&self.target, self.tids.is_empty()) {
+            return Err(Error::unusable(format!(
+                "there is no process {pid}: give the --pid of one that runs"
+            )));
+        }
+        for cpu in self.host.online() {
+            if let Err(error) = self.add(cpu) {
+                self.lanes.clear();
+                return Err(error);
+            }
+            if self.lanes.len() >= cpus {
                 break;
             }
         }
-        if rig.lanes.is_empty() {
+        if self.lanes.is_empty() {
             return Err(Error::unusable(
                 "no CPU that is online has the unit: choose another --event",
             ));
         }
-        Ok(rig)
+        Ok(())
+    }
+
+    /// Whether the process that is to be observed is gone.
+    pub(super) fn is_pointless(&self) -> bool {
+        self.threads().is_empty()
+    }
+
+    /// The threads whose events are opened, as the kernel numbers them: -1 stands for all.
+    fn threads(&self) -> Vec<i32> {
+        match &self.target {
+            Target::AllCpus => vec![-1],
+            // What is started from there inherits the events.
+            Target::Command(_) => self.starter.iter().map(|starter| starter.tid).collect(),
+            Target::Pid(pid) => {
+                let threads = self.host.threads(*pid).into_iter();
+                threads.filter_map(|tid| i32::try_from(tid).ok()).collect()
+            }
+        }
+    }
+
+    /// Starts what is observed, if that is a command.
+    pub(super) fn start(&self, to_stderr: bool) -> Result<Option<Running>, Error> {
+        match (&self.starter, &self.target) {
+            (Some(starter), Target::Command(words)) => starter.start(words, to_stderr).map(Some),
+            _ => Ok(None),
+        }
     }
 
     fn refusal(&self, step: Step, event: &str, cpu: u32, error: &io::Error) -> Error {
@@ -289,6 +342,32 @@ impl Rig {
         Ok(())
     }
 
+    /// Has the units rest, or work again. What tasks do is told meanwhile.
+    pub(super) fn rest(&mut self, rests: bool) {
+        if rests == self.resting {
+            return;
+        }
+        self.resting = rests;
+        for (number, event) in self.lanes.iter().flat_map(|lane| &lane.events) {
+            if self.setups[*number].role != Role::SideBand {
+                let event = event.as_fd();
+                // One that does not obey is gone with its CPU.
+                let _ = if rests { open::disable(event) } else { open::enable(event) };
+            }
+        }
+    }
+
+    /// For how much of their time events had their units. Only told where all CPUs are captured:
+    /// those of tasks do not run for other reasons too.
+    pub(super) fn times(&self) -> Vec<(Place, Times)> {
+        let lanes = self.lanes.iter().filter(|_| self.scope == Scope::AllCpus);
+        let events = lanes.flat_map(|lane| lane.events.iter().map(move |event| (lane.cpu, event)));
+        let units = events.filter(|(_, (number, _))| self.setups[*number].role != Role::SideBand);
+        units
+            .filter_map(|(cpu, (number, event))| Some(((cpu, *number), times(event.as_fd())?)))
+            .collect()
+    }
+
     /// Stops all events; what their units have written is in the rings then.
     pub(super) fn disable(&self) {
         for (_, event) in self.lanes.iter().flat_map(|lane| &lane.events) {
@@ -305,6 +384,9 @@ impl Rig {
 
     /// Goes on after a ring of AUX data was full.
     pub(super) fn resume(&self, lane: &OpenLane) {
+        if self.resting {
+            return;
+        }
         for event in self.tracers(lane) {
             let _ = open::enable(event);
         }
@@ -312,6 +394,9 @@ impl Rig {
 
     /// Has a unit publish what it holds, although that is less than what would wake us.
     pub(super) fn flush(&self, lane: &OpenLane) {
+        if self.resting {
+            return;
+        }
         for event in self.tracers(lane) {
             let _ = open::disable(event);
             let _ = open::enable(event);
@@ -342,7 +427,7 @@ impl Rig {
             .filter(|cpu| !self.lanes.iter().any(|lane| lane.cpu == *cpu))
             .collect();
         if !new.is_empty() {
-            self.tids = threads(&self.target, &self.host);
+            self.tids = self.threads();
         }
         // A command that runs already has no part of events that are opened now.
         let too_late = matches!(self.target, Target::Command(_));
@@ -357,7 +442,8 @@ impl Rig {
             self.event_about(number, fresh).ok().filter(|about| !about.ids.is_empty())
         });
         let told = if fresh.is_empty() { Vec::new() } else { told.collect() };
-        let refused = fresh.iter().filter(|lane| self.enable_lane(lane).is_err());
+        let wanted = fresh.iter().filter(|_| !self.resting);
+        let refused = wanted.filter(|lane| self.enable_lane(lane).is_err());
         let refused: Vec<_> = refused.map(|lane| lane.cpu).collect();
         self.unfollowed.extend(refused);
         (gone, told)
@@ -382,16 +468,30 @@ impl Rig {
     }
 }
 
-/// The threads whose events are opened, as the kernel numbers them: -1 stands for all.
-fn threads(target: &Target, host: &Host) -> Vec<i32> {
-    match target {
-        Target::AllCpus => vec![-1],
-        // Ours: what is started from here inherits the events.
-        Target::Command(_) => vec![0],
-        Target::Pid(pid) => {
-            host.threads(*pid).into_iter().filter_map(|tid| i32::try_from(tid).ok()).collect()
-        }
+/// Bytes of records, and of AUX data, at which rings wake us: a part of them, or less if that is
+/// much of a budget.
+fn marks(options: &Options) -> (u32, u32) {
+    let parts = (options.ring_len / WATERMARK_PART, options.aux_len / AUX_WATERMARK_PART);
+    let (samples, records) = options.max_overhead.map_or((f64::MAX, f64::MAX), budget::waking);
+    let bytes = |part: usize, count: f64, len: f64| {
+        let page = rustix::param::page_size() as f64;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+        let mark = (part as f64).min((count * len).max(page)) as u32;
+        mark
+    };
+    (bytes(parts.0, samples, SAMPLE_LEN), bytes(parts.1, records, AUX_RECORD_LEN as f64))
+}
+
+/// For how much of its time an event had its unit; `None` if the kernel does not say.
+fn times(event: BorrowedFd<'_>) -> Option<Times> {
+    // The count, then the two times in nanoseconds, as `TIMES` asks.
+    let mut words = [0; 24];
+    if rustix::io::read(event, &mut words) != Ok(words.len()) {
+        return None;
     }
+    let word = |at: usize| words[at..at + 8].try_into().map_or(0, u64::from_ne_bytes);
+    let (enabled, running) = (Duration::from_nanos(word(8)), Duration::from_nanos(word(16)));
+    Some(Times { enabled, running })
 }
 
 impl Setup {
@@ -424,14 +524,12 @@ mod tests {
         online("0");
         let event = "minor-faults".parse().unwrap();
         let options = Options { event, host: Host::at(&root), ..Options::default() };
-        let mut rig = match Rig::open(&options) {
-            Ok(rig) => rig,
-            Err(error) => {
-                std::fs::remove_dir_all(&root).unwrap();
-                eprintln!("DID NOT RUN: CPUs that come and go: {error}");
-                return;
-            }
-        };
+        let mut rig = Rig::new(&options).unwrap();
+        if let Err(error) = rig.open() {
+            std::fs::remove_dir_all(&root).unwrap();
+            eprintln!("DID NOT RUN: CPUs that come and go: {error}");
+            return;
+        }
         let cpus = |rig: &Rig| rig.lanes.iter().map(|lane| lane.cpu).collect::<Vec<_>>();
         assert_eq!((cpus(&rig), rig.about().unwrap().events[0].ids.len()), (vec![0], 1));
         rig.enable().unwrap();

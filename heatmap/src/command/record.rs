@@ -35,6 +35,11 @@ const BUFFER_LEN: usize = 1 << 20;
   folioscope record --event faults -- make -j8         which pages a command touches first
   folioscope record --event mem:0x7f0012345678/8:rw --pid 4711
 
+With --yield others go first. A unit that somebody else has is tried once a second until it is free.
+Where all CPUs are captured and the kernel shares the unit among several (IBS, PEBS), it is left to
+the others for 10 s as soon as it worked for us in less than 95 % of a second, then tried again.
+Arm SPE is never shared: whoever wants it while we have it is refused, which we cannot see.
+
 Recording physical addresses needs root, CAP_PERFMON, or a low kernel.perf_event_paranoid.")]
 pub(super) struct Record {
     /// Write a perf.data file, or with `-` a stream as `perf record -o -` does, in the place of a
@@ -55,16 +60,18 @@ pub(super) struct Record {
     /// Observe all that runs; the default
     #[arg(short, long, conflicts_with = "words")]
     all_cpus: bool,
-    /// Stop after so long, for example 10s [default: at Ctrl-C, or when what is observed ends]
+    /// Stop after so long, waiting included, for example 10s [default: at Ctrl-C, or when what is
+    /// observed ends]
     #[arg(long, value_name = "DURATION")]
     duration: Option<Duration>,
-    /// Take at most this part of the recorded CPUs' time, for example 1%: periods get longer where
-    /// it would be more
+    /// Take at most this part of the recorded CPUs' time on average, for example 1%: periods get
+    /// longer where it would be more, and events rest where that does not help
     #[arg(long, value_name = "PERCENT")]
     max_overhead: Option<Percent>,
-    /// Tell at the end what the samples yielded, and what they cost
+    /// Give way to others: wait for a unit that is in use, and leave one that is shared to them for
+    /// a while, again and again
     #[arg(long = "yield")]
-    tell_yield: bool,
+    give_way: bool,
     /// Have the unit leave out accesses of fewer than N cycles
     #[arg(long, value_name = "N")]
     min_latency: Option<u32>,
@@ -81,7 +88,8 @@ pub(super) struct Record {
     /// /sys/bus/event_source/devices/UNIT/format, for example event_filter=0x20, jitter=0
     #[arg(long = "set", value_name = "NAME=VALUE")]
     settings: Vec<Setting>,
-    /// Exit with status 3 if anything was lost
+    /// Exit with status 3 if anything was lost; with --output, as far as that shows without
+    /// decoding
     #[arg(long)]
     strict: bool,
     #[command(flatten)]
@@ -166,6 +174,7 @@ impl Record {
             settings: self.settings.iter().map(|set| (set.name.clone(), set.value)).collect(),
             duration: self.duration.map(|most| std::time::Duration::from_nanos(most.ns)),
             max_overhead: self.max_overhead.map(|share| share.0),
+            give_way: self.give_way,
             command_to_stderr: !to_file,
             ..defaults
         }
@@ -183,7 +192,7 @@ impl Record {
         let memory = usize::try_from(memory).unwrap_or(usize::MAX);
         let counter = Counter::<Folio>::new(Filters::default(), memory);
         let mut sink = LookUp::new(counter, ProcessFrames::default());
-        let (recording, progress) = live::capture(options, stop, |_| {}, &mut sink)?;
+        let (recording, progress) = live::capture(options, stop, news(messages), &mut sink)?;
         let counted = Counted::new("live".to_owned(), sink.into_inner(), recording);
         let mut wanted = report.judge.wanted(report.order, report.top);
         wanted.page_size = wanted.page_size.or_else(PageSize::of_this_host);
@@ -193,15 +202,6 @@ impl Record {
         crate::report::write(report.format, &printed, io::stdout(), style)
             .context("standard output: cannot write")?;
         let ledger = summary.ledger();
-        if self.tell_yield {
-            messages.warn(&format!(
-                "yield: {} of {} records were counted, {} have no physical address; {}",
-                ledger.counted,
-                ledger.records,
-                ledger.no_physical_address,
-                cost(&progress)
-            ));
-        }
         let lossy = ledger.losses().next().is_some() || summary.problem_count() > 0;
         Ok(self.outcome(&progress, lossy, messages))
     }
@@ -215,7 +215,7 @@ impl Record {
         messages: &Messages,
     ) -> anyhow::Result<Outcome> {
         let mut writer = StreamWriter::new(out);
-        let progress = live::record(options, stop, |_| {}, &mut writer)?;
+        let progress = live::record(options, stop, news(messages), &mut writer)?;
         writer.finish().context("cannot write")?;
         Ok(self.written(&progress, messages))
     }
@@ -233,7 +233,7 @@ impl Record {
         let part = Part(PathBuf::from(part));
         let file = File::create(&part.0).context("cannot write")?;
         let mut writer = FileWriter::new(BufWriter::with_capacity(BUFFER_LEN, file));
-        let progress = live::record(options, stop, |_| {}, &mut writer)?;
+        let progress = live::record(options, stop, news(messages), &mut writer)?;
         writer.finish().context("cannot write")?;
         std::fs::rename(&part.0, path).context("cannot put the finished file there")?;
         Ok(self.written(&progress, messages))
@@ -241,21 +241,39 @@ impl Record {
 
     /// What there is to say of a recording that was not decoded.
     fn written(&self, progress: &Progress, messages: &Messages) -> Outcome {
-        if self.tell_yield {
-            messages.warn(&format!("yield: {}", cost(progress)));
-        }
-        let total = &progress.total;
-        self.outcome(progress, total.lost + total.truncated + total.unreadable > 0, messages)
+        self.outcome(progress, progress.total.is_lossy(), messages)
     }
 
     fn outcome(&self, progress: &Progress, lossy: bool, messages: &Messages) -> Outcome {
         let total = &progress.total;
+        if let Some(cpu) = progress.waiting_for {
+            messages.warn(&format!(
+                "nothing was captured: the unit on CPU {cpu} was in use all the time, {:.1} s",
+                progress.waited.as_secs_f64()
+            ));
+            return Outcome::Done;
+        }
         messages.info(&cost(progress));
+        if let Some(line) = sharing(progress) {
+            messages.warn(&line);
+        }
+        if let Some(budget) = self.max_overhead {
+            messages.warn(&achieved(progress, budget.0));
+        }
         if total.lost > 0 || total.truncated > 0 {
             messages.warn(&format!(
                 "rings were full: {} records lost, AUX data cut {} times: give a longer --period, \
                  or --max-overhead",
                 total.lost, total.truncated
+            ));
+        }
+        let dropped = total.collisions + total.partial + total.lost_samples;
+        if dropped > 0 {
+            messages.warn(&format!(
+                "samples were dropped: {} by the kernel, and AUX data says so {} times: give a \
+                 longer --period, or --max-overhead",
+                total.lost_samples,
+                total.collisions + total.partial
             ));
         }
         if progress.unfollowed_cpus > 0 {
@@ -269,6 +287,72 @@ impl Record {
         }
         if self.strict && lossy { Outcome::Lossy } else { Outcome::Done }
     }
+}
+
+/// Says once what cannot wait until the end.
+fn news(messages: &Messages) -> impl FnMut(&Progress) {
+    let (mut waits, mut gave_way) = (false, false);
+    move |progress| {
+        if let (Some(cpu), false) = (progress.waiting_for, waits) {
+            waits = true;
+            messages.warn(&format!(
+                "the unit on CPU {cpu} is in use by somebody else: waiting for it (--yield)"
+            ));
+        }
+        if !gave_way && !progress.gave_way.is_zero() {
+            gave_way = true;
+            messages.warn("somebody else uses the unit too: leaving it to them (--yield)");
+        }
+    }
+}
+
+/// How a unit was shared with others, if it was.
+fn sharing(progress: &Progress) -> Option<String> {
+    let share = 100.0 * progress.shared?;
+    let gave_way = progress.gave_way.as_secs_f64();
+    Some(if progress.gave_way.is_zero() {
+        format!(
+            "the unit was shared: it worked for us {share:.0} % of the time, and accesses in the \
+             rest are missing; --yield leaves it to others"
+        )
+    } else {
+        format!(
+            "the unit was shared: it was left to others for {gave_way:.1} s of {:.1} s, and worked \
+             for us {share:.0} % of the time in between",
+            progress.elapsed.as_secs_f64()
+        )
+    })
+}
+
+/// What became of a budget.
+fn achieved(progress: &Progress, budget: f64) -> String {
+    /// A shorter run has no time to make up for its beginning.
+    const SETTLED: std::time::Duration = std::time::Duration::from_secs(5);
+    let percent = |share: f64| format!("{:.3} %", 100.0 * share);
+    let (average, fixed) = (progress.average_overhead, progress.fixed_overhead);
+    let why = if average <= budget {
+        ""
+    } else if fixed >= 0.9 * budget {
+        ", which what does not depend on samples takes alone: give a larger one"
+    } else if progress.elapsed < SETTLED {
+        ", in a run too short to make up for its beginning"
+    } else {
+        ", which was missed"
+    };
+    let mut line = format!(
+        "overhead: {} of the CPUs' time on average ({} whatever is captured), budget {}{why}; \
+         period {} stretched to {}",
+        percent(average),
+        percent(fixed),
+        percent(budget),
+        progress.period,
+        progress.period_now()
+    );
+    if !progress.rested.is_zero() {
+        let rested = progress.rested.as_secs_f64();
+        line.push_str(&format!(", events off for {rested:.1} s"));
+    }
+    line
 }
 
 /// What a capture took in, and what it cost.

@@ -1,0 +1,89 @@
+//! A command that is observed: started so that it inherits the events, and not left behind.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::AsFd;
+use std::process::{Child, Command};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use super::Error;
+
+/// A thread that commands are started from, whose events they inherit.
+///
+/// It does nothing else. Turning an event off and on again for all who inherited it turns it on
+/// for whom they have it from, too; of a thread that only waits there is nothing to observe.
+#[derive(Debug)]
+pub(super) struct Starter {
+    /// The thread.
+    pub(super) tid: i32,
+    commands: Sender<Command>,
+    started: Receiver<io::Result<Child>>,
+}
+
+impl Starter {
+    pub(super) fn new() -> Result<Self, Error> {
+        let (commands, wanted) = channel::<Command>();
+        let (tell, started) = channel();
+        let (tell_tid, tid) = channel();
+        let work = move || {
+            let _ = tell_tid.send(rustix::thread::gettid().as_raw_nonzero().get());
+            while let Ok(mut command) = wanted.recv() {
+                let _ = tell.send(command.spawn());
+            }
+        };
+        let no_thread = |why: String| Error::unusable(format!("cannot start a thread: {why}"));
+        let thread = std::thread::Builder::new().name("starter".to_owned()).spawn(work);
+        thread.map_err(|error| no_thread(error.to_string()))?;
+        let tid = tid.recv().map_err(|error| no_thread(error.to_string()))?;
+        Ok(Self { tid, commands, started })
+    }
+
+    /// Starts a command, which counts from its start.
+    pub(super) fn start(&self, words: &[OsString], to_stderr: bool) -> Result<Running, Error> {
+        let (program, arguments) =
+            words.split_first().ok_or_else(|| Error::unusable("no command was given"))?;
+        let mut command = Command::new(program);
+        command.args(arguments);
+        if to_stderr && let Ok(stderr) = io::stderr().as_fd().try_clone_to_owned() {
+            command.stdout(stderr);
+        }
+        let _ = self.commands.send(command);
+        let started = self.started.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()));
+        started.map(Running).map_err(|source| Error::Command { program: program.clone(), source })
+    }
+}
+
+/// A command that runs.
+#[derive(Debug)]
+pub(super) struct Running(Child);
+
+impl Running {
+    pub(super) fn has_ended(&mut self) -> bool {
+        !matches!(self.0.try_wait(), Ok(None))
+    }
+
+    /// Waits for it, once it was told to end if it has not. Its exit code; `None` if a signal ended
+    /// it.
+    pub(super) fn finish(mut self) -> Option<i32> {
+        if !self.has_ended() {
+            terminate(&self.0);
+        }
+        self.0.wait().ok()?.code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.has_ended() {
+            terminate(&self.0);
+        }
+    }
+}
+
+fn terminate(child: &Child) {
+    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid {
+        // It has not been waited for: the number is still its own.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+}
