@@ -43,9 +43,10 @@ const MIB: usize = 1 << 20;
 /// A place from which a full ring's end cuts a record in two.
 const CUTS: u64 = 24;
 
-const CASES: [Case; 3] = [
-    Case { name: "cold", cpus: 16, ring_len: 4 * MIB, start: CUTS, times: 1 },
-    Case { name: "cold, no wrap", cpus: 16, ring_len: 4 * MIB, start: 0, times: 1 },
+const CASES: [Case; 4] = [
+    Case { name: "cold", cpus: 16, ring_len: 16 * MIB, start: CUTS, times: 1 },
+    Case { name: "cold, no wrap", cpus: 16, ring_len: 16 * MIB, start: 0, times: 1 },
+    Case { name: "cold, short", cpus: 16, ring_len: 4 * MIB, start: CUTS, times: 1 },
     Case { name: "warm", cpus: 2, ring_len: 4 * MIB, start: CUTS, times: 8 },
 ];
 
@@ -96,57 +97,41 @@ fn own_time() -> Duration {
     Duration::new(secs.expect("it counts from 0"), nanos.expect("less than a second"))
 }
 
-/// The rings of a case, what fills them, and a file that holds the same.
+/// The rings of a case, and what fills them.
 struct Bench {
     case: &'static Case,
     about: About,
     /// What each CPU's unit writes.
-    data: Vec<Vec<u8>>,
+    data: Vec<u8>,
     lanes: Vec<Lane<MemoryRing>>,
-    written: Vec<u8>,
-    /// Where the file lies that is decoded: written anew each time, as the rings are.
+    /// Where the file is written, each time anew, as the rings are.
     file: Vec<u8>,
 }
 
 impl Bench {
     fn new(case: &'static Case) -> Self {
         let records = (case.ring_len / RECORD_LEN + 1) as u64;
-        let data = |seed| {
-            let config = Config { seed, records, ..Config::default() };
-            let (mut bytes, _) = tracegen::aux_bytes(&config).expect("the configuration is right");
-            bytes.truncate(case.ring_len);
-            assert_eq!(bytes.len(), case.ring_len);
-            bytes
-        };
+        let config = Config { records, ..Config::default() };
+        let (mut data, _) = tracegen::aux_bytes(&config).expect("the configuration is right");
+        data.truncate(case.ring_len);
+        assert_eq!(data.len(), case.ring_len);
         let lane = |cpu| {
             let records = MemoryRing::new(4096, 0);
             Lane::new(cpu, Some(cpu), records, Some(MemoryRing::new(case.ring_len, case.start)))
         };
-        let mut bench = Self {
-            case,
-            about: about(case.cpus),
-            data: (1..=u64::from(case.cpus)).map(data).collect(),
-            lanes: (0..case.cpus).map(lane).collect(),
-            written: Vec::new(),
-            file: Vec::new(),
-        };
-        bench.fill();
-        let mut file = FileWriter::new(Cursor::new(Vec::new()));
-        file.begin(&bench.about).expect("memory takes everything");
-        bench.empty(&mut file).expect("memory takes everything");
-        bench.written = file.finish().expect("memory takes everything").into_inner();
-        bench.file = bench.written.clone();
+        let lanes = (0..case.cpus).map(lane).collect();
+        let mut bench = Self { case, about: about(case.cpus), data, lanes, file: Vec::new() };
         assert_eq!(bench.through_rings().0, bench.as_file().0, "the same accesses");
         bench
     }
 
     fn bytes(&self) -> u64 {
-        self.data.iter().map(|data| data.len() as u64).sum()
+        self.data.len() as u64 * u64::from(self.case.cpus)
     }
 
     fn fill(&mut self) {
-        for (lane, data) in self.lanes.iter_mut().zip(&self.data) {
-            assert!(lane.aux.as_mut().is_some_and(|aux| aux.ring_mut().write(data)));
+        for lane in &mut self.lanes {
+            assert!(lane.aux.as_mut().is_some_and(|aux| aux.ring_mut().write(&self.data)));
         }
     }
 
@@ -177,12 +162,15 @@ impl Bench {
         (places.0, spent)
     }
 
-    /// Writes the file, in as large pieces as the rings, and decodes it.
+    /// Writes what the rings hold into a file, and decodes that.
     fn as_file(&mut self) -> (u64, Duration) {
-        let pieces = self.file.chunks_mut(self.case.ring_len);
-        for (to, from) in pieces.zip(self.written.chunks(self.case.ring_len)) {
-            to.copy_from_slice(from);
-        }
+        self.fill();
+        let about = core::mem::take(&mut self.about);
+        let mut writer = FileWriter::new(Cursor::new(core::mem::take(&mut self.file)));
+        let written = writer.begin(&about).and_then(|()| self.empty(&mut writer));
+        let written = written.and_then(|()| writer.finish());
+        self.file = written.expect("memory takes everything").into_inner();
+        self.about = about;
         let mut places = Places::default();
         let options = Options::new(NonZeroUsize::MIN);
         let start = own_time();
