@@ -25,6 +25,7 @@ mod refusal;
 mod rig;
 mod ring;
 mod stream;
+mod unit;
 mod writer;
 
 use std::ffi::OsString;
