@@ -17,10 +17,14 @@ mod capture;
 mod decoding;
 mod event;
 mod host;
+#[cfg(test)]
+mod kernel;
 mod lane;
 mod mapped;
 mod open;
 mod outlet;
+#[cfg(test)]
+mod proptests;
 mod refusal;
 mod rig;
 mod ring;
