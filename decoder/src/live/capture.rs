@@ -206,12 +206,9 @@ impl<O: Outlet, P: FnMut(&Progress)> Capture<'_, O, P> {
         let mut resumed = Vec::new();
         for (number, open) in self.rig.lanes.iter_mut().enumerate() {
             let passed = open.lane.drain(last, self.outlet).map_err(Error::output)?;
-            // A unit whose ring was full is off until there is room and it is told so. The record
-            // that says so may be among those that were lost.
-            if passed.truncated + passed.lost > 0 && !last {
+            if open.unit.goes_on(&passed) && !last {
                 resumed.push(number);
             }
-            open.quiet &= passed.aux_bytes == 0;
             all.add(&passed);
         }
         for number in resumed {
@@ -226,7 +223,7 @@ impl<O: Outlet, P: FnMut(&Progress)> Capture<'_, O, P> {
         let cost = self.begin.cost(&now, state.cpus);
         (state.elapsed, state.own) = (cost.elapsed, cost.own);
         state.average_overhead = cost.share();
-        state.quiet_cpus = self.rig.lanes.iter().filter(|lane| lane.quiet).count();
+        state.quiet_cpus = self.rig.lanes.iter().filter(|lane| lane.unit.is_quiet()).count();
         state.unfollowed_cpus = self.rig.unfollowed.len();
         state.shared = self.turns.shared();
         state.gave_way = self.turns.gave_way(state.elapsed);
@@ -236,13 +233,10 @@ impl<O: Outlet, P: FnMut(&Progress)> Capture<'_, O, P> {
 
     /// Has the units of CPUs that were quiet publish what they hold.
     fn flush(&mut self) {
-        for lane in &self.rig.lanes {
-            if lane.quiet && lane.lane.aux.is_some() {
-                self.rig.flush(lane);
-            }
-        }
-        for lane in &mut self.rig.lanes {
-            lane.quiet = true;
+        let publishes = self.rig.lanes.iter_mut().map(|lane| lane.unit.publishes());
+        let publishes: Vec<_> = publishes.collect();
+        for (lane, _) in self.rig.lanes.iter().zip(publishes).filter(|(_, publishes)| *publishes) {
+            self.rig.flush(lane);
         }
         self.flushed = Instant::now();
     }

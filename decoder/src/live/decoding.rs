@@ -65,6 +65,13 @@ impl<S: Shard> Outlet for Decoding<'_, S> {
         );
     }
 
+    fn overrun(&mut self) {
+        self.pieces.problem(
+            "a ring's head that is further from its tail than the ring is long".to_owned(),
+            "what it claims to hold is not counted",
+        );
+    }
+
     fn has_enough(&self) -> bool {
         self.pieces.has_enough()
     }

@@ -50,6 +50,8 @@ pub struct Passed {
     pub lost_samples: u64,
     /// Bytes of the record ring that hold no record.
     pub unreadable: u64,
+    /// Times that a ring's head was where none can be. What it claimed was given back unread.
+    pub overruns: u64,
 }
 
 impl Passed {
@@ -64,6 +66,7 @@ impl Passed {
         self.lost = self.lost.saturating_add(other.lost);
         self.lost_samples = self.lost_samples.saturating_add(other.lost_samples);
         self.unreadable += other.unreadable;
+        self.overruns += other.overruns;
     }
 
     /// Looks at what has to do with capturing itself. What records mean is decoded elsewhere.
@@ -88,7 +91,7 @@ impl Passed {
     /// Whether anything was lost, as far as that shows without decoding.
     pub fn is_lossy(&self) -> bool {
         let said = [self.truncated, self.collisions, self.partial, self.lost, self.lost_samples];
-        said.into_iter().any(|count| count > 0) || self.unreadable > 0
+        said.into_iter().any(|count| count > 0) || self.unreadable + self.overruns > 0
     }
 }
 
@@ -123,18 +126,22 @@ impl<R: Ring> Lane<R> {
             outlet.records(records)
         })?;
         (passed.record_bytes, passed.unreadable) = (drained.bytes, drained.unreadable);
+        passed.overruns += u64::from(drained.overrun);
         if drained.unreadable > 0 {
             outlet.unreadable(drained.unreadable);
         }
         if let (Some(aux), Some(head)) = (&mut self.aux, aux_head) {
             let to = if last { head } else { head / PIECE_ALIGN * PIECE_ALIGN };
             let queue = self.queue;
-            passed.aux_bytes = aux.drain(to, |offset, bytes| {
+            let drained = aux.drain(to, |offset, bytes| {
                 let len = (bytes[0].len() + bytes[1].len()) as u64;
                 let piece = Auxtrace { size: len.next_multiple_of(PIECE_ALIGN), offset, queue };
                 outlet.aux(&piece, bytes)
             })?;
+            passed.aux_bytes = drained.bytes;
+            passed.overruns += u64::from(drained.overrun);
         }
+        (0..passed.overruns).for_each(|_| outlet.overrun());
         Ok(passed)
     }
 }

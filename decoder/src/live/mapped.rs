@@ -133,6 +133,14 @@ impl MappedRing {
         Ok(Self { control, aux: Some(map), start: 0, len, head, tail })
     }
 
+    /// Where its bytes lie.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> Range<usize> {
+        let map = self.aux.as_ref().unwrap_or(&self.control.map);
+        let start = map.as_ptr().addr() + self.start;
+        start..start + self.len
+    }
+
     /// The kernel's clock at this moment.
     pub(super) fn time_conversion(&self) -> Option<TimeConversion> {
         self.control.time_conversion()

@@ -18,15 +18,20 @@ mod command;
 mod decoding;
 mod event;
 mod host;
+#[cfg(test)]
+mod kernel;
 mod lane;
 mod mapped;
 mod open;
 mod outlet;
+#[cfg(test)]
+mod proptests;
 mod refusal;
 mod rig;
 mod ring;
 mod stream;
 mod turns;
+mod unit;
 mod waiting;
 mod writer;
 

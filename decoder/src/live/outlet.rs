@@ -44,6 +44,9 @@ pub trait Outlet {
     /// Bytes of a ring that hold no record were given back unread.
     fn unreadable(&mut self, _bytes: u64) {}
 
+    /// A ring's head was where none can be: what it claimed was given back unread.
+    fn overrun(&mut self) {}
+
     /// Whether nothing more is wanted.
     fn has_enough(&self) -> bool {
         false

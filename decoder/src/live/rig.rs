@@ -19,6 +19,7 @@ use super::open;
 use super::refusal::{Refusal, Scope, Step};
 use super::stream::{About, Bytes, EventAbout, SpeCpuAbout, TaskAbout, feature};
 use super::turns::{Place, Times};
+use super::unit::Unit;
 use super::{Error, Options, Target};
 
 /// Rings are not made smaller than this many pages where there is too little locked memory.
@@ -39,8 +40,8 @@ pub(super) struct OpenLane {
     pub(super) lane: Lane<MappedRing>,
     /// Each with the number of its setup.
     events: Vec<(usize, OwnedFd)>,
-    /// The last pass, and the one before it, found nothing.
-    pub(super) quiet: bool,
+    /// What its unit is to be told.
+    pub(super) unit: Unit,
     /// All that the events were to observe is gone.
     pub(super) hung_up: bool,
 }
@@ -217,7 +218,7 @@ impl Rig {
         };
         let lane = Lane::new(self.next_idx, Some(cpu), records, aux);
         self.next_idx += 1;
-        self.lanes.push(OpenLane { cpu, lane, events, quiet: false, hung_up: false });
+        self.lanes.push(OpenLane { cpu, lane, events, unit: Unit::default(), hung_up: false });
         Ok(())
     }
 

@@ -40,13 +40,31 @@ pub trait Ring {
     fn give_back(&mut self, to: u64);
 }
 
-/// What a pass over a ring of records came to.
+/// What a pass over a ring came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drained {
-    /// Bytes of whole records.
+    /// Bytes that were taken: whole records, or AUX data.
     pub bytes: u64,
     /// Bytes that hold no record, where one should start: given back unread.
     pub unreadable: u64,
+    /// The head was further from the tail than the ring is long, or behind it: nothing was taken,
+    /// and what it claims was given back.
+    pub overrun: bool,
+}
+
+fn len(held: [&[u8]; 2]) -> u64 {
+    (held[0].len() + held[1].len()) as u64
+}
+
+/// Gives back what a head claims that is where none can be. The kernel stores no such head in a
+/// ring that it may not overwrite. Whether there was one.
+fn give_up_overrun(ring: &mut impl Ring) -> bool {
+    let (tail, head) = (ring.tail(), ring.head());
+    let overrun = len(ring.held(tail..head)) != head.wrapping_sub(tail);
+    if overrun {
+        ring.give_back(head);
+    }
+    overrun
 }
 
 /// Takes records out of a ring.
@@ -79,6 +97,9 @@ impl<R: Ring> RecordRing<R> {
     /// # Errors
     /// What `take` says. Then nothing is given back.
     pub fn drain<E>(&mut self, mut take: impl FnMut(&[u8]) -> Result<(), E>) -> Result<Drained, E> {
+        if give_up_overrun(&mut self.ring) {
+            return Ok(Drained { overrun: true, ..Drained::default() });
+        }
         let (tail, head) = (self.ring.tail(), self.ring.head());
         let [first, second] = self.ring.held(tail..head);
         let mut taken = whole_records(first);
@@ -101,9 +122,9 @@ impl<R: Ring> RecordRing<R> {
             }
             taken += whole;
         }
-        let (bytes, held) = (taken as u64, (first.len() + second.len()) as u64);
+        let (bytes, held) = (taken as u64, len([first, second]));
         self.ring.give_back(head);
-        Ok(Drained { bytes, unreadable: held - bytes })
+        Ok(Drained { bytes, unreadable: held - bytes, overrun: false })
     }
 }
 
@@ -168,15 +189,18 @@ impl<R: Ring> AuxRing<R> {
         &mut self,
         to: u64,
         take: impl FnOnce(u64, [&[u8]; 2]) -> Result<(), E>,
-    ) -> Result<u64, E> {
+    ) -> Result<Drained, E> {
+        if give_up_overrun(&mut self.ring) {
+            return Ok(Drained { overrun: true, ..Drained::default() });
+        }
         let tail = self.ring.tail();
         let held = self.ring.held(tail..to);
-        let len = (held[0].len() + held[1].len()) as u64;
-        if len > 0 {
+        let bytes = len(held);
+        if bytes > 0 {
             take(tail, held)?;
-            self.ring.give_back(tail.wrapping_add(len));
+            self.ring.give_back(tail.wrapping_add(bytes));
         }
-        Ok(len)
+        Ok(Drained { bytes, ..Drained::default() })
     }
 }
 
@@ -344,7 +368,8 @@ mod tests {
                     }
                     Ok::<_, Infallible>(())
                 });
-                prop_assert_eq!(taken, Ok(came.len() as u64 - before));
+                let bytes = came.len() as u64 - before;
+                prop_assert_eq!(taken, Ok(Drained { bytes, ..Drained::default() }));
             }
             prop_assert_eq!(&written[..came.len()], came);
         }

@@ -1,0 +1,447 @@
+//! Rings that are emptied while the kernel fills them: every byte is accounted for, nothing is
+//! copied but a record that a ring's end cuts, and no record is lost that a ring held.
+//!
+//! The rings are mapped as the kernel's are, from a file that the model in [`super::kernel`]
+//! writes. Wherever we load or store a head or a tail, or hand something over, it may go on.
+
+use core::cell::{Cell, RefCell};
+use core::ops::Range;
+use std::io;
+use std::rc::Rc;
+
+use proptest::prelude::*;
+use tracegen::rng::Rng;
+
+use super::kernel::{Cpu, Kernel, SPE_ID, Step, TASK_ID, TRAILER, Told};
+use super::lane::{Lane, Passed};
+use super::mapped::MappedRing;
+use super::outlet::Outlet;
+use super::ring::Ring;
+use super::stream::{About, EventAbout, SpeCpuAbout};
+use super::unit::Unit;
+use super::{TimeConversion, decode};
+use crate::perf::Auxtrace;
+use crate::{Access, Ledger, Origin, Shard, Sink};
+
+/// The unit's `attr.type`.
+const PMU: u32 = 11;
+/// Bytes of packets and of padding in a whole record.
+const PACKETS: u64 = 57;
+const PADDING: u64 = 7;
+
+fn attr(type_: u32, config: u64, sample_type: u64) -> Vec<u8> {
+    let mut attr = vec![0; 128];
+    for (at, value) in [(0, type_), (4, 128)] {
+        attr[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+    }
+    let sample_id_all = 1 << 18;
+    for (at, value) in [(8, config), (16, 1024), (24, sample_type), (40, sample_id_all)] {
+        attr[at..at + 8].copy_from_slice(&u64::to_ne_bytes(value));
+    }
+    attr
+}
+
+fn about(cpus: u32) -> About {
+    let event = |attr, id: u64, name: &str| EventAbout {
+        attr,
+        ids: (id..id + u64::from(cpus)).collect(),
+        name: name.to_owned(),
+    };
+    let spe = |cpu| SpeCpuAbout { cpu, midr: 0x410f_d0c0, pmu_type: PMU, min_interval: 1024 };
+    About {
+        events: vec![
+            event(attr(PMU, 3, TRAILER | 1 | 1 << 15 | 1 << 19), SPE_ID, "arm_spe_0/pa_enable=1/"),
+            event(attr(1, 9, TRAILER | 1), TASK_ID, "dummy:u"),
+        ],
+        features: Vec::new(),
+        time: Some(TimeConversion { shift: 0, mult: 1, zero: 0, short: None }),
+        spe: (0..cpus).map(spe).collect(),
+        tasks: Vec::new(),
+    }
+}
+
+type Shared = Rc<RefCell<Kernel>>;
+
+/// A ring beside which the kernel goes on.
+struct Beside {
+    ring: MappedRing,
+    kernel: Shared,
+}
+
+impl Beside {
+    fn meanwhile(&self) {
+        self.kernel.borrow_mut().meanwhile();
+    }
+}
+
+impl Ring for Beside {
+    fn head(&self) -> u64 {
+        self.meanwhile();
+        let head = self.ring.head();
+        self.meanwhile();
+        head
+    }
+
+    fn tail(&self) -> u64 {
+        self.meanwhile();
+        self.ring.tail()
+    }
+
+    fn held(&self, places: Range<u64>) -> [&[u8]; 2] {
+        self.meanwhile();
+        self.ring.held(places)
+    }
+
+    fn give_back(&mut self, to: u64) {
+        self.meanwhile();
+        self.ring.give_back(to);
+        self.meanwhile();
+    }
+}
+
+/// Where the bytes of a lane's rings lie.
+struct Memory {
+    records: Range<usize>,
+    aux: Range<usize>,
+}
+
+/// Where these bytes start in a ring that lies there, if they do.
+fn place_in(ring: &Range<usize>, bytes: &[u8]) -> Option<u64> {
+    let bytes = bytes.as_ptr_range();
+    let (start, end) = (bytes.start.addr(), bytes.end.addr());
+    (ring.start <= start && end <= ring.end).then(|| (start - ring.start) as u64)
+}
+
+/// Looks at where that lies which is handed over, while the kernel goes on.
+struct Watch<'o, O> {
+    inner: &'o mut O,
+    kernel: Shared,
+    memory: Vec<Memory>,
+    /// Which lane is emptied.
+    lane: Rc<Cell<usize>>,
+    /// Places of the next record and of the next byte of AUX data, of each lane.
+    next: Vec<(u64, u64)>,
+}
+
+impl<O: Outlet> Outlet for Watch<'_, O> {
+    fn begin(&mut self, about: &About) -> io::Result<()> {
+        self.inner.begin(about)
+    }
+
+    fn more_ids(&mut self, event: &EventAbout) -> io::Result<()> {
+        self.inner.more_ids(event)
+    }
+
+    fn records(&mut self, records: &[u8]) -> io::Result<()> {
+        let lane = self.lane.get();
+        let (ring, next) = (&self.memory[lane].records, &mut self.next[lane].0);
+        let start = *next % ring.len() as u64;
+        match place_in(ring, records) {
+            Some(at) => assert_eq!(at, start, "in their order, none twice"),
+            None => {
+                let size = u64::from(u16::from_ne_bytes([records[6], records[7]]));
+                assert_eq!(size, records.len() as u64, "no more than one record is copied");
+                assert!(start + size > ring.len() as u64, "and one that the ring's end cuts");
+            }
+        }
+        let held_from = self.kernel.borrow().cpus[lane].data_tail();
+        assert!(next.wrapping_sub(held_from) < ring.len() as u64, "it is not given back yet");
+        *next = next.wrapping_add(records.len() as u64);
+        self.kernel.borrow_mut().meanwhile();
+        self.inner.records(records)
+    }
+
+    fn aux(&mut self, piece: &Auxtrace, bytes: [&[u8]; 2]) -> io::Result<()> {
+        let lane = self.lane.get();
+        assert_eq!(piece.queue.cpu, u32::try_from(lane).ok());
+        let (ring, next) = (&self.memory[lane].aux, &mut self.next[lane].1);
+        assert_eq!(piece.offset, *next, "in its order, none twice");
+        for bytes in bytes.into_iter().filter(|bytes| !bytes.is_empty()) {
+            assert_eq!(place_in(ring, bytes), Some(*next % ring.len() as u64), "in place");
+            *next += bytes.len() as u64;
+        }
+        assert_eq!(piece.size, (*next - piece.offset).next_multiple_of(8));
+        let tail = self.kernel.borrow().cpus[lane].aux_tail();
+        assert_eq!(tail, piece.offset, "it is not given back yet");
+        self.kernel.borrow_mut().meanwhile();
+        self.inner.aux(piece, bytes)
+    }
+
+    fn pass_ended(&mut self) -> io::Result<()> {
+        self.inner.pass_ended()
+    }
+
+    fn unreadable(&mut self, bytes: u64) {
+        panic!("{bytes} bytes hold no record, but the model writes whole ones");
+    }
+
+    fn overrun(&mut self) {
+        panic!("the model stores no head that cannot be");
+    }
+}
+
+#[derive(Debug, Default)]
+struct List(Vec<Access>);
+
+impl Sink for List {
+    fn access(&mut self, access: &Access) {
+        self.0.push(*access);
+    }
+
+    fn other(&mut self, origin: &Origin) {
+        panic!("{origin:?}: all records are loads");
+    }
+}
+
+impl Shard for List {
+    fn split(&self) -> Self {
+        Self::default()
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+}
+
+/// What CPUs do, and how they take turns with us.
+#[derive(Clone, Debug)]
+struct Plan {
+    cpus: Vec<Vec<Step>>,
+    /// Units write whole records alone.
+    whole: bool,
+    /// Pages of the rings.
+    pages: (usize, usize),
+    /// Place of the first record.
+    start: u64,
+    seed: u64,
+    /// Most moves at a time while we are at work, and between two passes.
+    most: u64,
+    between: u64,
+    /// Every so many passes, quiet units are told to publish.
+    flush_every: u64,
+}
+
+/// What a capture came to.
+struct Captured {
+    accesses: Vec<Access>,
+    ledger: Ledger,
+    passed: Passed,
+    told: Vec<Told>,
+    /// Whether units were off after all rings had been emptied twice.
+    left_off: Vec<bool>,
+    whole: bool,
+}
+
+/// The loop of a capture, with a kernel that goes on beside it.
+struct Loop {
+    kernel: Shared,
+    lanes: Vec<Lane<Beside>>,
+    units: Vec<Unit>,
+    lane: Rc<Cell<usize>>,
+    total: Passed,
+}
+
+impl Loop {
+    /// A pass over all rings, as `capture.rs` makes one. Whether there was anything in them.
+    fn pass(&mut self, last: bool, outlet: &mut impl Outlet) -> io::Result<bool> {
+        let mut all = Passed::default();
+        let mut resumed = Vec::new();
+        for (number, (lane, unit)) in self.lanes.iter_mut().zip(&mut self.units).enumerate() {
+            self.lane.set(number);
+            let passed = lane.drain(last, outlet)?;
+            if unit.goes_on(&passed) && !last {
+                resumed.push(number);
+            }
+            all.add(&passed);
+        }
+        for number in resumed {
+            self.kernel.borrow_mut().cpus[number].enable();
+        }
+        outlet.pass_ended()?;
+        self.total.add(&all);
+        Ok(all.record_bytes + all.aux_bytes > 0)
+    }
+
+    fn flush(&mut self) {
+        for (unit, cpu) in self.units.iter_mut().zip(&mut self.kernel.borrow_mut().cpus) {
+            if unit.publishes() {
+                cpu.disable();
+                cpu.enable();
+            }
+        }
+    }
+
+    fn run(&mut self, plan: &Plan, outlet: &mut impl Outlet) -> io::Result<Vec<bool>> {
+        for pass in 1.. {
+            let moves = {
+                let kernel = &mut *self.kernel.borrow_mut();
+                kernel.dice.below(plan.between + 1)
+            };
+            self.kernel.borrow_mut().makes(moves);
+            self.pass(false, outlet)?;
+            if pass % plan.flush_every == 0 {
+                self.flush();
+            }
+            if !self.kernel.borrow().has_steps() {
+                break;
+            }
+        }
+        // Nothing happens any more. A unit whose ring was full was told to go on.
+        self.pass(false, outlet)?;
+        self.pass(false, outlet)?;
+        let off = |kernel: &Kernel| kernel.cpus.iter().map(|cpu| !cpu.is_on()).collect();
+        let off_with_signs: Vec<bool> = off(&self.kernel.borrow());
+        for _ in 0..2 {
+            self.flush();
+            self.pass(false, outlet)?;
+        }
+        let off_at_last: Vec<bool> = off(&self.kernel.borrow());
+        assert!(!off_at_last.contains(&true), "a quiet unit goes on: {off_at_last:?}");
+        self.kernel.borrow_mut().cpus.iter_mut().for_each(Cpu::finish);
+        while self.pass(true, outlet)? {}
+        for lane in &self.lanes {
+            let aux = lane.aux.as_ref().expect("it has one").ring();
+            let records = lane.records.ring();
+            assert_eq!((aux.tail(), records.tail()), (aux.head(), records.head()), "all is out");
+        }
+        Ok(off_with_signs)
+    }
+}
+
+fn run(plan: &Plan) -> Captured {
+    let page = rustix::param::page_size();
+    let lens = (plan.pages.0 * page, plan.pages.1 * page);
+    let numbered = (0u32..).zip(&plan.cpus);
+    let cpus: Vec<_> = numbered
+        .map(|(number, steps)| Cpu::new(number, lens, plan.start, plan.whole, steps.clone()))
+        .collect();
+    let maps: Vec<_> = cpus.iter().map(Cpu::map).collect();
+    let memory =
+        maps.iter().map(|(records, aux)| Memory { records: records.memory(), aux: aux.memory() });
+    let memory: Vec<_> = memory.collect();
+    let dice = Rng::new(plan.seed);
+    let kernel = Rc::new(RefCell::new(Kernel { cpus, dice, most: plan.most }));
+    let beside = |ring| Beside { ring, kernel: Rc::clone(&kernel) };
+    let lanes: Vec<_> = (0u32..)
+        .zip(maps)
+        .map(|(cpu, (records, aux))| Lane::new(cpu, Some(cpu), beside(records), Some(beside(aux))))
+        .collect();
+    let lane = Rc::new(Cell::new(0));
+    let units = vec![Unit::default(); lanes.len()];
+    let mut all = Loop {
+        kernel: Rc::clone(&kernel),
+        lanes,
+        units,
+        lane: Rc::clone(&lane),
+        total: Passed::default(),
+    };
+    let mut list = List::default();
+    let (recording, left_off) = decode(&mut list, |decoding| {
+        decoding.begin(&about(u32::try_from(plan.cpus.len()).expect("few")))?;
+        let next = vec![(plan.start, 0); plan.cpus.len()];
+        let kernel = Rc::clone(&kernel);
+        all.run(plan, &mut Watch { inner: decoding, kernel, memory, lane, next })
+    })
+    .expect("nothing is written");
+    assert_eq!(recording.problem_count, 0, "{:?}", recording.problems);
+    recording.ledger.check().expect("its sums are right");
+    let told = kernel.borrow().cpus.iter().map(|cpu| cpu.told.clone()).collect();
+    let (accesses, ledger, passed) = (list.0, recording.ledger, all.total);
+    Captured { accesses, ledger, passed, told, left_off, whole: plan.whole }
+}
+
+fn check(captured: &Captured) {
+    let Captured { accesses, ledger, passed, told, left_off, whole, .. } = captured;
+    let sum = |field: fn(&Told) -> u64| told.iter().map(field).sum::<u64>();
+
+    assert_eq!(passed.aux_bytes, sum(|told| told.aux_bytes), "all bytes that were written");
+    // A piece of a recording is a multiple of eight bytes: zeros are added behind the last ones.
+    let filling = sum(|told| told.aux_bytes.next_multiple_of(8) - told.aux_bytes);
+    assert_eq!(ledger.aux_bytes, passed.aux_bytes + filling);
+    assert_eq!((passed.unreadable, passed.overruns), (0, 0));
+    let flags = (ledger.aux_truncated, ledger.aux_partial, ledger.aux_collision);
+    let wanted = (sum(|told| told.truncated), sum(|told| told.partial), sum(|told| told.collision));
+    assert_eq!(flags, wanted, "flags");
+    assert_eq!(passed.truncated, ledger.aux_truncated);
+    assert_eq!((ledger.lost_records, passed.lost), (sum(|told| told.lost), sum(|told| told.lost)));
+
+    let mut all_told = true;
+    for (number, told) in told.iter().enumerate() {
+        let of_cpu =
+            accesses.iter().filter(|access| access.origin.cpu == u32::try_from(number).ok());
+        let got: Vec<_> = of_cpu.filter_map(|access| Some(access.paddr?.get())).collect();
+        let wanted: Vec<_> = told.loads.iter().map(|(paddr, _)| *paddr).collect();
+        if told.untold_cuts.is_empty() {
+            assert_eq!(got, wanted, "CPU {number}: all of them, in their order");
+        } else {
+            all_told = false;
+            near(&got, told, *whole);
+        }
+    }
+    if all_told {
+        let loads = sum(|told| told.loads.len() as u64);
+        assert_eq!(ledger.record_bytes, PACKETS * loads);
+        assert_eq!(ledger.cut_off_bytes, sum(|told| told.cut_off), "unfinished records");
+        assert_eq!(ledger.skipped_bytes, 0);
+        let padding = sum(|told| told.padding) + filling + PADDING * loads;
+        assert_eq!(ledger.padding_bytes, padding);
+    }
+    for (told, off) in told.iter().zip(left_off) {
+        assert!(!off || told.had_losses, "a unit is off although its ring is empty");
+    }
+}
+
+/// A cut that nothing told of may cost records behind it, and no others. Where units write on
+/// behind it at once, the two halves may pass for a record.
+fn near(got: &[u64], told: &Told, whole: bool) {
+    let mut wanted = told.loads.iter().peekable();
+    let (mut missing, mut made_up) = (Vec::new(), 0);
+    for paddr in got {
+        if !wanted.clone().any(|(next, _)| next == paddr) {
+            made_up += 1;
+            continue;
+        }
+        missing.extend(core::iter::from_fn(|| wanted.next_if(|(next, _)| next != paddr)));
+        wanted.next();
+    }
+    missing.extend(wanted);
+    let cuts = &told.untold_cuts;
+    assert!(made_up <= if whole { 0 } else { cuts.len() }, "{made_up} are made up, or came twice");
+    for (paddr, end) in missing {
+        let behind = |cut: &u64| *cut < end && end - cut <= 1024;
+        assert!(cuts.iter().any(behind), "{paddr:#x} is lost at {end}, cuts at {cuts:?}");
+    }
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (1usize..1500).prop_map(|bytes| Step::Trace { bytes }),
+        4 => any::<bool>().prop_map(|collision| Step::Interrupt { collision }),
+        1 => (0usize..64).prop_map(|after| Step::Fault { after }),
+        3 => (0usize..40).prop_map(Step::Tasks),
+    ]
+}
+
+fn plan() -> impl Strategy<Value = Plan> {
+    let cpus = proptest::collection::vec(proptest::collection::vec(step(), 0..60), 1..4);
+    let pages = prop_oneof![Just((1usize, 1usize)), Just((1, 2)), Just((8, 1)), Just((8, 8))];
+    // Counts that wrap around 2^64 are the usual case after all.
+    let start = prop_oneof![Just(0u64), (0u64..600).prop_map(|words| (8 * words).wrapping_neg())];
+    let turns = (any::<u64>(), prop_oneof![Just(0u64), 1u64..5, Just(40)], 0u64..200, 1u64..6);
+    (cpus, any::<bool>(), pages, start, turns).prop_map(
+        |(cpus, whole, pages, start, (seed, most, between, flush_every))| {
+            // Somebody must go on, so that there is an end.
+            let between = between.max(u64::from(most == 0));
+            Plan { cpus, whole, pages, start, seed, most, between, flush_every }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 1 } else { 500 }))]
+
+    #[test]
+    fn nothing_is_lost_that_the_rings_held(plan in plan()) {
+        check(&run(&plan));
+    }
+}
