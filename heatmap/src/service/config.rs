@@ -463,6 +463,7 @@ impl Given {
             aux_len: self
                 .value::<RingSize>("aux_size")?
                 .map_or(defaults.aux_len, |size| size.bytes),
+            give_way: self.switch("yield")?,
             // What a unit holds back is there before its epoch closes.
             flush_every: core::time::Duration::from_nanos(epoch_ns / 4).max(LEAST_FLUSH),
             ..defaults

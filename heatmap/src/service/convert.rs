@@ -252,6 +252,10 @@ pub(super) fn capture(state: &State) -> Option<v1::CaptureStatus> {
         unfollowed_cpus: count(progress.unfollowed_cpus),
         samples: progress.total.samples,
         aux_bytes: progress.total.aux_bytes,
+        shared: progress.shared,
+        gave_way: Some(duration(u64::try_from(progress.gave_way.as_nanos()).unwrap_or(u64::MAX))),
+        waiting_for_cpu: progress.waiting_for,
+        average_overhead: progress.average_overhead,
     })
 }
 

@@ -370,6 +370,11 @@ fn capturing(writer: &mut Writer<'_>, capture: &proto::v1::CaptureStatus) -> fmt
             capture.overhead,
         ),
         (
+            "capture_average_overhead_ratio",
+            "The same on average since capturing began",
+            capture.average_overhead,
+        ),
+        (
             "capture_max_overhead_ratio",
             "Part that it may take; 1 without a limit",
             capture.max_overhead.unwrap_or(1.0),
@@ -385,6 +390,16 @@ fn capturing(writer: &mut Writer<'_>, capture: &proto::v1::CaptureStatus) -> fmt
             "capture_unfollowed_cpus",
             "CPUs that came online and could not be recorded",
             capture.unfollowed_cpus.into(),
+        ),
+        (
+            "capture_unit_share_ratio",
+            "Part of the time that the unit worked for us and not for somebody else",
+            capture.shared.unwrap_or(1.0),
+        ),
+        (
+            "capture_waiting",
+            "Whether the unit is waited for, since somebody else has it",
+            f64::from(u8::from(capture.waiting_for_cpu.is_some())),
         ),
     ] {
         writer.gauge(name, help, value)?;

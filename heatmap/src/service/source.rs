@@ -81,12 +81,23 @@ impl Source {
     }
 
     /// What this host does, as `options` say. If `filters` keep one process, it alone is observed.
-    pub(super) fn capture(mut options: capture::Options, filters: &Filters) -> Self {
+    ///
+    /// # Errors
+    /// If the kernel does not let it be captured. A unit that is in use is no error where it is to
+    /// be waited for.
+    pub(super) fn capture(
+        mut options: capture::Options,
+        filters: &Filters,
+    ) -> Result<Self, capture::Error> {
         let pids = filters.pids.iter().flatten();
         if let (Some(pid), 1) = (pids.clone().next(), pids.count()) {
             options.target = Target::Pid(pid);
         }
-        Self { input: Opened::Capture(Box::new(options)), follow: false, is_live: true }
+        match capture::try_open(&options) {
+            Err(capture::Error::Refused(refusal)) if options.give_way && refusal.is_busy() => {}
+            tried => tried?,
+        }
+        Ok(Self { input: Opened::Capture(Box::new(options)), follow: false, is_live: true })
     }
 
     fn of_file(file: File, follow: bool) -> anyhow::Result<Self> {

@@ -797,6 +797,19 @@ pub struct CaptureStatus {
     /// Bytes of AUX data that came.
     #[prost(uint64, tag = "9")]
     pub aux_bytes: u64,
+    /// If somebody else used the unit too: the part of the time that it worked for the server, on the
+    /// CPU where that was least, 0 to 1; absent if nobody did, or it cannot be known.
+    #[prost(double, optional, tag = "10")]
+    pub shared: ::core::option::Option<f64>,
+    /// How long the unit was left to others.
+    #[prost(message, optional, tag = "11")]
+    pub gave_way: ::core::option::Option<::prost_types::Duration>,
+    /// The CPU whose unit somebody else has, and which is waited for; absent if none is.
+    #[prost(uint32, optional, tag = "12")]
+    pub waiting_for_cpu: ::core::option::Option<u32>,
+    /// As overhead, on average since capturing began.
+    #[prost(double, tag = "13")]
+    pub average_overhead: f64,
 }
 /// What the samples of a folio prove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
