@@ -285,6 +285,9 @@ impl<O: Outlet, P: FnMut(&Progress)> Capture<'_, O, P> {
         for event in &told {
             self.outlet.more_ids(event).map_err(Error::output)?;
         }
+        if !told.is_empty() && self.state.stretched > 1.0 {
+            self.rig.stretch(self.state.stretched);
+        }
         let theirs = self.turns.look(self.begin.when.elapsed(), &self.rig.times());
         let rests = self.budget.as_ref().is_some_and(Budget::rests);
         self.rig.rest(theirs || rests);

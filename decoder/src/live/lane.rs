@@ -145,3 +145,34 @@ impl<R: Ring> Lane<R> {
         Ok(passed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What looking at one record finds.
+    fn found(kind: u32, misc: u16, words: &[u64]) -> Passed {
+        let mut passed = Passed::default();
+        let body: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        passed.look(&Record { kind, misc, body: &body });
+        passed
+    }
+
+    #[test]
+    fn losses_show_without_decoding() {
+        const ANOTHER: u64 = 77;
+        let aux = |flags| found(11, 0, &[0, 64, flags, ANOTHER]);
+        assert_eq!(aux(1), Passed { truncated: 1, ..Passed::default() });
+        assert_eq!(aux(1 << 2), Passed { partial: 1, ..Passed::default() });
+        assert_eq!(aux(1 << 3), Passed { collisions: 1, ..Passed::default() });
+        assert_eq!(found(2, 0, &[ANOTHER, 5]), Passed { lost: 5, ..Passed::default() });
+        let dropped = found(13, 0, &[6, ANOTHER]);
+        assert_eq!(dropped, Passed { lost_samples: 6, ..Passed::default() });
+        for lossy in [aux(1), aux(1 << 2), aux(1 << 3), found(2, 0, &[ANOTHER, 5]), dropped] {
+            assert!(lossy.is_lossy(), "{lossy:?}");
+        }
+        // Overwriting is no loss; a filter was asked for; a record that is cut says nothing.
+        let harmless = [aux(1 << 1), found(13, 1 << 15, &[6]), found(2, 0, &[ANOTHER])];
+        assert!(harmless.iter().all(|passed| !passed.is_lossy()), "{harmless:?}");
+    }
+}
