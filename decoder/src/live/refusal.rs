@@ -86,11 +86,16 @@ impl Refusal {
         self.event.starts_with("mem:")
     }
 
+    /// Whether there is too little locked memory for rings as large as these.
+    pub(super) fn is_memory(&self) -> bool {
+        let maps = matches!(self.step, Step::MapRecords | Step::MapAux);
+        maps && matches!(self.errno, libc::EPERM | libc::ENOMEM)
+    }
+
     /// Why, and what to do.
     pub fn remedy(&self) -> String {
-        let maps = matches!(self.step, Step::MapRecords | Step::MapAux);
         match self.errno {
-            libc::EPERM | libc::ENOMEM if maps => self.no_memory(),
+            _ if self.is_memory() => self.no_memory(),
             libc::EACCES | libc::EPERM => self.no_right(),
             libc::EBUSY => format!(
                 "its unit on CPU {} is in use by somebody else, such as another perf or a virtual \
@@ -115,6 +120,11 @@ impl Refusal {
             libc::EOPNOTSUPP => "the unit cannot sample, or not with these settings: leave out \
                                  --min-latency, --loads and --stores, or choose another --event"
                 .to_owned(),
+            libc::EINVAL if self.event.starts_with("ibs_op") && self.scope == Scope::Process => {
+                "before Linux 6.2 this unit samples whole CPUs only: leave --pid and the command \
+                 out, or update the kernel"
+                    .to_owned()
+            }
             libc::EINVAL => "the kernel does not accept these settings: leave out --min-latency, \
                              --loads and --stores, give another --period, or a mem: address that \
                              is a multiple of its length (x86 cannot watch reads alone: use rw)"
@@ -254,6 +264,17 @@ mod tests {
         assert!(other(libc::EBUSY).is_busy());
         assert!(!other(libc::ENOSPC).is_busy() && !other(libc::EACCES).is_busy());
         assert!(!Refusal { step: Step::MapAux, ..other(libc::EBUSY) }.is_busy());
+    }
+
+    #[test]
+    fn ibs_of_a_process_needs_a_newer_kernel() {
+        let ibs = Refusal {
+            event: "ibs_op//".to_owned(),
+            ..refusal(Step::Open, Scope::Process, libc::EINVAL)
+        };
+        assert!(ibs.to_string().contains("6.2"), "{ibs}");
+        let all = Refusal { scope: Scope::AllCpus, ..ibs };
+        assert!(all.to_string().contains("--period"), "{all}");
     }
 
     #[test]
