@@ -90,6 +90,8 @@ enum Sign {
 pub(super) struct Told {
     /// Physical addresses of whole records, and the places where they end.
     pub(super) loads: Vec<(u64, u64)>,
+    /// Addresses of unfinished ones.
+    pub(super) cut_loads: Vec<u64>,
     pub(super) aux_bytes: u64,
     /// Zeros between records, and in those that are cut.
     pub(super) padding: u64,
@@ -102,7 +104,7 @@ pub(super) struct Told {
     pub(super) lost: u64,
     /// Records of tasks that found room.
     pub(super) tasks: u64,
-    /// Places where a record was cut, and the AUX record that says so found no room.
+    /// Places where a record was cut, and the AUX record that tells of them found no room.
     pub(super) untold_cuts: Vec<u64>,
     /// The unit was told to go on when there was no room: nothing says so.
     pub(super) silent: u64,
@@ -132,7 +134,10 @@ pub(super) struct Cpu {
     begun: Vec<u8>,
     /// Records that found no room and were not told of yet.
     lost: u64,
-    next: u64,
+    /// Where the bytes end that the last AUX record told of which found room.
+    told_to: u64,
+    /// Records that were begun.
+    last: u64,
     pub(super) told: Told,
 }
 
@@ -161,7 +166,8 @@ impl Cpu {
             limit: None,
             begun: Vec::new(),
             lost: 0,
-            next: 1,
+            told_to: 0,
+            last: 0,
             told: Told::default(),
         };
         cpu.memory.set_len(cpu.aux_at() + cpu.aux_len).expect("there is room");
@@ -268,6 +274,9 @@ impl Cpu {
     pub(super) fn finish(&mut self) {
         self.disable();
         self.steps.clear();
+        if !self.begun.is_empty() && self.told_to != self.place {
+            self.told.untold_cuts.push(self.place);
+        }
         self.cut();
     }
 
@@ -296,9 +305,13 @@ impl Cpu {
     }
 
     fn next_load(&mut self) -> [u8; RECORD] {
-        let (cpu, number) = (u64::from(self.number), self.next);
-        self.next += 1;
-        load(cpu << 40 | number << 12 | 8, 5000 + number)
+        self.last += 1;
+        load(self.last_paddr(), 5000 + self.last)
+    }
+
+    /// The address of the record that was begun last.
+    fn last_paddr(&self) -> u64 {
+        u64::from(self.number) << 40 | self.last << 12 | 8
     }
 
     fn unit_writes(&mut self, bytes: Vec<u8>) {
@@ -329,8 +342,7 @@ impl Cpu {
             let part = self.begun.len().min(len - written.len());
             written.extend(self.begun.drain(..part));
             if self.begun.is_empty() {
-                let paddr = (u64::from(self.number) << 40) | (self.next - 1) << 12 | 8;
-                self.told.loads.push((paddr, self.place + written.len() as u64));
+                self.told.loads.push((self.last_paddr(), self.place + written.len() as u64));
             }
         }
         self.unit_writes(written);
@@ -370,6 +382,7 @@ impl Cpu {
             let len = (RECORD - self.begun.len()) as u64;
             // It has seven bytes of padding behind 48.
             let packets = len.min(48) + len.saturating_sub(55);
+            self.told.cut_loads.push(self.last_paddr());
             self.told.cut_off += packets;
             self.told.padding += len - packets;
             self.begun.clear();
@@ -438,7 +451,8 @@ impl Cpu {
         told.lost += take(&mut self.lost);
         match sign {
             Sign::Task => told.tasks += 1,
-            Sign::Aux { flags, .. } => {
+            Sign::Aux { flags, end } => {
+                self.told_to = end;
                 told.truncated += u64::from(flags & aux_flag::TRUNCATED > 0);
                 told.partial += u64::from(flags & aux_flag::PARTIAL > 0);
                 told.collision += u64::from(flags & aux_flag::COLLISION > 0);
