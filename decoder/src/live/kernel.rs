@@ -82,7 +82,17 @@ enum Move {
 #[derive(Clone, Copy, Debug)]
 enum Sign {
     Task,
-    Aux { flags: u64, end: u64 },
+    Aux { flags: u64, end: u64, size: u64 },
+}
+
+/// How a unit and its CPU write.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    /// Whole records alone, as Arm SPE does. Else, buffers may end anywhere in one.
+    pub(super) whole: bool,
+    /// `aux_head` may be seen before the record that tells of the bytes: nothing in the kernel
+    /// keeps a CPU from storing it first.
+    pub(super) early: bool,
 }
 
 /// What the kernel knows that it wrote.
@@ -97,6 +107,8 @@ pub(super) struct Told {
     pub(super) padding: u64,
     /// Bytes of unfinished records.
     pub(super) cut_off: u64,
+    /// Where bytes end that AUX records tell of which found room.
+    pub(super) aux_ends: Vec<u64>,
     pub(super) truncated: u64,
     pub(super) partial: u64,
     pub(super) collision: u64,
@@ -121,8 +133,7 @@ pub(super) struct Cpu {
     page: u64,
     record_len: u64,
     aux_len: u64,
-    /// The unit writes whole records alone, as Arm SPE does.
-    whole: bool,
+    manner: Manner,
     steps: VecDeque<Step>,
     moves: VecDeque<Move>,
     data_head: u64,
@@ -147,7 +158,7 @@ impl Cpu {
         number: u32,
         (record_len, aux_len): (usize, usize),
         start: u64,
-        whole: bool,
+        manner: Manner,
         steps: Vec<Step>,
     ) -> Self {
         let page = rustix::param::page_size();
@@ -157,7 +168,7 @@ impl Cpu {
             page: page as u64,
             record_len: record_len as u64,
             aux_len: aux_len as u64,
-            whole,
+            manner,
             steps: steps.into(),
             moves: [Move::Begin].into(),
             data_head: start,
@@ -330,9 +341,9 @@ impl Cpu {
         if !self.is_on() {
             return;
         }
-        let wanted = if self.whole { bytes.next_multiple_of(RECORD) } else { bytes };
+        let wanted = if self.manner.whole { bytes.next_multiple_of(RECORD) } else { bytes };
         let room = self.room();
-        let fits = if self.whole { room / RECORD * RECORD } else { room };
+        let fits = if self.manner.whole { room / RECORD * RECORD } else { room };
         let mut written = Vec::new();
         let len = wanted.min(fits);
         while written.len() < len {
@@ -346,7 +357,7 @@ impl Cpu {
             }
         }
         self.unit_writes(written);
-        if wanted >= fits && self.whole {
+        if wanted >= fits && self.manner.whole {
             // It is full: the rest of it is padded, and it goes on in the next one.
             let rest = self.room();
             self.zeros(rest);
@@ -392,11 +403,16 @@ impl Cpu {
     /// `perf_aux_output_end`: all that the unit wrote.
     fn publish(&mut self, flags: u64) {
         let (offset, size) = (self.aux_head, self.place - self.aux_head);
+        if self.manner.early {
+            self.head();
+        }
         if size > 0 || flags > 0 {
-            let sign = Sign::Aux { flags, end: self.place };
+            let sign = Sign::Aux { flags, end: self.place, size };
             self.record(Record::Aux { offset, size, flags }, sign);
         }
-        self.head();
+        if !self.manner.early {
+            self.head();
+        }
     }
 
     fn head(&mut self) {
@@ -441,7 +457,7 @@ impl Cpu {
         if self.record_len - held < bytes.len() as u64 {
             self.lost += 1;
             told.had_losses = true;
-            if let Sign::Aux { flags, end } = sign
+            if let Sign::Aux { flags, end, .. } = sign
                 && flags & !aux_flag::COLLISION > 0
             {
                 told.untold_cuts.push(end);
@@ -451,8 +467,9 @@ impl Cpu {
         told.lost += take(&mut self.lost);
         match sign {
             Sign::Task => told.tasks += 1,
-            Sign::Aux { flags, end } => {
+            Sign::Aux { flags, end, size } => {
                 self.told_to = end;
+                told.aux_ends.extend((size > 0).then_some(end));
                 told.truncated += u64::from(flags & aux_flag::TRUNCATED > 0);
                 told.partial += u64::from(flags & aux_flag::PARTIAL > 0);
                 told.collision += u64::from(flags & aux_flag::COLLISION > 0);
@@ -473,7 +490,7 @@ impl Cpu {
             return;
         }
         let end = self.aux_head + size;
-        if !self.whole {
+        if !self.manner.whole {
             self.limit = Some(end);
             return;
         }

@@ -14,15 +14,16 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use tracegen::rng::Rng;
 
-use super::kernel::{Cpu, Kernel, SPE_ID, Step, TASK_ID, TRAILER, Told};
+use super::kernel::{Cpu, Kernel, Manner, SPE_ID, Step, TASK_ID, TRAILER, Told};
 use super::lane::{Lane, Passed};
 use super::mapped::MappedRing;
 use super::outlet::Outlet;
-use super::ring::Ring;
+use super::ring::{NATIVE, Ring};
 use super::stream::{About, EventAbout, SpeCpuAbout};
 use super::unit::Unit;
 use super::{TimeConversion, decode};
 use crate::perf::Auxtrace;
+use crate::perf::record::{self, Next, kind};
 use crate::{Access, Ledger, Origin, Shard, Sink};
 
 /// The unit's `attr.type`.
@@ -123,8 +124,25 @@ struct Watch<'o, O> {
     lane: Rc<Cell<usize>>,
     /// Places of the next record and of the next byte of AUX data, of each lane.
     next: Vec<(u64, u64)>,
+    /// How many AUX records of each lane came, if they are to come before what they tell of.
+    announced: Option<Vec<usize>>,
     /// Runs of records that were copied.
     copied: u64,
+}
+
+impl<O> Watch<'_, O> {
+    /// Counts AUX records that tell of bytes.
+    fn count(&mut self, lane: usize, records: &[u8]) {
+        let mut rest = records;
+        while let Next::Record(record) = record::next(rest, NATIVE) {
+            if let Some(announced) = &mut self.announced {
+                let size = record.body.get(8..16);
+                let tells = record.kind == kind::AUX && size != Some(&[0; 8]);
+                announced[lane] += usize::from(tells);
+            }
+            rest = &rest[record.size()..];
+        }
+    }
 }
 
 impl<O: Outlet> Outlet for Watch<'_, O> {
@@ -152,6 +170,7 @@ impl<O: Outlet> Outlet for Watch<'_, O> {
         let held_from = self.kernel.borrow().cpus[lane].data_tail();
         assert!(next.wrapping_sub(held_from) < ring.len() as u64, "it is not given back yet");
         *next = next.wrapping_add(records.len() as u64);
+        self.count(lane, records);
         self.kernel.borrow_mut().meanwhile();
         self.inner.records(records)
     }
@@ -168,6 +187,11 @@ impl<O: Outlet> Outlet for Watch<'_, O> {
         assert_eq!(piece.size, (*next - piece.offset).next_multiple_of(8));
         let tail = self.kernel.borrow().cpus[lane].aux_tail();
         assert_eq!(tail, piece.offset, "it is not given back yet");
+        if let Some(announced) = &self.announced {
+            let ends = &self.kernel.borrow().cpus[lane].told.aux_ends;
+            let of_these = ends.iter().take_while(|end| **end <= self.next[lane].1).count();
+            assert!(announced[lane] >= of_these, "what is told of bytes comes before them");
+        }
         self.kernel.borrow_mut().meanwhile();
         self.inner.aux(piece, bytes)
     }
@@ -212,8 +236,7 @@ impl Shard for List {
 #[derive(Clone, Debug)]
 struct Plan {
     cpus: Vec<Vec<Step>>,
-    /// Units write whole records alone.
-    whole: bool,
+    manner: Manner,
     /// Pages of the rings.
     pages: (usize, usize),
     /// Place of the first record.
@@ -328,7 +351,7 @@ fn run(plan: &Plan) -> Captured {
         .zip(&plan.cpus)
         .map(|(number, steps)| {
             let steps = steps.iter().map(scaled).collect();
-            Cpu::new(number, lens, plan.start, plan.whole, steps)
+            Cpu::new(number, lens, plan.start, plan.manner, steps)
         })
         .collect();
     let maps: Vec<_> = cpus.iter().map(Cpu::map).collect();
@@ -356,7 +379,8 @@ fn run(plan: &Plan) -> Captured {
         decoding.begin(&about(u32::try_from(plan.cpus.len()).expect("few")))?;
         let next = vec![(plan.start, 0); plan.cpus.len()];
         let kernel = Rc::clone(&kernel);
-        let mut watch = Watch { inner: decoding, kernel, memory, lane, next, copied: 0 };
+        let announced = (!plan.manner.early).then(|| vec![0; plan.cpus.len()]);
+        let mut watch = Watch { inner: decoding, kernel, memory, lane, next, announced, copied: 0 };
         let left_off = all.run(plan, &mut watch)?;
         io::Result::Ok((left_off, watch.copied))
     })
@@ -365,7 +389,7 @@ fn run(plan: &Plan) -> Captured {
     recording.ledger.check().expect("its sums are right");
     let told = kernel.borrow().cpus.iter().map(|cpu| cpu.told.clone()).collect();
     let (accesses, ledger, passed) = (list.0, recording.ledger, all.total);
-    Captured { accesses, ledger, passed, told, left_off, whole: plan.whole, copied }
+    Captured { accesses, ledger, passed, told, left_off, whole: plan.manner.whole, copied }
 }
 
 fn check(captured: &Captured) {
@@ -448,11 +472,12 @@ fn plan() -> impl Strategy<Value = Plan> {
     let start = prop_oneof![Just(0u64), (0u64..600).prop_map(|words| (8 * words).wrapping_neg())];
     let most = prop_oneof![Just(0u64), 1u64..5, Just(40), Just(200)];
     let turns = (any::<u64>(), most, 0u64..200, 1u64..6);
-    (cpus, any::<bool>(), pages, start, turns).prop_map(
-        |(cpus, whole, pages, start, (seed, most, between, flush_every))| {
+    let manner = any::<(bool, bool)>().prop_map(|(whole, early)| Manner { whole, early });
+    (cpus, manner, pages, start, turns).prop_map(
+        |(cpus, manner, pages, start, (seed, most, between, flush_every))| {
             // Somebody must go on, so that there is an end.
             let between = between.max(u64::from(most == 0));
-            Plan { cpus, whole, pages, start, seed, most, between, flush_every }
+            Plan { cpus, manner, pages, start, seed, most, between, flush_every }
         },
     )
 }
@@ -471,7 +496,7 @@ proptest! {
 fn plans_come_to_all_that_can_happen() {
     let mut runner = TestRunner::deterministic();
     let mut reached = [0; 9];
-    for _ in 0..200 {
+    for _ in 0..400 {
         let plan = plan().new_tree(&mut runner).expect("nothing is rejected").current();
         let captured = run(&plan);
         check(&captured);
@@ -508,7 +533,7 @@ fn drain(lane: &mut Lane<MappedRing>) -> (Passed, crate::Recording) {
 #[test]
 fn heads_that_cannot_be_are_given_up_and_counted() {
     let page = rustix::param::page_size();
-    let cpu = Cpu::new(0, (page, 2 * page), 0, true, Vec::new());
+    let cpu = Cpu::new(0, (page, 2 * page), 0, Manner { whole: true, early: false }, Vec::new());
     let (records, aux) = cpu.map();
     let mut lane = Lane::new(0, Some(0), records, Some(aux));
     let page = page as u64;
