@@ -257,7 +257,7 @@ struct Captured {
     told: Vec<Told>,
     /// Whether units were off after all rings had been emptied twice.
     left_off: Vec<bool>,
-    whole: bool,
+    manner: Manner,
     /// Records that were copied: those that a ring's end cuts.
     copied: u64,
 }
@@ -389,11 +389,11 @@ fn run(plan: &Plan) -> Captured {
     recording.ledger.check().expect("its sums are right");
     let told = kernel.borrow().cpus.iter().map(|cpu| cpu.told.clone()).collect();
     let (accesses, ledger, passed) = (list.0, recording.ledger, all.total);
-    Captured { accesses, ledger, passed, told, left_off, whole: plan.manner.whole, copied }
+    Captured { accesses, ledger, passed, told, left_off, manner: plan.manner, copied }
 }
 
 fn check(captured: &Captured) {
-    let Captured { accesses, ledger, passed, told, left_off, whole, .. } = captured;
+    let Captured { accesses, ledger, passed, told, left_off, manner, .. } = captured;
     let sum = |field: fn(&Told) -> u64| told.iter().map(field).sum::<u64>();
 
     assert_eq!(passed.aux_bytes, sum(|told| told.aux_bytes), "all bytes that were written");
@@ -417,16 +417,19 @@ fn check(captured: &Captured) {
             assert_eq!(got, wanted, "CPU {number}: all of them, in their order");
         } else {
             all_told = false;
-            near(&got, told, *whole);
+            near(&got, told, manner.whole);
         }
     }
     if all_told {
         let loads = sum(|told| told.loads.len() as u64);
         assert_eq!(ledger.record_bytes, PACKETS * loads);
-        assert_eq!(ledger.cut_off_bytes, sum(|told| told.cut_off), "unfinished records");
+        // Where it is not known yet how many bytes are data, the last ones may pass for filling.
+        let guessed = if manner.early && !manner.whole { 7 * told.len() as u64 } else { 0 };
+        let cut_off = sum(|told| told.cut_off);
+        assert!(ledger.cut_off_bytes.abs_diff(cut_off) <= guessed, "unfinished records");
         assert_eq!(ledger.skipped_bytes, 0);
         let padding = sum(|told| told.padding) + filling + PADDING * loads;
-        assert_eq!(ledger.padding_bytes, padding);
+        assert_eq!(ledger.padding_bytes + ledger.cut_off_bytes, padding + cut_off);
     }
     for (told, off) in told.iter().zip(left_off) {
         assert!(!off || told.had_losses, "a unit is off although its ring is empty");
