@@ -39,6 +39,8 @@ use std::ffi::OsString;
 use std::io;
 use std::time::Duration;
 
+use crate::page_map::{Frames, LookUp};
+
 pub use capture::{capture, record, try_open};
 pub use decoding::{Decoding, decode};
 pub use event::{Breakpoint, EventChoice, Side, UnknownEvent};
@@ -100,6 +102,18 @@ pub struct Options {
     pub aux_len: usize,
     /// The host whose kernel is asked.
     pub host: Host,
+}
+
+impl Options {
+    /// Gives what is captured to a sink by way of looking up what has no physical address: of
+    /// Arm SPE only if it is not asked for them.
+    pub fn look_up<S, F: Frames>(&self, sink: S, frames: F) -> LookUp<S, F> {
+        let without = |(name, value): &(String, u64)| name == "pa_enable" && *value == 0;
+        match self.settings.iter().any(without) {
+            true => LookUp::new(sink, frames),
+            false => LookUp::of_samples(sink, frames),
+        }
+    }
 }
 
 impl Default for Options {

@@ -9,6 +9,7 @@ use perf_event_open_sys::bindings::{
     PERF_FORMAT_TOTAL_TIME_ENABLED, PERF_FORMAT_TOTAL_TIME_RUNNING,
 };
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::budget::{self, AUX_RECORD_LEN};
@@ -175,6 +176,7 @@ impl Rig {
             self.tids = self.threads();
             match self.open_once(cpus) {
                 Err(Error::Refused(refusal)) if refusal.is_memory() && self.shrink() => {}
+                Err(Error::Refused(refusal)) if refusal.errno == libc::EMFILE && raise_files() => {}
                 Ok(()) if self.has_new_threads() && tries > 0 => tries -= 1,
                 done => {
                     if done.is_err() {
@@ -539,6 +541,17 @@ impl Rig {
             }
         }
     }
+}
+
+/// Lets this process have as many files open as it may. Whether that is more than before.
+fn raise_files() -> bool {
+    let limits = getrlimit(Resource::Nofile);
+    let more = match (limits.current, limits.maximum) {
+        (Some(current), Some(maximum)) => current < maximum,
+        (current, None) => current.is_some(),
+        (None, Some(_)) => false,
+    };
+    more && setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits }).is_ok()
 }
 
 /// How long this machine has slept since it started.

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::Context;
 use clap::Args;
 use decoder::live::{self, EventChoice, FileWriter, Progress, Side, StreamWriter, Target};
-use decoder::page_map::{LookUp, ProcessFrames};
+use decoder::page_map::ProcessFrames;
 
 use super::Outcome;
 use super::input::{Counted, available_memory};
@@ -191,7 +191,7 @@ impl Record {
         let memory = report.max_memory.map_or(available_memory() / 2, |size| size.bytes);
         let memory = usize::try_from(memory).unwrap_or(usize::MAX);
         let counter = Counter::<Folio>::new(Filters::default(), memory);
-        let mut sink = LookUp::new(counter, ProcessFrames::default());
+        let mut sink = options.look_up(counter, ProcessFrames::default());
         let (recording, progress) = live::capture(options, stop, news(messages), &mut sink)?;
         let counted = Counted::new("live".to_owned(), sink.into_inner(), recording);
         let mut wanted = report.judge.wanted(report.order, report.top);
