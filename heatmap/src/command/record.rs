@@ -245,7 +245,8 @@ impl Record {
             messages.warn(&format!("yield: {}", cost(progress)));
         }
         let total = &progress.total;
-        self.outcome(progress, total.lost + total.truncated + total.unreadable + total.overruns > 0, messages)
+        let losses = total.lost + total.truncated + total.unreadable + total.overruns;
+        self.outcome(progress, losses > 0, messages)
     }
 
     fn outcome(&self, progress: &Progress, lossy: bool, messages: &Messages) -> Outcome {
