@@ -8,6 +8,10 @@
 //! So what an AUX record says of bytes (lost behind them, incomplete) is known before they are
 //! decoded, as in a file (`perf_aux_output_end` in `kernel/events/ring_buffer.c`). Bytes that come
 //! in between wait for the next pass.
+//!
+//! Between its two heads the kernel has no barrier, so a CPU that reorders stores may show
+//! `aux_head` first. Then a loss is known one pass later, and still before what comes behind it:
+//! its unit is off until we have it go on.
 
 use std::io;
 

@@ -5,6 +5,9 @@
 //!          mapped  ring                  writer: a perf.data file, or a stream
 //! ```
 //!
+//! `capture.rs` is the loop over all lanes; `rig.rs` opens them and tells their units what
+//! `unit.rs` decides. `kernel.rs` is the kernel's side of the rings as a model, for tests.
+//!
 //! What comes out of the rings is a recording as `perf record -o -` writes one, byte by byte, of
 //! which nothing is copied on its way to the decoder but a record that a ring's end cuts. It is
 //! read by the same code as a file; here is only what brings it.

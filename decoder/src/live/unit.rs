@@ -84,9 +84,12 @@ mod tests {
         }
     }
 
+    /// What passes gave between two looks at the unit.
+    type Spans<'a> = &'a [&'a [Passed]];
+
     #[test]
     fn a_unit_publishes_when_it_was_quiet_for_a_while() {
-        let cases: &[(&str, &[&[Passed]], &[bool])] = &[
+        let cases: &[(&str, Spans<'_>, &[bool])] = &[
             ("new", &[&[]], &[false]),
             ("nothing came", &[&[], &[NOTHING, NOTHING], &[NOTHING]], &[false, true, true]),
             ("something came", &[&[], &[NOTHING, BYTES, NOTHING], &[]], &[false, false, true]),
