@@ -16,7 +16,7 @@ pub struct Unit {
     pub event: Event,
     /// Its folders: an Arm machine has one for each kind of core.
     pub devices: Vec<String>,
-    /// The fewest operations between two samples, where the kernel says it.
+    /// The fewest operations between two samples that all of them do, where the kernel says it.
     pub min_interval: Option<u64>,
 }
 
@@ -44,9 +44,10 @@ fn spe(host: &Host, machine: &Machine, devices: &Path) -> Found {
         return Some((None, Check::fail(name, finding, "boot a kernel of 4.16 or later")));
     }
     let file = |device: &str, file: &str| format!("{DEVICES}/{device}/{file}");
-    let min_interval = host
-        .sys_text(&file(&found[0], "caps/min_interval"))
-        .and_then(|interval| interval.parse().ok());
+    let intervals = found.iter().filter_map(|device| {
+        host.sys_text(&file(device, "caps/min_interval"))?.parse::<u64>().ok()
+    });
+    let min_interval = intervals.max();
     let masks: Option<Vec<_>> =
         found.iter().map(|device| host.numbers(&file(device, "cpumask"))).collect();
     let covered: Option<u64> = masks.map(|masks| masks.iter().map(|mask| mask.0.len()).sum());
@@ -75,20 +76,29 @@ fn pebs(host: &Host, machine: &Machine, devices: &Path) -> Found {
         let loads = devices.join(device).join("events/mem-loads").exists();
         machine.maker == Maker::Intel && most.map_or(loads, |most| most > 0)
     };
-    let found: Vec<_> = ["cpu", "cpu_core", "cpu_atom"]
-        .into_iter()
-        .filter(|device| precise(device))
-        .map(str::to_owned)
-        .collect();
+    let mut found = ["cpu", "cpu_core", "cpu_atom"].map(str::to_owned).to_vec();
+    found.retain(|device| precise(device));
     if found.is_empty() {
         return None;
+    }
+    let name = Event::Pebs.unit();
+    let all = found.join(", ");
+    // The kernel has these for processors that it knows.
+    found.retain(|device| {
+        let events = devices.join(device).join("events");
+        events.join("mem-loads").exists() || events.join("mem-stores").exists()
+    });
+    if found.is_empty() {
+        let finding = format!("{all} can, but the kernel names no events mem-loads, mem-stores");
+        let remedy = "boot a newer kernel, which knows this processor's events";
+        return Some((None, Check::fail(name, finding, remedy)));
     }
     let finding = format!(
         "{}; the kernel looks physical addresses up when it takes the samples over",
         found.join(", ")
     );
     let unit = Unit { event: Event::Pebs, devices: found, min_interval: None };
-    Some((Some(unit), Check::ok(Event::Pebs.unit(), finding)))
+    Some((Some(unit), Check::ok(name, finding)))
 }
 
 /// `arch/x86/events/amd/ibs.c`.
