@@ -18,13 +18,11 @@ const PROCFS: &str = "/proc";
 const SYSFS: &str = "/sys";
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Opens an event on one CPU and closes it again, to see whether that works; nothing
-is enabled, and nothing is changed.
+#[command(after_help = "Opens an event on one CPU and closes it again, to see whether that works.
+Nothing is recorded, and nothing is changed.
 
 Exit status: 0; 1 if this process can record nothing here that has physical
-addresses, neither samples of accesses nor anything else."
-)]
+addresses, neither samples of accesses nor anything else.")]
 pub(super) struct Doctor {
     /// Format of the output; JSON is one object
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -91,4 +89,19 @@ fn opened(event: Event, scope: Scope) -> Option<Result<(), live::Error>> {
 /// Events of a host that is described by files cannot be opened.
 fn not_tried(_: Event, _: Scope) -> Option<Result<(), live::Error>> {
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_kernel_refuses_what_every_host_has() {
+        for scope in [Scope::AllCpus, Scope::Process] {
+            match opened(Event::Faults, scope) {
+                Some(Ok(()) | Err(live::Error::Refused(_))) => {}
+                other => panic!("{scope:?}: {other:?}"),
+            }
+        }
+    }
 }

@@ -219,8 +219,14 @@ pub(super) fn commands(
             Some(FIRST_TOUCHES),
         ));
         if perf {
-            let line = "perf record -e minor-faults -c 1 -d --phys-data -a -- sleep 10".to_owned();
-            commands.push(command("the same by perf, for 10 s", line, Some(FIRST_TOUCHES)));
+            let purpose = "the same by perf, for 10 s";
+            let line =
+                "perf record -e minor-faults -c 1 -d --phys-data -a -o perf.data -- sleep 10";
+            commands.push(command(purpose, line.to_owned(), Some(FIRST_TOUCHES)));
+        }
+        if serve {
+            let line = format!("folioscope serve --live=faults{PAGE}");
+            commands.push(command("the same as it goes, with a page", line, Some(FIRST_TOUCHES)));
         }
         let line = "folioscope record --event mem:0xADDRESS/8:rw --pid PID -o perf.data";
         commands.push(command(
@@ -228,10 +234,6 @@ pub(super) fn commands(
             line.to_owned(),
             Some(EIGHT_BYTES),
         ));
-        if serve {
-            let line = format!("folioscope serve --live=faults{PAGE}");
-            commands.push(command("the same as it goes, with a page", line, Some(FIRST_TOUCHES)));
-        }
     }
     // A recording of root's is for root to read.
     commands.push(command("what is hot", "folioscope report perf.data".to_owned(), None));
@@ -246,13 +248,16 @@ const EIGHT_BYTES: &str = "no sample of accesses: one breakpoint";
 /// perf's command with the period and the areas of the advice.
 fn perf_record(unit: &Unit, advice: &Advice) -> String {
     let period = advice.period;
-    let with_period = |line: &str| line.replacen(" -a ", &format!(" -c {period} -a "), 1);
+    // Named, since perf writes into its standard output where that is a pipe.
+    let to_file = format!(" -c {period} -a -o perf.data ");
+    let with_period = |line: &str| line.replacen(" -a ", &to_file, 1);
     match unit.event {
         Event::Ibs => with_period(RECORD_AMD),
         Event::Pebs if unit.devices.iter().any(|device| device != "cpu") => {
             let events = unit.devices.iter().flat_map(|device| precise_events(device));
-            let events: Vec<_> = events.collect();
-            format!("perf record {} -d --phys-data -c {period} -a -- sleep 10", events.join(" "))
+            let events = events.collect::<Vec<_>>().join(" ");
+            let to_file = format!("-d --phys-data{to_file}-- sleep 10");
+            format!("perf record {events} {to_file}")
         }
         Event::Pebs | Event::Faults => with_period(RECORD_INTEL),
         Event::Spe => {
@@ -260,7 +265,7 @@ fn perf_record(unit: &Unit, advice: &Advice) -> String {
             let events: Vec<_> = unit.devices.iter().map(event).collect();
             let aux = advice.aux_bytes_per_cpu.unwrap_or(MOST_AUX) >> 10;
             let events = events.join(" ");
-            format!("perf record {events} -c {period} -m ,{aux}K -a -- sleep 10")
+            format!("perf record {events} -c {period} -m ,{aux}K -a -o perf.data -- sleep 10")
         }
     }
 }
@@ -356,14 +361,15 @@ mod tests {
         let spe = [
             "folioscope record --event spe --period 14848 --all-cpus -o perf.data",
             "perf record -e arm_spe_0/pa_enable=1,ts_enable=1,jitter=1/ \
-             -e arm_spe_1/pa_enable=1,ts_enable=1,jitter=1/ -c 14848 -m ,4096K -a -- sleep 10",
+             -e arm_spe_1/pa_enable=1,ts_enable=1,jitter=1/ -c 14848 -m ,4096K -a \
+             -o perf.data -- sleep 10",
             "folioscope serve --live=spe --period 14848 --http tcp:127.0.0.1:8080",
             "folioscope report perf.data",
         ];
         assert_eq!(lines(Event::Spe, (false, true)), spe);
         let ibs = [
             "sudo folioscope record --event ibs --period 300000 --all-cpus -o perf.data",
-            "sudo perf record -e ibs_op// -d --phys-data -c 300000 -a -- sleep 10",
+            "sudo perf record -e ibs_op// -d --phys-data -c 300000 -a -o perf.data -- sleep 10",
             "sudo folioscope serve --live=ibs --period 300000 --http tcp:127.0.0.1:8080",
             "sudo folioscope report perf.data",
         ];
@@ -375,14 +381,16 @@ mod tests {
         assert_eq!(lines(Event::Pebs, (false, false)), pebs);
         let unit = Unit { event: Event::Pebs, devices: vec!["cpu".to_owned()], min_interval: None };
         let line = perf_record(&unit, &advice(Event::Pebs, 4, 50));
-        assert!(line.ends_with(".all_stores:P -d --phys-data -c 150001 -a -- sleep 10"), "{line}");
+        let end = ".all_stores:P -d --phys-data -c 150001 -a -o perf.data -- sleep 10";
+        assert!(line.ends_with(end), "{line}");
         let two = ["cpu_core", "cpu_atom"].map(str::to_owned).to_vec();
         let line = perf_record(&Unit { devices: two, ..unit }, &advice(Event::Pebs, 4, 50));
         assert_eq!(
             line,
             "perf record -e cpu_core/mem_inst_retired.all_loads/P \
              -e cpu_core/mem_inst_retired.all_stores/P -e cpu_atom/mem_uops_retired.all_loads/P \
-             -e cpu_atom/mem_uops_retired.all_stores/P -d --phys-data -c 150001 -a -- sleep 10"
+             -e cpu_atom/mem_uops_retired.all_stores/P -d --phys-data -c 150001 -a -o perf.data \
+             -- sleep 10"
         );
     }
 
@@ -406,6 +414,6 @@ mod tests {
             assert!(command.caveat.unwrap().starts_with("no sample of accesses"), "{command:?}");
         }
         assert!(fallback[1].command.contains("minor-faults -c 1 -d --phys-data"));
-        assert!(fallback[2].command.contains("mem:0xADDRESS/8:rw"));
+        assert!(fallback[3].command.contains("mem:0xADDRESS/8:rw"));
     }
 }

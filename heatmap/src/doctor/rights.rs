@@ -209,7 +209,7 @@ fn refused(rights: &Rights, error: &live::Error) -> Check {
         return Check::fail(ADDRESSES, format!("nothing can be opened: {error}"), remedy);
     };
     let have = rights.capability();
-    let finding = format!("{} (CPU {}); this process has {have}", refusal.finding(), refusal.cpu);
+    let finding = format!("on CPU {}: {}; this process has {have}", refusal.cpu, refusal.finding());
     Check::fail(ADDRESSES, finding, rights.lift(refusal))
 }
 

@@ -305,8 +305,8 @@ fn what_was_tried_wins_over_the_rules() {
     };
     let found = tree.tried(denied);
     assert_eq!(complaints(&found), [("physical_addresses", Status::Fail)]);
-    let said = "cannot open arm_spe_0//: Permission denied (os error 13) (CPU 3); this process has \
-                CAP_PERFMON and CAP_SYS_ADMIN";
+    let said = "on CPU 3: cannot open arm_spe_0//: Permission denied (os error 13); this process \
+                has CAP_PERFMON and CAP_SYS_ADMIN";
     says(&found, "physical_addresses", said, "security module");
     assert!(!found.can_work());
     tree.user(NONE, 2);

@@ -22,7 +22,18 @@ pub fn write(diagnosis: &Diagnosis, out: &mut dyn Write, style: Style) -> io::Re
         lines.push(Line::new(style));
     }
     lines.extend(diagnosis.commands.iter().flat_map(|item| command(item, style)));
-    lines.iter().try_for_each(|line| writeln!(out, "{}", line.finish()))
+    lines.iter().try_for_each(|line| writeln!(out, "{}", line.finish().replace(GLUE, " ")))
+}
+
+/// A blank at which a line is not broken.
+const GLUE: char = '\u{a0}';
+
+/// A text whose commands, in backquotes, are not broken: they are for copying.
+fn glued(text: &str) -> String {
+    let parts = text.split('`').enumerate().map(|(index, part)| {
+        if index % 2 == 1 { part.replace(' ', &GLUE.to_string()) } else { part.to_owned() }
+    });
+    parts.collect::<Vec<_>>().join("`")
 }
 
 fn head(diagnosis: &Diagnosis, style: Style) -> Vec<Line> {
@@ -43,7 +54,7 @@ fn check(check: &Check, style: Style) -> Vec<Line> {
     let mut lines = hanging(head, None, &finding);
     if let Some(remedy) = &check.remedy {
         let head = Line::new(style).to(INDENT).paint(Paint::Note, "-> ");
-        lines.extend(hanging(head, None, &clean(remedy, style)));
+        lines.extend(hanging(head, None, &glued(&clean(remedy, style))));
     }
     lines
 }
@@ -146,7 +157,7 @@ mod tests {
                 Check::warn(
                     "thp",
                     "enabled=never\x1b",
-                    "turn them on, if they are wanted on this host of yours, by a line",
+                    "turn them on, if they are wanted on this host of yours, by `echo madvise > y`",
                 ),
                 Check::fail("x", "y", "z"),
             ],
@@ -167,7 +178,8 @@ mod tests {
 
 OK    arm_spe: arm_spe_0
 WARN  thp: enabled=never\u{1b}
-      -> turn them on, if they are wanted on this host of yours, by a line
+      -> turn them on, if they are wanted on this host of yours, by
+         `echo madvise > y`
 FAIL  x: y
       -> z
 
