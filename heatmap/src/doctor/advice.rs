@@ -182,6 +182,9 @@ pub(super) fn commands(
         command: format!("{sudo}{line}"),
         caveat,
     };
+    // Ours is as large as perf's unless told otherwise.
+    let aux = advice.and_then(|advice| advice.aux_bytes_per_cpu).filter(|bytes| *bytes < MOST_AUX);
+    let aux = aux.map(|bytes| format!(" --aux-size {}KiB", bytes >> 10)).unwrap_or_default();
     let mut commands = Vec::new();
     if own_alone {
         let event = unit.map_or(Event::Faults, |unit| unit.event).name();
@@ -189,7 +192,7 @@ pub(super) fn commands(
         commands.push(Command {
             purpose: "samples of a command of your own, without more rights",
             command: format!(
-                "folioscope record --event {event} --period {period} -o perf.data -- COMMAND"
+                "folioscope record --event {event} --period {period}{aux} -o perf.data -- COMMAND"
             ),
             caveat: advice.is_none().then_some(FIRST_TOUCHES),
         });
@@ -197,9 +200,6 @@ pub(super) fn commands(
     if let (Some(unit), Some(advice)) = (unit, advice) {
         let event = unit.event.name();
         let period = advice.period;
-        // Ours is as large as perf's unless told otherwise.
-        let aux = advice.aux_bytes_per_cpu.filter(|bytes| *bytes < MOST_AUX);
-        let aux = aux.map(|bytes| format!(" --aux-size {}KiB", bytes >> 10)).unwrap_or_default();
         let line = format!(
             "folioscope record --event {event} --period {period}{aux} --all-cpus -o perf.data"
         );
@@ -281,7 +281,8 @@ mod tests {
     use super::*;
 
     fn advice(event: Event, cpus: u64, budget_mib: u64) -> Advice {
-        let unit = Unit { event, devices: vec!["arm_spe_0".to_owned()], min_interval: Some(1024) };
+        let unit =
+            Unit { min_interval: Some(1024), ..Unit::of(event, vec!["arm_spe_0".to_owned()]) };
         let load = Load {
             cpus,
             budget_bytes_per_second: budget_mib << 20,
@@ -334,7 +335,7 @@ mod tests {
         assert_eq!(pebs, [150_001, 150_001, 585_953]);
         assert_eq!(advice(Event::Ibs, 1, 50).aux_bytes_per_cpu, None);
         // A kernel that allows less.
-        let unit = Unit { event: Event::Ibs, devices: Vec::new(), min_interval: None };
+        let unit = Unit::of(Event::Ibs, Vec::new());
         let load =
             Load { cpus: 1, budget_bytes_per_second: 50 << 20, max_sample_rate: Some(1_000) };
         assert_eq!(Advice::of(&unit, load).period, 3_000_000);
@@ -353,7 +354,7 @@ mod tests {
         let devices = vec!["arm_spe_0".to_owned(), "arm_spe_1".to_owned()];
         let lines = |event, (as_root, perf)| {
             let shell = Shell { as_root, perf, own_alone: false, serve: perf };
-            let unit = Unit { event, devices: devices.clone(), min_interval: None };
+            let unit = Unit::of(event, devices.clone());
             let advice = advice(event, 4, 50);
             let commands = commands(Some(&unit), Some(&advice), shell);
             commands.into_iter().map(|command| command.command).collect::<Vec<_>>()
@@ -379,7 +380,7 @@ mod tests {
             "folioscope report perf.data",
         ];
         assert_eq!(lines(Event::Pebs, (false, false)), pebs);
-        let unit = Unit { event: Event::Pebs, devices: vec!["cpu".to_owned()], min_interval: None };
+        let unit = Unit::of(Event::Pebs, vec!["cpu".to_owned()]);
         let line = perf_record(&unit, &advice(Event::Pebs, 4, 50));
         let end = ".all_stores:P -d --phys-data -c 150001 -a -o perf.data -- sleep 10";
         assert!(line.ends_with(end), "{line}");

@@ -171,8 +171,10 @@ impl Diagnosis {
         let machine = Machine::of(host);
         let rights = Rights::of(host);
         let (unit, unit_check) = units::find(host, &machine);
+        let covered = unit.as_ref().and_then(|unit| unit.cpus);
         let load = Load {
-            cpus: machine.cpus,
+            // A mask also has CPUs that are offline.
+            cpus: covered.map_or(machine.cpus, |cpus| cpus.clamp(1, machine.cpus)),
             budget_bytes_per_second,
             max_sample_rate: host.proc_number("sys/kernel/perf_event_max_sample_rate"),
         };

@@ -221,6 +221,10 @@ fn expected(rights: &Rights, scope: Scope, by_rule: Addresses, of: &str) -> Chec
     };
     let have = rights.capability();
     let level = format!("this process has {have}, and perf_event_paranoid is {paranoid}");
+    let whose = match scope {
+        Scope::AllCpus => "",
+        Scope::Process => " for processes of your own",
+    };
     match by_rule {
         Addresses::Yes if rights.perfmon_capable() => {
             seen(rights, scope, of, &format!("this process has {have} (not tried)"))
@@ -235,7 +239,10 @@ fn expected(rights: &Rights, scope: Scope, by_rule: Addresses, of: &str) -> Chec
         ),
         Addresses::Perhaps => Check::warn(
             ADDRESSES,
-            level + ": enough from Linux 6.12 on (and where that was taken back), else refused",
+            format!(
+                "{level}: enough{whose} from Linux 6.12 on (and where that was taken back), else \
+                 refused"
+            ),
             rights.remedy(),
         ),
         Addresses::No => {
@@ -275,7 +282,7 @@ pub(super) fn system_calls(rights: &Rights) -> Option<Check> {
 /// Whether the rings that the advice names may be locked in memory.
 pub(super) fn ring_memory(rights: &Rights, machine: &Machine, advice: Option<&Advice>) -> Check {
     let name = "ring_memory";
-    let cpus = machine.cpus;
+    let cpus = advice.map_or(machine.cpus, |advice| advice.cpus);
     let aux = advice.map_or(0, |advice| advice.aux_bytes_per_cpu.unwrap_or(0));
     let needed = (DATA_RING_BYTES + aux).saturating_mul(cpus);
     let free = rights.mlock_kib.saturating_mul(cpus).saturating_mul(1 << 10);

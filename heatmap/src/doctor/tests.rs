@@ -190,6 +190,7 @@ fn an_arm_server_with_spe_as_root_lacks_nothing() {
     assert!(found.can_work());
     assert_eq!(found.physical_addresses, Addresses::Yes);
     says(&found, "arm_spe", "arm_spe_0; at least 1024 operations", "");
+    assert_eq!(found.advice.as_ref().map(|advice| advice.cpus), Some(4));
     says(&found, "physical_addresses", "(not tried)", "");
     says(&found, "thp", "enabled=madvise, defrag=madvise; on: 2048kB=madvise", "");
     let names: Vec<_> = found.checks.iter().map(|check| check.name).collect();
@@ -268,6 +269,9 @@ fn at_level_1_own_processes_alone_can_be_recorded() {
         assert!(lines[0].ends_with(" -- COMMAND"), "{lines:?}");
         assert!(lines[1].starts_with("sudo folioscope record --event pebs"), "{lines:?}");
     }
+    let spe = Tree::arm();
+    spe.user(NONE, 1);
+    says(&spe.diagnosis(), "physical_addresses", "enough for processes of your own", "setcap");
     let neither = tree.tried(|_, _| refused(Step::Open, EACCES));
     assert!(!neither.can_work());
     assert!(neither.commands[0].command.contains("--all-cpus"));
@@ -375,7 +379,11 @@ fn other_reasons_for_no_spe() {
     // Only some cores have it.
     let tree = Tree::arm();
     tree.file("sys/bus/event_source/devices/arm_spe_0/cpumask", "2-3\n");
-    says(&tree.diagnosis(), "arm_spe", "on 2 of 4 CPUs", "not cold");
+    let found = tree.diagnosis();
+    says(&found, "arm_spe", "on 2 of 4 CPUs", "not cold");
+    // Half of what 4 CPUs take, rounded up to 256: 2 * 3e9 * 64 / 50 MiB = 7324.2.
+    let advice = found.advice.as_ref().unwrap();
+    assert_eq!((advice.cpus, advice.period), (2, 7424));
     tree.file("sys/bus/event_source/devices/arm_spe_1/cpumask", "0-1\n");
     let found = tree.diagnosis();
     assert_eq!(complaints(&found), []);

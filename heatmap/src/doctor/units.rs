@@ -18,6 +18,15 @@ pub struct Unit {
     pub devices: Vec<String>,
     /// The fewest operations between two samples that all of them do, where the kernel says it.
     pub min_interval: Option<u64>,
+    /// CPUs that have it, where the kernel says it.
+    pub cpus: Option<u64>,
+}
+
+impl Unit {
+    /// A unit of which nothing else is known.
+    pub(super) fn of(event: Event, devices: Vec<String>) -> Self {
+        Self { event, devices, min_interval: None, cpus: None }
+    }
 }
 
 /// The unit of this host, and what there is to say about it.
@@ -64,7 +73,7 @@ fn spe(host: &Host, machine: &Machine, devices: &Path) -> Found {
         }
         _ => Check::ok(name, finding),
     };
-    Some((Some(Unit { event: Event::Spe, devices: found, min_interval }), check))
+    Some((Some(Unit { min_interval, cpus: covered, ..Unit::of(Event::Spe, found) }), check))
 }
 
 /// `arch/x86/events/intel/`: the kernel shows these files only where PEBS works.
@@ -97,8 +106,7 @@ fn pebs(host: &Host, machine: &Machine, devices: &Path) -> Found {
         "{}; the kernel looks physical addresses up when it takes the samples over",
         found.join(", ")
     );
-    let unit = Unit { event: Event::Pebs, devices: found, min_interval: None };
-    Some((Some(unit), Check::ok(name, finding)))
+    Some((Some(Unit::of(Event::Pebs, found)), Check::ok(name, finding)))
 }
 
 /// `arch/x86/events/amd/ibs.c`.
@@ -107,7 +115,7 @@ fn ibs(_: &Host, _: &Machine, devices: &Path) -> Found {
     if !devices.join(name).exists() {
         return None;
     }
-    let unit = Unit { event: Event::Ibs, devices: vec![name.to_owned()], min_interval: None };
+    let unit = Unit::of(Event::Ibs, vec![name.to_owned()]);
     Some((Some(unit), Check::ok(name, "there; it records physical addresses itself")))
 }
 
