@@ -196,7 +196,8 @@ impl Diagnosis {
 
         let all_cpus = sight.scope == Scope::AllCpus;
         let own_alone = !all_cpus && addresses != Addresses::No;
-        let as_root = !rights.perfmon_capable() && !(all_cpus && addresses == Addresses::Yes);
+        let all_come = all_cpus && addresses == Addresses::Yes;
+        let as_root = !(all_come || rights.perfmon_capable());
         let shell = Shell { as_root, own_alone, perf: has_perf, serve: cfg!(feature = "service") };
         Self {
             release: machine.release,
