@@ -51,7 +51,7 @@ pub use host::Host;
 pub use lane::{Lane, Passed};
 pub use mapped::{MappedRing, TimeConversion};
 pub use outlet::Outlet;
-pub use refusal::{Refusal, Scope, Step};
+pub use refusal::{GRANT, Refusal, Scope, Step};
 pub use ring::{AuxRing, Drained, MemoryRing, RecordRing, Ring};
 pub use stream::{About, EventAbout, SpeCpuAbout, TaskAbout};
 pub use writer::{FileWriter, StreamWriter};

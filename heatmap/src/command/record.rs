@@ -151,7 +151,8 @@ impl Record {
         }
     }
 
-    fn options(&self) -> live::Options {
+    /// What is captured.
+    pub(super) fn options(&self) -> live::Options {
         let target = match (self.pid, self.words.is_empty()) {
             (Some(pid), _) => Target::Pid(pid),
             (None, false) => Target::Command(self.words.clone()),
