@@ -17,6 +17,7 @@ use super::input::{Counted, available_memory};
 use super::messages::Messages;
 use super::options::JudgeOptions;
 use super::output::{Usage, style};
+use crate::doctor::{Host, advised_period};
 use crate::filter::ChunkOrder;
 use crate::folio::Folio;
 use crate::ingest::Counter;
@@ -50,8 +51,8 @@ pub(super) struct Record {
     /// software event of the kernel's [default: the best unit of this host]
     #[arg(long, value_name = "EVENT")]
     event: Option<EventChoice>,
-    /// Events between two samples, as the unit counts them [default: as the unit does best; 1 for
-    /// faults and mem:]
+    /// Events between two samples, as the unit counts them [default: what `folioscope doctor`
+    /// advises, for 50 MiB a second of all CPUs; 1 for faults and mem:]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     period: Option<u64>,
     /// Observe this process, its threads and what it starts
@@ -163,11 +164,12 @@ impl Record {
             (_, true) => Side::Stores,
             _ => Side::Both,
         };
+        let event = self.event.clone().unwrap_or_default();
         let defaults = live::Options::default();
         let to_file = self.output.as_ref().is_some_and(|path| path.as_os_str() != "-");
         live::Options {
-            event: self.event.clone().unwrap_or_default(),
-            period: self.period,
+            period: self.period.or_else(|| advised_period(&Host::here(), &event)),
+            event,
             target,
             min_latency: self.min_latency,
             side,

@@ -163,6 +163,28 @@ pub struct Diagnosis {
     pub commands: Vec<Command>,
 }
 
+/// What a recording may grow in a second unless somebody says otherwise.
+pub const BUDGET_BYTES_PER_SECOND: u64 = 50 << 20;
+
+/// The period that is advised for an event of a host, within [`BUDGET_BYTES_PER_SECOND`]; `None` if
+/// it is no event of its sampling unit.
+pub fn advised_period(host: &Host, event: &EventChoice) -> Option<u64> {
+    let machine = Machine::of(host);
+    let unit = units::find(host, &machine).0?;
+    let is_its = *event == EventChoice::Best || *event == unit.event.choice();
+    is_its.then(|| advice(host, &machine, &unit, BUDGET_BYTES_PER_SECOND).period)
+}
+
+fn advice(host: &Host, machine: &Machine, unit: &Unit, budget_bytes_per_second: u64) -> Advice {
+    let load = Load {
+        // A mask also has CPUs that are offline.
+        cpus: unit.cpus.map_or(machine.cpus, |cpus| cpus.clamp(1, machine.cpus)),
+        budget_bytes_per_second,
+        max_sample_rate: host.proc_number("sys/kernel/perf_event_max_sample_rate"),
+    };
+    Advice::of(unit, load)
+}
+
 impl Diagnosis {
     /// Looks at a host.
     ///
@@ -171,14 +193,8 @@ impl Diagnosis {
         let machine = Machine::of(host);
         let rights = Rights::of(host);
         let (unit, unit_check) = units::find(host, &machine);
-        let covered = unit.as_ref().and_then(|unit| unit.cpus);
-        let load = Load {
-            // A mask also has CPUs that are offline.
-            cpus: covered.map_or(machine.cpus, |cpus| cpus.clamp(1, machine.cpus)),
-            budget_bytes_per_second,
-            max_sample_rate: host.proc_number("sys/kernel/perf_event_max_sample_rate"),
-        };
-        let advice = unit.as_ref().map(|unit| Advice::of(unit, load));
+        let advice =
+            unit.as_ref().map(|unit| advice(host, &machine, unit, budget_bytes_per_second));
         let sight = rights::physical_addresses(&rights, unit.as_ref(), probe);
         let addresses = sight.addresses;
         let lockdown = rights::lockdown_mode(host);

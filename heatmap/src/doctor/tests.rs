@@ -651,3 +651,20 @@ fn the_program_takes_every_command_that_is_advised() {
         }
     }
 }
+
+#[test]
+fn the_advised_period_is_of_the_unit_alone() {
+    for (tree, own) in [
+        (Tree::arm(), EventChoice::ArmSpe),
+        (Tree::intel(), EventChoice::Pebs),
+        (Tree::amd(), EventChoice::IbsOp),
+    ] {
+        let advised = tree.diagnosis().advice.map(|advice| advice.period);
+        assert!(advised > Some(1), "{own:?}");
+        for event in [own, EventChoice::Best] {
+            assert_eq!(advised_period(&tree.host(), &event), advised, "{event:?}");
+        }
+        assert_eq!(advised_period(&tree.host(), &EventChoice::Faults), None);
+    }
+    assert_eq!(advised_period(&Tree::new().host(), &EventChoice::Best), None);
+}
