@@ -52,6 +52,8 @@ pub struct Passed {
     pub lost: u64,
     /// Samples that the kernel says it dropped, which no filter asked for. Often the same ones.
     pub lost_samples: u64,
+    /// Times that the kernel stopped sampling until the next tick, since samples came too often.
+    pub throttled: u64,
     /// Bytes of the record ring that hold no record.
     pub unreadable: u64,
     /// Times that a ring's head was where none can be. What it claimed was given back unread.
@@ -69,6 +71,7 @@ impl Passed {
         self.partial += other.partial;
         self.lost = self.lost.saturating_add(other.lost);
         self.lost_samples = self.lost_samples.saturating_add(other.lost_samples);
+        self.throttled += other.throttled;
         self.unreadable += other.unreadable;
         self.overruns += other.overruns;
     }
@@ -77,6 +80,7 @@ impl Passed {
     fn look(&mut self, record: &Record<'_>) {
         match record.kind {
             kind::SAMPLE => self.samples += 1,
+            kind::THROTTLE => self.throttled += 1,
             kind::AUX => {
                 let flags = Aux::parse(record.body, NATIVE).map(|aux| aux.flags);
                 let says = |flag| u64::from(flags.is_some_and(|flags| flags.contains(flag)));

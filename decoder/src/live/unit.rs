@@ -60,6 +60,7 @@ mod tests {
         partial: 0,
         lost: 0,
         lost_samples: 0,
+        throttled: 0,
         unreadable: 0,
         overruns: 0,
     };

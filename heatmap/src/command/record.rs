@@ -279,6 +279,13 @@ impl Record {
                 total.collisions + total.partial
             ));
         }
+        if total.throttled > 0 {
+            messages.warn(&format!(
+                "the kernel stopped sampling {} times until the next tick, since samples came too \
+                 often: give a longer --period",
+                total.throttled
+            ));
+        }
         if progress.unfollowed_cpus > 0 {
             messages.warn(&format!(
                 "{} CPUs came online and could not be recorded",
