@@ -279,6 +279,13 @@ impl Record {
                 total.collisions + total.partial
             ));
         }
+        if total.unreadable + total.overruns > 0 {
+            messages.warn(&format!(
+                "{} bytes of rings held no record, and {} heads of rings could not be: what stood \
+                 there is missing, see `dmesg`",
+                total.unreadable, total.overruns
+            ));
+        }
         if total.throttled > 0 {
             messages.warn(&format!(
                 "the kernel stopped sampling {} times until the next tick, since samples came too \
