@@ -9,7 +9,7 @@ use tracegen::intel_pt::{Packet as Written, Pebs, block, sync, write as write_pa
 use tracegen::perf::attr::{flag, sample_type as st};
 use tracegen::perf::feature::{Features, bit};
 use tracegen::perf::record::Trailer;
-use tracegen::perf::record::aux_flag::{PARTIAL, TRUNCATED};
+use tracegen::perf::record::aux_flag::{OVERWRITE, PARTIAL, TRUNCATED};
 use tracegen::perf::{Attr, AuxtraceInfo, Event, Record, TimeConv};
 
 use crate::container::{Parts, index, number as word, walk};
@@ -524,4 +524,24 @@ fn what_else_a_trace_holds_is_walked_over() {
     assert_eq!((&record["pid"], &record["tid"]), (&Value::Null, &Value::Null));
     assert_eq!(ledger(&report, BYTES), [3, 0, 0], "nothing before the first PSB is trusted");
     assert_eq!(of_ledger(&report, "tid_unknown"), 1);
+}
+
+#[test]
+fn snapshots_of_a_ring_lose_nothing_new_and_repeat_nothing() {
+    // Places of a ring that is overwritten are those in the ring: the second snapshot starts near the first
+    // one's start, however much was written in between.
+    let path = [sync(10), vec![0x06; 4096]].concat();
+    let second = [sync(20), load(21), sync(30), load(31)].concat();
+    let mut made = loads();
+    made.aux(0, 0x1000, 0, OVERWRITE).piece(0, 0x1000, &path);
+    made.aux(0, 0x1020, 0, OVERWRITE).piece(0, 0x1020, &second);
+    // A third one has part of the second.
+    let third = [sync(30), load(31), sync(40), load(41)].concat();
+    made.aux(0, 0x1030, 0, OVERWRITE).piece(0, 0x1030, &third);
+    let (records, report) = read(&made.finish());
+    assert_eq!(addresses(&records), [21, 31, 41]);
+    assert_eq!(ledger(&report, BYTES), [0; 3]);
+    let again = (sync(30).len() + load(31).len()) as u64;
+    // The PSB of what is new and the byte behind it stand before the time that tells so.
+    assert_eq!(of_ledger(&report, "overlap_bytes"), 17 + again + 17);
 }

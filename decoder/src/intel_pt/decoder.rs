@@ -28,19 +28,39 @@ pub struct Decoder {
     next: u64,
     /// The last TSC packet since the last gap.
     ticks: Option<u64>,
-    /// The time of the last record given out.
-    newest: Option<u64>,
+    newest: Newest,
     /// Records were given out since somebody asked: how many, and one had a time.
     given: u64,
     ticked: bool,
-    /// In a snapshot: what is not later than this was given out before.
-    repeated_until: Option<u64>,
+    /// What had come before the last snapshot.
+    before: Newest,
+    /// In a snapshot: nothing has come yet that is later than all before it.
+    repeats: bool,
     /// Padding packets since the last other one. Fewer than the zeros that perf added mean that
     /// the others completed that packet's payload.
     padding_run: u64,
     bytes: ByteAccount,
     total: u64,
 }
+
+/// The latest times so far, in ticks. Those of records and of TSC packets are two clocks' hands: a
+/// record's own time may be older than the TSC packet before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Newest {
+    tsc: Option<u64>,
+    /// Of the records given out.
+    record: Option<u64>,
+}
+
+impl Newest {
+    fn any(self) -> Option<u64> {
+        self.tsc.max(self.record)
+    }
+}
+
+/// How far a record's own time may be from the time so far, in ticks: some minutes. One that is
+/// damaged must not make all that follows look repeated.
+const MAX_FROM_TSC: u64 = 1 << 40;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -83,7 +103,8 @@ impl Decoder {
             Join::Gap => self.gap(),
             Join::Snapshot { .. } => {
                 self.gap();
-                self.repeated_until = self.newest;
+                self.before = self.newest;
+                self.repeats = self.newest.any().is_some();
             }
         }
     }
@@ -139,12 +160,17 @@ impl Decoder {
 
     /// Counts bytes, unless a snapshot repeats them.
     fn count(&mut self, field: Field, len: u64) {
-        if self.repeated_until.is_some() {
-            self.total -= len;
-            self.bytes.overlap += len;
+        if self.repeats {
+            self.count_repeated(len);
         } else {
             *field(&mut self.bytes) += len;
         }
+    }
+
+    /// Counts bytes that were fed and turn out to have been given before.
+    fn count_repeated(&mut self, len: u64) {
+        self.total -= len;
+        self.bytes.overlap += len;
     }
 
     /// Counts zeros that perf filled a piece up with.
@@ -163,9 +189,14 @@ impl Decoder {
         (core::mem::take(&mut self.given), core::mem::take(&mut self.ticked))
     }
 
-    /// The time in ticks of the last record that had one.
+    /// The latest time of a record, in ticks.
     pub fn newest(&self) -> Option<u64> {
-        self.newest
+        self.newest.record
+    }
+
+    /// Whether there were packets and none of them, nor a record, had a time.
+    pub fn is_untimed(&self) -> bool {
+        self.bytes.record > 0 && self.newest.any().is_none()
     }
 
     /// Decodes `bytes`, which start at `place` of the queue. `sink` gets every record that ends in
@@ -284,8 +315,7 @@ impl Decoder {
         }
         self.padding_run = 0;
         if packet.kind == Kind::Tsc {
-            self.ticks = Some(packet.payload);
-            self.goes_on_from(packet.payload);
+            self.time(packet.payload);
         }
         let started = self.blocks.len() > 0;
         match self.blocks.take(packet) {
@@ -307,24 +337,41 @@ impl Decoder {
         end: usize,
         sink: &mut impl FnMut(&Record, usize),
     ) {
+        // One whose own time cannot be is placed by the TSC packet before it.
+        let own = record.ticks.filter(|ticks| self.is_near(*ticks));
+        let placed = own.or(self.ticks);
         record.ticks = record.ticks.or(self.ticks);
-        if let Some(ticks) = record.ticks {
-            self.goes_on_from(ticks);
+        if self.came_before(placed) {
+            return self.count_repeated(len);
         }
+        self.repeats = false;
         self.count(RECORD, len);
-        if self.repeated_until.is_none() {
-            self.newest = record.ticks.or(self.newest);
-            self.given += 1;
-            self.ticked |= record.ticks.is_some();
-            sink(&record, end);
+        self.newest.record = self.newest.record.max(placed);
+        self.given += 1;
+        self.ticked |= record.ticks.is_some();
+        sink(&record, end);
+    }
+
+    /// Whether a time may be believed: it is near those so far, if there are any.
+    fn is_near(&self, ticks: u64) -> bool {
+        let known = self.ticks.or(self.newest.any());
+        known.is_none_or(|known| known.abs_diff(ticks) < MAX_FROM_TSC)
+    }
+
+    /// Whether a record of this time was given out before the last snapshot.
+    fn came_before(&self, ticks: Option<u64>) -> bool {
+        match (ticks, self.before.record) {
+            (_, None) => false,
+            (None, Some(_)) => self.repeats,
+            (Some(ticks), Some(before)) => ticks <= before,
         }
     }
 
-    /// Learns a time: what is later than all before is not repeated.
-    fn goes_on_from(&mut self, ticks: u64) {
-        if self.repeated_until.is_some_and(|until| ticks > until) {
-            self.repeated_until = None;
-        }
+    /// Takes the time of a TSC packet: what is later than all before is not repeated.
+    fn time(&mut self, ticks: u64) {
+        self.ticks = Some(ticks);
+        self.newest.tsc = self.newest.tsc.max(self.ticks);
+        self.repeats &= self.before.any() >= self.ticks;
     }
 }
 
@@ -539,5 +586,53 @@ mod tests {
         let later = START_LEN + RECORD_LEN;
         // The PSB stands before the time that tells that it is new.
         assert_eq!(bytes.record, 3 * later - 16);
+    }
+
+    const SNAPSHOT: Join = Join::Snapshot { repeated_before: 0 };
+
+    #[test]
+    fn a_repeated_record_that_is_older_than_the_packet_before_it_stays_repeated() {
+        // The TSC packet of 20 is later than any record before the snapshot.
+        let first = [start(10), record(12, 1), start(20), record(15, 2)].concat();
+        let second = [&first[..], &record(16, 3), &start(30), &record(25, 4)].concat();
+        let (addresses, bytes) = decode(&[(Join::Continued, &first), (SNAPSHOT, &second)]);
+        assert_eq!(addresses, [1, 2, 3, 4]);
+        assert_eq!(bytes.overlap, first.len() as u64);
+        // Also where the packet has not come before, since the first snapshot ended in front of it.
+        let second = [start(22), record(15, 2), record(23, 5)].concat();
+        let (addresses, bytes) = decode(&[(Join::Continued, &first), (SNAPSHOT, &second)]);
+        assert_eq!(addresses, [1, 2, 5]);
+        assert_eq!(bytes.overlap, 16 + RECORD_LEN, "the PSB before the time, and the record");
+    }
+
+    #[test]
+    fn the_limit_is_the_greatest_time() {
+        // The last record is older than the one before it.
+        let first = [start(10), record(18, 1), record(11, 2)].concat();
+        let (addresses, _) = decode(&[(Join::Continued, &first), (SNAPSHOT, &first)]);
+        assert_eq!(addresses, [1, 2]);
+    }
+
+    #[test]
+    fn a_damaged_time_makes_nothing_look_repeated() {
+        let first = [start(10), record(u64::MAX, 1)].concat();
+        let snapshot = |ticks| [start(ticks), record(ticks + 1, ticks + 1)].concat();
+        let (second, third) = (snapshot(20), snapshot(30));
+        let pieces = [
+            (Join::Continued, &first[..]),
+            (SNAPSHOT, &[&first[..], &second].concat()),
+            (SNAPSHOT, &[&second[..], &third].concat()),
+        ];
+        assert_eq!(decode(&pieces).0, [1, 21, 31]);
+    }
+
+    #[test]
+    fn without_a_record_before_it_a_snapshot_hides_none() {
+        // The first one has times, and ends in the middle of its first record.
+        let whole = [start(10), record(9, 1), start(12), record(13, 2)].concat();
+        let cut = &whole[..50];
+        let (addresses, bytes) = decode(&[(Join::Continued, cut), (SNAPSHOT, &whole)]);
+        assert_eq!(addresses, [1, 2]);
+        assert_eq!(bytes.overlap, START_LEN);
     }
 }
