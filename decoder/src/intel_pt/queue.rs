@@ -82,8 +82,8 @@ impl<S: Sink + ?Sized> Steps for Decoding<'_, S> {
     }
 }
 
-/// Gives out a record: once for each counter that asked for it, since each is a sample of its own
-/// event. If there is one event alone, or no counter is named, it is one sample.
+/// Gives out a record: once for each counter that asked for it and is known, since each is a sample
+/// of its own event. If there is one event alone, or no counter is known, it is one sample.
 fn give<S: Sink + ?Sized>(
     record: &Record,
     piece: &Piece,
@@ -110,12 +110,17 @@ fn give<S: Sink + ?Sized>(
             None => sink.other(&origin),
         }
     };
-    let counters = record.counters.unwrap_or(0);
-    if piece.event.is_some() || counters == 0 {
-        return sample(piece.event);
-    }
+    let counters = if piece.event.is_some() { 0 } else { record.counters.unwrap_or(0) };
+    let mut known = false;
     for counter in (0..64u8).filter(|counter| counters >> counter & 1 == 1) {
-        sample(Ring::of(key).and_then(|ring| sideband.event_of(ring, counter, time_ns)));
+        let event = Ring::of(key).and_then(|ring| sideband.event_of(ring, counter, time_ns));
+        if event.is_some() {
+            sample(event);
+            known = true;
+        }
+    }
+    if !known {
+        sample(piece.event);
     }
 }
 
@@ -285,5 +290,31 @@ mod tests {
         assert_eq!(addresses, [0x5000, 0x6000]);
         assert_eq!((account.overlap, account.cut_off), (first.len() as u64 - 16, 3));
         assert_eq!(account.skipped, rest.len() as u64);
+    }
+
+    #[test]
+    fn a_record_is_a_sample_of_each_known_counter_s_event_or_one_of_none() {
+        let mut sideband = SideBand::default();
+        sideband.counter(Ring::Cpu(CPU), 0, 0, EventIndex(1));
+        sideband.counter(Ring::Cpu(CPU), 3, 0, EventIndex(2));
+        sideband.counter(Ring::Cpu(CPU + 1), 5, 0, EventIndex(3));
+        let one = |event| vec![(event, 0x5000)];
+        let cases = [
+            ("no counter", 0, one(None)),
+            ("a known one", 1, one(Some(1))),
+            ("both", 0b1001, vec![(Some(1), 0x5000), (Some(2), 0x5000)]),
+            ("one that nobody named", 0b10, one(None)),
+            ("several of those", 1 << 63 | 0b11_0110, one(None)),
+            ("one that is known on another CPU", 1 << 5, one(None)),
+            ("one beside others", 0b1110, one(Some(2))),
+            ("all", u64::MAX, vec![(Some(1), 0x5000), (Some(2), 0x5000)]),
+        ];
+        for (name, counters, want) in cases {
+            let bytes = [start(Some(1)), record(counters, 0x5000)].concat();
+            let several = piece(0, &bytes, Join::Continued, 0);
+            let alone = Piece { event: Some(EventIndex(7)), ..several.clone() };
+            assert_eq!(run(&[(several, &bytes)], &sideband).0.0, want, "{name}");
+            assert_eq!(run(&[(alone, &bytes)], &sideband).0.0, one(Some(7)), "{name}");
+        }
     }
 }
