@@ -601,7 +601,9 @@ impl Session {
         let offset = aux.offset;
         let (event, unit) = (queue.event, queue.unit.clone());
         let data_len = aux.size - u64::from(filling);
-        let piece = Piece { offset, data_len, join, repeated, breaks, clock, event, unit };
+        let reference = aux.reference;
+        let piece =
+            Piece { offset, data_len, join, repeated, breaks, clock, reference, event, unit };
         Placement::Queue(index, piece)
     }
 

@@ -545,3 +545,15 @@ fn snapshots_of_a_ring_lose_nothing_new_and_repeat_nothing() {
     // The PSB of what is new and the byte behind it stand before the time that tells so.
     assert_eq!(of_ledger(&report, "overlap_bytes"), 17 + again + 17);
 }
+
+#[test]
+fn the_time_of_a_machine_that_has_long_been_up_is_whole() {
+    // 2^56 ticks and some: a TSC packet leaves the upper byte out, the reference has it.
+    let reference = (1 << 56) + 5000;
+    let mut trace = sync(1000);
+    Pebs { address: Some(0x1000), ..Pebs::default() }.write(&mut trace);
+    let mut made = loads();
+    made.piece_near(reference, (0, u32::MAX), 0, &trace);
+    let (records, _) = read(&made.finish());
+    assert_eq!(records[0]["time_ns"], json!(TimeConv::default().ns((1 << 56) + 1000)));
+}

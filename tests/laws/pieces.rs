@@ -93,6 +93,7 @@ fn cut_up<'a>(data: &'a [u8], choices: &mut Choices<'_>, unit: &Unit) -> Vec<(Pi
             repeated: choices.below(3) as u64 * 5,
             breaks,
             clock: None,
+            reference: None,
             event: None,
             unit: unit.clone(),
         };

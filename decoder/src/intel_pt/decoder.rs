@@ -28,6 +28,8 @@ pub struct Decoder {
     next: u64,
     /// The last TSC packet since the last gap.
     ticks: Option<u64>,
+    /// A time near those of the TSC packets that come.
+    reference: Option<u64>,
     newest: Newest,
     /// Records were given out since somebody asked: how many, and one had a time.
     given: u64,
@@ -93,6 +95,12 @@ impl Decoder {
     /// All bytes that were fed, counted apart from the account.
     pub fn total(&self) -> u64 {
         self.total
+    }
+
+    /// Gives a whole time near those of the next bytes, which restores the upper byte that TSC
+    /// packets leave out.
+    pub fn refer_to(&mut self, reference: Option<u64>) {
+        self.reference = reference.or(self.reference);
     }
 
     /// Announces how the next bytes follow the last ones.
@@ -315,7 +323,7 @@ impl Decoder {
         }
         self.padding_run = 0;
         if packet.kind == Kind::Tsc {
-            self.time(packet.payload);
+            self.time(whole_time(packet.payload, self.reference));
         }
         let started = self.blocks.len() > 0;
         match self.blocks.take(packet) {
@@ -373,6 +381,17 @@ impl Decoder {
         self.newest.tsc = self.newest.tsc.max(self.ticks);
         self.repeats &= self.before.any() >= self.ticks;
     }
+}
+
+/// The time of a TSC packet, which has 56 bits of it: the one nearest to a whole time.
+fn whole_time(low: u64, reference: Option<u64>) -> u64 {
+    const BITS: u32 = 56;
+    let Some(reference) = reference else { return low };
+    let upper = reference >> BITS;
+    let candidates = [upper.saturating_sub(1), upper, upper.saturating_add(1)];
+    let times = candidates.into_iter().filter(|upper| *upper < 1 << (u64::BITS - BITS));
+    let times = times.map(|upper| upper << BITS | low);
+    times.min_by_key(|time| time.abs_diff(reference)).unwrap_or(low)
 }
 
 #[cfg(test)]
@@ -572,6 +591,51 @@ mod tests {
         assert_eq!(decoder.newest(), Some(33));
         assert_eq!(decoder.take_given(), (5, true));
         assert_eq!(decoder.take_given(), (0, false));
+    }
+
+    #[test]
+    fn the_upper_byte_of_a_tsc_packet_is_that_of_the_nearest_time() {
+        let low = 0x00ff_0000_0000_0000;
+        // What the packet has, a time near it, and what it is.
+        let cases = [
+            (0x10, None, 0x10),
+            (0x10, Some(1), 0x10),
+            (low, Some(1), low),
+            (0x10, Some(0x0300_0000_0000_0020), 0x0300_0000_0000_0010),
+            // Perf read the ring after the packet was made, and the upper byte had changed.
+            (low, Some(0x0300_0000_0000_0020), 0x02ff_0000_0000_0000),
+            (0x10, Some(0x02ff_0000_0000_0000), 0x0300_0000_0000_0010),
+            (0x10, Some(u64::MAX), 0xff00_0000_0000_0010),
+            (low, Some(u64::MAX), 0xffff_0000_0000_0000),
+        ];
+        for (ticks, reference, want) in cases {
+            let bare = [&[0x02, 0x63, 0x05][..], &item(0, 7), &BEP].concat();
+            let mut decoder = Decoder::default();
+            decoder.refer_to(reference);
+            let mut times = Vec::new();
+            let trace = [start(ticks), bare].concat();
+            decoder.feed(&trace, 0, &mut |record, _| times.push(record.ticks));
+            assert_eq!(times, [Some(want)], "{ticks:#x} near {reference:#x?}");
+        }
+    }
+
+    #[test]
+    fn own_times_and_restored_ones_are_of_one_clock() {
+        let high = 0x0100_0000_0000_0000;
+        let first = [start(10), record(high + 12, 1), start(20)].concat();
+        let again = [&first[..], &record(high + 25, 2)].concat();
+        let mut decoder = Decoder::default();
+        decoder.refer_to(Some(high + 30));
+        let mut addresses = Vec::new();
+        for (place, (join, bytes)) in
+            [(Join::Continued, &first), (SNAPSHOT, &again)].iter().enumerate()
+        {
+            decoder.join(*join);
+            decoder.feed(bytes, place as u64 * 1000, &mut |record, _| {
+                addresses.extend(record.address)
+            });
+        }
+        assert_eq!(addresses, [1, 2]);
     }
 
     #[test]

@@ -142,6 +142,7 @@ impl Queue {
         // but places of a ring that is overwritten are those in the ring, so that what follows
         // may be anything.
         let by_place = piece.repeated > 0 && self.decoder.is_untimed();
+        self.decoder.refer_to(piece.reference);
         if by_place {
             self.decoder.gap();
         } else {
@@ -229,6 +230,7 @@ mod tests {
             repeated,
             breaks: Vec::new(),
             clock: None,
+            reference: None,
             event: None,
             unit: Unit::IntelPt(Pebs::default()),
         }
