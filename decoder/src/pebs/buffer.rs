@@ -112,6 +112,7 @@ impl Decoder {
                 self.account.padding_bytes += len as u64;
                 return Some((len, None));
             }
+            Step::Dropped => self.account.skipped_bytes += core::mem::take(&mut self.open_len),
             Step::Unfinished => return None,
             Step::End => {
                 self.account.cut_off_bytes += core::mem::take(&mut self.open_len);
@@ -234,6 +235,8 @@ mod tests {
         let (a, b) = (adaptive(0xa000), adaptive(0xb000));
         let bad = words(&[0x0011_0000_0000_0001]);
         let (first, aux) = (arch_basic(true), arch_aux(0xc000));
+        let whole = arch_basic(false);
+        let (null, filled) = (words(&[32, 0, 0, 0]), words(&[32, 0, 0, 1]));
         let fixed = words(&[&[0x246; 19][..], &[0xd000, 0x51, 90]].concat());
         let at = |list: &[(usize, u64)]| -> Vec<_> {
             list.iter().map(|(end, address)| (*end, Some(*address))).collect()
@@ -289,6 +292,18 @@ mod tests {
                 (at(&[(144, 0xc000), (368, 0xc000)]), account(288, 0, 80, 0)),
             ),
             (
+                "fragments are missing before the next record",
+                Architectural,
+                vec![&first, &first, &aux, &first, &whole],
+                (vec![(208, Some(0xc000)), (336, None)], account(208, 0, 128, 0)),
+            ),
+            (
+                "a null fragment that holds something",
+                Architectural,
+                vec![&null, &filled, &first, &aux],
+                (at(&[(208, 0xc000)]), account(144, 32, 32, 0)),
+            ),
+            (
                 "a fragment is missing at the end",
                 Architectural,
                 vec![&first, &aux, &first],
@@ -319,7 +334,11 @@ mod tests {
     #[test]
     fn a_record_of_endless_fragments_takes_no_memory_and_no_record() {
         let bytes = arch_basic(true).repeat(10_000);
-        let want = account(0, 0, 0, 640_000);
+        let want = account(0, 0, 639_936, 64);
+        assert_eq!(read(Format::Architectural, &bytes, 4096), (vec![], want));
+        let bytes = [arch_basic(true), words(&[1 << 61 | 1 << 31 | 176]).repeat(22).repeat(10_000)];
+        let bytes = bytes.concat();
+        let want = account(0, 0, 0, bytes.len() as u64);
         assert_eq!(read(Format::Architectural, &bytes, 4096), (vec![], want));
     }
 
