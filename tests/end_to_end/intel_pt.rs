@@ -246,7 +246,8 @@ fn each_record_is_listed_as_it_was_written() {
         address: Some(0xffff_8880_1234_5678),
         // L3, modified, locked.
         auxiliary: Some(0x16),
-        latency: Some(0x40),
+        // The access's latency in bits 47:32.
+        latency: Some(0x40_0000_0187),
         rip: None,
     };
     full.write(&mut trace);
@@ -254,7 +255,6 @@ fn each_record_is_listed_as_it_was_written() {
     let store = Pebs {
         counters: Some(1 << 3),
         ticks: Some(600),
-        // The access's latency in bits 47:32.
         latency: Some(0x19_0000_0040),
         address: Some(0x7fff_0000_1000),
         auxiliary: Some(0x21),
@@ -262,7 +262,14 @@ fn each_record_is_listed_as_it_was_written() {
     };
     store.write(&mut trace);
     // Both counters at once, after they were changed; the task is another one since tick 1125.
-    let both = Pebs { counters: Some(0b1001), ticks: Some(2000), auxiliary: Some(0x0), ..full };
+    let both = Pebs {
+        counters: Some(0b1001),
+        ticks: Some(2000),
+        auxiliary: Some(0x0),
+        // Of the instruction alone.
+        latency: Some(0x187),
+        ..full
+    };
     both.write(&mut trace);
     // No time of its own: that of the last TSC packet; no counter; the register for the instruction.
     write_packets(&mut trace, &[Written::Tsc(700)]);
@@ -286,8 +293,8 @@ fn each_record_is_listed_as_it_was_written() {
     let want = [
         (row(500, first, load, "load", kernel), json!(64), json!("l3"), "hitm,locked"),
         (row(600, first, store, "store", "0x7fff00001000"), json!(25), json!("l1"), "tlb-walk"),
-        (row(2000, second, store, "store", kernel), json!(64), Value::Null, "llc-miss"),
-        (row(2000, second, load, "load", kernel), json!(64), Value::Null, "llc-miss"),
+        (row(2000, second, store, "store", kernel), Value::Null, Value::Null, "llc-miss"),
+        (row(2000, second, load, "load", kernel), Value::Null, Value::Null, "llc-miss"),
         (
             json!({
                 "time_ns": 33_000, "cpu": 0, "pid": 40, "tid": 41, "event": null, "op": "access",
@@ -514,7 +521,8 @@ fn what_else_a_trace_holds_is_walked_over() {
             Written::Stop,
         ],
     );
-    let mut made = loads();
+    // Of Tremont, whose latency has one part.
+    let mut made = made(vec![trace_event(), loads_event()], "GenuineIntel,6,134,1");
     let time = TimeConv::default().ns(7);
     made.piece(0, 0, &trace);
     let (records, report) = read(&made.finish());

@@ -26,6 +26,8 @@ pub struct Decoder {
     open: Option<Record>,
     /// Bytes of its fragments so far.
     open_len: u64,
+    /// Latencies have two parts, as records of format 4 have shown.
+    two_parts: bool,
     account: Ledger,
     has_ticks: bool,
 }
@@ -38,6 +40,7 @@ impl Decoder {
             state: State::Reading,
             open: None,
             open_len: 0,
+            two_parts: false,
             account: Ledger::default(),
             has_ticks: false,
         }
@@ -79,7 +82,7 @@ impl Decoder {
                 fixed::step(self.format, bytes)
             }
             Format::Adaptive4 | Format::Adaptive5 | Format::Adaptive6 => {
-                adaptive::step(self.format, bytes)
+                adaptive::step(self.format, &mut self.two_parts, bytes)
             }
             Format::Architectural => arch::step(&mut self.open, bytes),
         }
@@ -340,6 +343,27 @@ mod tests {
         let bytes = bytes.concat();
         let want = account(0, 0, 0, bytes.len() as u64);
         assert_eq!(read(Format::Architectural, &bytes, 4096), (vec![], want));
+    }
+
+    #[test]
+    fn a_latency_of_two_parts_is_one_for_the_rest_of_the_buffer() {
+        let record =
+            |latency| words(&[0x0040_0000_0000_0001, 0x40_1000, 1, 9, 5, 0x51, latency, 0]);
+        let latencies = |format: Format, words: &[u64]| -> Vec<_> {
+            let bytes: Vec<u8> = words.iter().flat_map(|word| record(*word)).collect();
+            let mut decoder = Decoder::new(format);
+            let records = decoder.records(&bytes);
+            records
+                .map(|(record, _)| record.memory.and_then(|memory| memory.latency_cycles))
+                .collect()
+        };
+        let words = [0x187, 0, 0x21_0000_0187, 0x187, 0x1_0000_0000];
+        let want = [Some(0x187), None, Some(0x21), None, Some(1)];
+        assert_eq!(latencies(Format::Adaptive4, &words), want);
+        let want = [None, None, Some(0x21), None, Some(1)];
+        assert_eq!(latencies(Format::Adaptive5, &words), want);
+        // Bits above are not the cache's.
+        assert_eq!(latencies(Format::Adaptive4, &[1 << 48 | 5, 7]), [Some(5), Some(7)]);
     }
 
     #[test]
