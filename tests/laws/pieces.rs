@@ -101,7 +101,7 @@ fn cut_up<'a>(data: &'a [u8], choices: &mut Choices<'_>, unit: &Unit) -> Vec<(Pi
             repeated: choices.below(3) as u64 * 5,
             breaks,
             clock: None,
-            reference: None,
+            reference: choices.flag().then(|| choices.u64()),
             event: None,
             unit: unit.clone(),
         };
