@@ -94,6 +94,9 @@ ledger! {
     lost_records,
     /// Sum of all LOST_SAMPLES records that do not tell of a BPF filter.
     lost_samples,
+    /// Times that the kernel stopped sampling on a CPU until its next tick, since samples came too
+    /// often: how many are missing is not told (THROTTLE records).
+    throttled,
     /// Pages whose counter stopped at 2^32 - 1.
     saturated_counters,
 }

@@ -398,6 +398,7 @@ impl Session {
             kind::LOST_SAMPLES if record.misc & MISC_LOST_SAMPLES_BPF == 0 => {
                 self.ledger.lost_samples = self.ledger.lost_samples.saturating_add(words.u64()?);
             }
+            kind::THROTTLE => self.ledger.throttled += 1,
             kind::COMM => self.comm(words)?,
             kind::MMAP | kind::MMAP2 => self.thread(task(words.u32()?, words.u32()?)),
             kind::FORK => {

@@ -372,6 +372,7 @@ fn check(captured: &Captured) {
         )
     );
     assert_eq!((passed.truncated, passed.lost), (ledger.aux_truncated, ledger.lost_records));
+    assert_eq!((passed.collisions, passed.partial), (ledger.aux_collision, ledger.aux_partial));
     assert_eq!((passed.aux_bytes, passed.unreadable), (ledger.aux_bytes, 0));
     assert_eq!(*comms, sum(|told| told.tasks), "records that the ring held");
     for (cpu, told) in (0u32..).zip(told).filter(|(_, told)| !told.flag_lost) {

@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use decoder::live::{
@@ -191,6 +192,7 @@ fn every_access_to_watched_addresses_is_one_record() {
     if !can_record(what) {
         return;
     }
+    let _ours = all_breakpoints();
     // Pages of their own, and how often each is written to.
     let stores = [1000, 300, 7];
     let watched: Vec<_> = stores.iter().map(|_| Box::new(Watched(AtomicU64::new(0)))).collect();
@@ -225,6 +227,13 @@ fn every_access_to_watched_addresses_is_one_record() {
     pages.sort_unstable();
     let lines: Vec<_> = pages.iter().map(|(pfn, times)| format!("{pfn:#x} {times}\n")).collect();
     assert_eq!(folioscope(["pages"]).arg(&path).text(), lines.concat());
+}
+
+/// This process has few breakpoints: one test at a time uses them.
+static BREAKPOINTS: Mutex<()> = Mutex::new(());
+
+fn all_breakpoints() -> MutexGuard<'static, ()> {
+    BREAKPOINTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A breakpoint on a word of ours.
@@ -318,6 +327,7 @@ fn one_that_gives_way_waits_for_its_turn() {
     if !can_record(what) {
         return;
     }
+    let _ours = all_breakpoints();
     const STORES: u64 = 500;
     let Some(mut taken) = AllTaken::new(what) else { return };
     let path = taken.folder.path().join("waited.data");
@@ -354,6 +364,7 @@ fn who_waits_in_vain_ends_with_a_reason() {
     if !can_record(what) {
         return;
     }
+    let _ours = all_breakpoints();
     let Some(taken) = AllTaken::new(what) else { return };
     let reason = "nothing was captured: the unit on CPU 0 was in use all the time";
     // Ctrl-C: a report, and a file.
@@ -369,7 +380,7 @@ fn who_waits_in_vain_ends_with_a_reason() {
     let waiter = taken.wait_for_one(&file);
     waiter.interrupt();
     let (_, said, took) = waiter.end();
-    assert!(said.contains(reason) && took < Duration::from_secs(1), "{took:?}: {said}");
+    assert!(said.contains(reason) && took < Duration::from_secs(5), "{took:?}: {said}");
     let report = report(&path, &[]);
     check_ledger(&report);
     assert_eq!(report["accesses"], 0);
@@ -377,7 +388,7 @@ fn who_waits_in_vain_ends_with_a_reason() {
     let waiter = taken.wait_for_one(&[&file[..], &["--duration", "2500ms"]].concat());
     let (_, said, took) = waiter.end();
     assert!(said.contains(reason), "{said}");
-    assert!((2000..4000).contains(&took.as_millis()), "{took:?}");
+    assert!((2000..10_000).contains(&took.as_millis()), "{took:?}");
     taken.end();
 }
 
@@ -569,7 +580,7 @@ fn without_rights_one_sentence_says_what_to_change() {
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
         let found = format!("kernel.perf_event_paranoid is {paranoid}");
-        for word in [found.as_str(), "CAP_PERFMON", "sysctl kernel.perf_event_paranoid="] {
+        for word in [found.as_str(), "CAP_PERFMON", "`setcap cap_perfmon"] {
             assert!(said.contains(word), "no {word:?} in {said}");
         }
         assert!(output.stdout.is_empty());

@@ -91,6 +91,7 @@ fn check_shape(report: &Value) {
             "lost",
             "lost_records",
             "lost_samples",
+            "throttled",
             "saturated_counters",
         ];
         // In memory an object's fields have the order of their names.

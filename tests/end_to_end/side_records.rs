@@ -57,6 +57,18 @@ fn losses_are_told_once() {
 }
 
 #[test]
+fn throttling_is_told() {
+    let mut made = Made::spe();
+    for time in [50, 60] {
+        made.record(Record::Throttle { time, id: FIRST_ID }, 0, time);
+    }
+    made.piece(0, 0, &load(7, 1000)).round();
+    let (report, strict) = report(&made.finish());
+    let told = (of_ledger(&report, "throttled"), report["accesses"].clone(), strict);
+    assert_eq!(told, (2, 1.into(), 0), "how much is missing is not known");
+}
+
+#[test]
 fn the_recording_that_lost_samples() {
     let path = crate::program::input("file-lost");
     let report = crate::program::report(&path, &[]);

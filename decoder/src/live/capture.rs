@@ -10,7 +10,7 @@ use super::budget::{Budget, Cost};
 use super::command::Running;
 use super::lane::Passed;
 use super::outlet::Outlet;
-use super::rig::{LEAST_PAGES, Rig};
+use super::rig::{LEAST_PAGES, OpenLane, Rig};
 use super::turns::Turns;
 use super::{Error, Options, Progress, waiting};
 use crate::{Recording, Shard};
@@ -153,7 +153,7 @@ impl<O: Outlet, P: FnMut(&Progress)> Capture<'_, O, P> {
         loop {
             let over = most.is_some_and(|most| self.begin.when.elapsed() >= most);
             let ended = child.as_mut().is_some_and(|child| child.has_ended());
-            let gone = self.rig.lanes.iter().all(|lane| lane.hung_up);
+            let gone = self.rig.lanes.iter().all(OpenLane::hung_up);
             if stop.load(Ordering::Relaxed) || over || ended || gone || self.outlet.has_enough() {
                 break;
             }
@@ -196,7 +196,7 @@ impl<O: Outlet, P: FnMut(&Progress)> Capture<'_, O, P> {
             .map(|(number, _)| number)
             .collect();
         for number in hung_up {
-            self.rig.lanes[number].hung_up = true;
+            self.rig.lanes[number].next_speaker();
         }
     }
 
@@ -223,7 +223,7 @@ impl<O: Outlet, P: FnMut(&Progress)> Capture<'_, O, P> {
         let cost = self.begin.cost(&now, state.cpus);
         (state.elapsed, state.own) = (cost.elapsed, cost.own);
         state.average_overhead = cost.share();
-        state.quiet_cpus = self.rig.lanes.iter().filter(|lane| lane.unit.is_quiet()).count();
+        state.quiet_cpus = self.rig.lanes.iter().filter(|lane| lane.is_quiet()).count();
         state.unfollowed_cpus = self.rig.unfollowed.len();
         state.shared = self.turns.shared();
         state.gave_way = self.turns.gave_way(state.elapsed);
@@ -284,6 +284,9 @@ impl<O: Outlet, P: FnMut(&Progress)> Capture<'_, O, P> {
         }
         for event in &told {
             self.outlet.more_ids(event).map_err(Error::output)?;
+        }
+        if !told.is_empty() && self.state.stretched > 1.0 {
+            self.rig.stretch(self.state.stretched);
         }
         let theirs = self.turns.look(self.begin.when.elapsed(), &self.rig.times());
         let rests = self.budget.as_ref().is_some_and(Budget::rests);

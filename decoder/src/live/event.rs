@@ -16,13 +16,15 @@ use crate::perf::SampleType;
 const SIZE_VER7: u32 = 128;
 /// Arm SPE's period if the unit does not say its least one.
 const SPE_PERIOD: u64 = 4096;
-/// Ops between two samples of AMD's unit, whose counter has no low four bits.
+/// Cycles between two samples of AMD's unit, whose counter has no low four bits.
 const IBS_PERIOD: u64 = 1 << 16;
 const IBS_STEP: u64 = 16;
 /// Loads, or stores, between two samples of Intel's unit.
 const PEBS_PERIOD: u64 = 10_007;
 /// Loads faster than this are passed over by Intel's unit, which needs some bound.
 const PEBS_LATENCY: u64 = 3;
+/// Nanoseconds between two samples of a clock.
+const CLOCK_PERIOD: u64 = 1_000_000;
 /// `config` of the software event that only carries records of tasks.
 const DUMMY: u64 = 9;
 
@@ -365,6 +367,10 @@ fn ibs_op(options: &Options) -> Result<Setup, Error> {
     let mut setup = Setup::new("ibs_op//", Role::Sampler, pmu.type_, period);
     setup.step = IBS_STEP;
     setup.attr.sample_type |= (SampleType::DATA_SRC | SampleType::WEIGHT).bits();
+    // Before that the kernel tells nothing of the access but the unit's registers.
+    if options.host.release().is_none_or(|release| release < (6, 1)) {
+        setup.attr.sample_type |= SampleType::RAW.bits();
+    }
     let latency = options.min_latency.map(|latency| ("ldlat", u64::from(latency)));
     let given = options.settings.iter().map(|(name, value)| (name.as_str(), *value));
     let mut terms = Vec::new();
@@ -382,7 +388,8 @@ fn pebs(options: &Options) -> Result<Vec<Setup>, Error> {
     no_settings("pebs", options)?;
     let mut setups = Vec::new();
     for pmu in options.host.pmus() {
-        let precise = pmu.capability("max_precise").unwrap_or(3).clamp(1, 3);
+        // The highest level is for one counter of some, on which loads have no place.
+        let precise = pmu.capability("max_precise").unwrap_or(2).clamp(1, 2);
         let mut add = |event: &str, role, latency: Option<u64>| -> Result<bool, Error> {
             let Some(terms) = pmu.event(event) else { return Ok(false) };
             // A leader only counts: its samples would be no loads.
@@ -434,7 +441,8 @@ fn software(name: &str, options: &Options) -> Result<Setup, Error> {
     let config = found.map(|(_, config)| *config).ok_or_else(|| {
         Error::unusable(format!("the kernel has no software event that is called {name}"))
     })?;
-    let period = options.period.unwrap_or(1);
+    let is_clock = name.ends_with("-clock");
+    let period = options.period.unwrap_or(if is_clock { CLOCK_PERIOD } else { 1 });
     let mut setup = Setup::new(name, Role::Sampler, PERF_TYPE_SOFTWARE, period);
     setup.attr.config = config;
     Ok(setup)
@@ -494,6 +502,12 @@ mod tests {
                 std::fs::write(path, text).unwrap();
             }
             Self(root)
+        }
+
+        fn release(&self, release: &str) {
+            let folder = self.0.join("proc/sys/kernel");
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("osrelease"), release).unwrap();
         }
 
         fn options(&self, event: &str) -> Options {
@@ -564,6 +578,13 @@ mod tests {
         let tree =
             Tree::new("ibs", &[("ibs_op/type", "9"), ("ibs_op/format/cnt_ctl", "config:19")]);
         let mut options = tree.options("best");
+        for (release, wanted) in
+            [("5.15.0-91-generic", true), ("6.1.0", false), ("6.18.2-1", false), ("?", true)]
+        {
+            tree.release(release);
+            let fields = parsed(&setups(&options).unwrap()[0]).sample_type;
+            assert_eq!(fields.contains(SampleType::RAW), wanted, "{release}");
+        }
         options.period = Some(1000);
         let events = setups(&options).unwrap();
         assert_eq!((parsed(&events[0]).type_, parsed(&events[0]).sample_period), (9, 1008));
@@ -600,7 +621,7 @@ mod tests {
         let configs: Vec<_> = events.iter().map(|event| parsed(event).config).collect();
         assert_eq!(configs, [0x8203, 0x1cd, 0x2cd]);
         assert_eq!((parsed(&events[1]).config1, parsed(&events[2]).config1), (30, 0));
-        assert_eq!(parsed(&events[1]).flags.precise_ip(), 3);
+        assert_eq!(parsed(&events[1]).flags.precise_ip(), 2);
         options.side = Side::Stores;
         assert_eq!(setups(&options).unwrap().len(), 1);
     }

@@ -82,7 +82,17 @@ enum Move {
 #[derive(Clone, Copy, Debug)]
 enum Sign {
     Task,
-    Aux { flags: u64, end: u64 },
+    Aux { flags: u64, end: u64, size: u64 },
+}
+
+/// How a unit and its CPU write.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    /// Whole records alone, as Arm SPE does. Else, buffers may end anywhere in one.
+    pub(super) whole: bool,
+    /// `aux_head` may be seen before the record that tells of the bytes: nothing in the kernel
+    /// keeps a CPU from storing it first.
+    pub(super) early: bool,
 }
 
 /// What the kernel knows that it wrote.
@@ -90,11 +100,15 @@ enum Sign {
 pub(super) struct Told {
     /// Physical addresses of whole records, and the places where they end.
     pub(super) loads: Vec<(u64, u64)>,
+    /// Addresses of unfinished ones.
+    pub(super) cut_loads: Vec<u64>,
     pub(super) aux_bytes: u64,
     /// Zeros between records, and in those that are cut.
     pub(super) padding: u64,
     /// Bytes of unfinished records.
     pub(super) cut_off: u64,
+    /// Where bytes end that AUX records tell of which found room.
+    pub(super) aux_ends: Vec<u64>,
     pub(super) truncated: u64,
     pub(super) partial: u64,
     pub(super) collision: u64,
@@ -102,7 +116,7 @@ pub(super) struct Told {
     pub(super) lost: u64,
     /// Records of tasks that found room.
     pub(super) tasks: u64,
-    /// Places where a record was cut, and the AUX record that says so found no room.
+    /// Places where a record was cut, and the AUX record that tells of them found no room.
     pub(super) untold_cuts: Vec<u64>,
     /// The unit was told to go on when there was no room: nothing says so.
     pub(super) silent: u64,
@@ -119,8 +133,7 @@ pub(super) struct Cpu {
     page: u64,
     record_len: u64,
     aux_len: u64,
-    /// The unit writes whole records alone, as Arm SPE does.
-    whole: bool,
+    manner: Manner,
     steps: VecDeque<Step>,
     moves: VecDeque<Move>,
     data_head: u64,
@@ -132,7 +145,10 @@ pub(super) struct Cpu {
     begun: Vec<u8>,
     /// Records that found no room and were not told of yet.
     lost: u64,
-    next: u64,
+    /// Where the bytes end that the last AUX record told of which found room.
+    told_to: u64,
+    /// Records that were begun.
+    last: u64,
     pub(super) told: Told,
 }
 
@@ -142,7 +158,7 @@ impl Cpu {
         number: u32,
         (record_len, aux_len): (usize, usize),
         start: u64,
-        whole: bool,
+        manner: Manner,
         steps: Vec<Step>,
     ) -> Self {
         let page = rustix::param::page_size();
@@ -152,7 +168,7 @@ impl Cpu {
             page: page as u64,
             record_len: record_len as u64,
             aux_len: aux_len as u64,
-            whole,
+            manner,
             steps: steps.into(),
             moves: [Move::Begin].into(),
             data_head: start,
@@ -161,7 +177,8 @@ impl Cpu {
             limit: None,
             begun: Vec::new(),
             lost: 0,
-            next: 1,
+            told_to: 0,
+            last: 0,
             told: Told::default(),
         };
         cpu.memory.set_len(cpu.aux_at() + cpu.aux_len).expect("there is room");
@@ -268,6 +285,9 @@ impl Cpu {
     pub(super) fn finish(&mut self) {
         self.disable();
         self.steps.clear();
+        if !self.begun.is_empty() && self.told_to != self.place {
+            self.told.untold_cuts.push(self.place);
+        }
         self.cut();
     }
 
@@ -296,9 +316,13 @@ impl Cpu {
     }
 
     fn next_load(&mut self) -> [u8; RECORD] {
-        let (cpu, number) = (u64::from(self.number), self.next);
-        self.next += 1;
-        load(cpu << 40 | number << 12 | 8, 5000 + number)
+        self.last += 1;
+        load(self.last_paddr(), 5000 + self.last)
+    }
+
+    /// The address of the record that was begun last.
+    fn last_paddr(&self) -> u64 {
+        u64::from(self.number) << 40 | self.last << 12 | 8
     }
 
     fn unit_writes(&mut self, bytes: Vec<u8>) {
@@ -317,9 +341,9 @@ impl Cpu {
         if !self.is_on() {
             return;
         }
-        let wanted = if self.whole { bytes.next_multiple_of(RECORD) } else { bytes };
+        let wanted = if self.manner.whole { bytes.next_multiple_of(RECORD) } else { bytes };
         let room = self.room();
-        let fits = if self.whole { room / RECORD * RECORD } else { room };
+        let fits = if self.manner.whole { room / RECORD * RECORD } else { room };
         let mut written = Vec::new();
         let len = wanted.min(fits);
         while written.len() < len {
@@ -329,12 +353,11 @@ impl Cpu {
             let part = self.begun.len().min(len - written.len());
             written.extend(self.begun.drain(..part));
             if self.begun.is_empty() {
-                let paddr = (u64::from(self.number) << 40) | (self.next - 1) << 12 | 8;
-                self.told.loads.push((paddr, self.place + written.len() as u64));
+                self.told.loads.push((self.last_paddr(), self.place + written.len() as u64));
             }
         }
         self.unit_writes(written);
-        if wanted >= fits && self.whole {
+        if wanted >= fits && self.manner.whole {
             // It is full: the rest of it is padded, and it goes on in the next one.
             let rest = self.room();
             self.zeros(rest);
@@ -370,6 +393,7 @@ impl Cpu {
             let len = (RECORD - self.begun.len()) as u64;
             // It has seven bytes of padding behind 48.
             let packets = len.min(48) + len.saturating_sub(55);
+            self.told.cut_loads.push(self.last_paddr());
             self.told.cut_off += packets;
             self.told.padding += len - packets;
             self.begun.clear();
@@ -379,11 +403,16 @@ impl Cpu {
     /// `perf_aux_output_end`: all that the unit wrote.
     fn publish(&mut self, flags: u64) {
         let (offset, size) = (self.aux_head, self.place - self.aux_head);
+        if self.manner.early {
+            self.head();
+        }
         if size > 0 || flags > 0 {
-            let sign = Sign::Aux { flags, end: self.place };
+            let sign = Sign::Aux { flags, end: self.place, size };
             self.record(Record::Aux { offset, size, flags }, sign);
         }
-        self.head();
+        if !self.manner.early {
+            self.head();
+        }
     }
 
     fn head(&mut self) {
@@ -428,7 +457,7 @@ impl Cpu {
         if self.record_len - held < bytes.len() as u64 {
             self.lost += 1;
             told.had_losses = true;
-            if let Sign::Aux { flags, end } = sign
+            if let Sign::Aux { flags, end, .. } = sign
                 && flags & !aux_flag::COLLISION > 0
             {
                 told.untold_cuts.push(end);
@@ -438,7 +467,9 @@ impl Cpu {
         told.lost += take(&mut self.lost);
         match sign {
             Sign::Task => told.tasks += 1,
-            Sign::Aux { flags, .. } => {
+            Sign::Aux { flags, end, size } => {
+                self.told_to = end;
+                told.aux_ends.extend((size > 0).then_some(end));
                 told.truncated += u64::from(flags & aux_flag::TRUNCATED > 0);
                 told.partial += u64::from(flags & aux_flag::PARTIAL > 0);
                 told.collision += u64::from(flags & aux_flag::COLLISION > 0);
@@ -459,7 +490,7 @@ impl Cpu {
             return;
         }
         let end = self.aux_head + size;
-        if !self.whole {
+        if !self.manner.whole {
             self.limit = Some(end);
             return;
         }

@@ -8,6 +8,10 @@
 //! So what an AUX record says of bytes (lost behind them, incomplete) is known before they are
 //! decoded, as in a file (`perf_aux_output_end` in `kernel/events/ring_buffer.c`). Bytes that come
 //! in between wait for the next pass.
+//!
+//! Between its two heads the kernel has no barrier, so a CPU that reorders stores may show
+//! `aux_head` first. Then a loss is known one pass later, and still before what comes behind it:
+//! its unit is off until we have it go on.
 
 use std::io;
 
@@ -48,6 +52,8 @@ pub struct Passed {
     pub lost: u64,
     /// Samples that the kernel says it dropped, which no filter asked for. Often the same ones.
     pub lost_samples: u64,
+    /// Times that the kernel stopped sampling until the next tick, since samples came too often.
+    pub throttled: u64,
     /// Bytes of the record ring that hold no record.
     pub unreadable: u64,
     /// Times that a ring's head was where none can be. What it claimed was given back unread.
@@ -65,6 +71,7 @@ impl Passed {
         self.partial += other.partial;
         self.lost = self.lost.saturating_add(other.lost);
         self.lost_samples = self.lost_samples.saturating_add(other.lost_samples);
+        self.throttled += other.throttled;
         self.unreadable += other.unreadable;
         self.overruns += other.overruns;
     }
@@ -73,6 +80,7 @@ impl Passed {
     fn look(&mut self, record: &Record<'_>) {
         match record.kind {
             kind::SAMPLE => self.samples += 1,
+            kind::THROTTLE => self.throttled += 1,
             kind::AUX => {
                 let flags = Aux::parse(record.body, NATIVE).map(|aux| aux.flags);
                 let says = |flag| u64::from(flags.is_some_and(|flags| flags.contains(flag)));
@@ -148,5 +156,36 @@ impl<R: Ring> Lane<R> {
         }
         (0..passed.overruns).for_each(|_| outlet.overrun());
         Ok(passed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What looking at one record finds.
+    fn found(kind: u32, misc: u16, words: &[u64]) -> Passed {
+        let mut passed = Passed::default();
+        let body: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        passed.look(&Record { kind, misc, body: &body });
+        passed
+    }
+
+    #[test]
+    fn losses_show_without_decoding() {
+        const ANOTHER: u64 = 77;
+        let aux = |flags| found(11, 0, &[0, 64, flags, ANOTHER]);
+        assert_eq!(aux(1), Passed { truncated: 1, ..Passed::default() });
+        assert_eq!(aux(1 << 2), Passed { partial: 1, ..Passed::default() });
+        assert_eq!(aux(1 << 3), Passed { collisions: 1, ..Passed::default() });
+        assert_eq!(found(2, 0, &[ANOTHER, 5]), Passed { lost: 5, ..Passed::default() });
+        let dropped = found(13, 0, &[6, ANOTHER]);
+        assert_eq!(dropped, Passed { lost_samples: 6, ..Passed::default() });
+        for lossy in [aux(1), aux(1 << 2), aux(1 << 3), found(2, 0, &[ANOTHER, 5]), dropped] {
+            assert!(lossy.is_lossy(), "{lossy:?}");
+        }
+        // Overwriting is no loss; a filter was asked for; a record that is cut says nothing.
+        let harmless = [aux(1 << 1), found(13, 1 << 15, &[6]), found(2, 0, &[ANOTHER])];
+        assert!(harmless.iter().all(|passed| !passed.is_lossy()), "{harmless:?}");
     }
 }

@@ -21,6 +21,12 @@ const CAP_USER_TIME_SHORT: u64 = 1 << 5;
 /// A writer of the clock's values is done after fewer tries than this.
 const TRIES: usize = 1000;
 
+/// A head is loaded before the bytes that it says are there are read, and what was stored before
+/// it: the other head, where the kernel keeps that order.
+const LOADS_HEAD: Ordering = Ordering::Acquire;
+/// A tail is stored after the bytes that it gives back were read.
+const STORES_TAIL: Ordering = Ordering::Release;
+
 /// How ticks of the tracer's clock become nanoseconds, as the kernel has it at this moment: the
 /// fields of a TIME_CONV record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,8 +155,7 @@ impl MappedRing {
 
 impl Ring for MappedRing {
     fn head(&self) -> u64 {
-        // Acquire: bytes, and words that were stored before this one, are read after it.
-        self.control.word(self.head).load(Ordering::Acquire)
+        self.control.word(self.head).load(LOADS_HEAD)
     }
 
     fn tail(&self) -> u64 {
@@ -164,7 +169,7 @@ impl Ring for MappedRing {
             // SAFETY: `ranges` gives ranges inside `len`, which with `start` is what was mapped;
             // the mapping lives as long as `self`, which is borrowed as long as the slice. The
             // bytes lie between tail and head: the kernel wrote them before it stored the head,
-            // which was loaded with Acquire, and in a ring that is mapped writable it writes
+            // which was loaded by `LOADS_HEAD`, and in a ring that is mapped writable it writes
             // none of them again before the tail has passed them (`perf_output_begin`,
             // `perf_aux_output_begin`). The tail moves only in `give_back`, which takes `self`
             // exclusively and so ends all such slices. Another process cannot write: perf's
@@ -180,8 +185,66 @@ impl Ring for MappedRing {
     fn give_back(&mut self, to: u64) {
         let tail = self.tail();
         if to.wrapping_sub(tail) <= self.head().wrapping_sub(tail) {
-            // Release: all reads of what is given back come before.
-            self.control.word(self.tail).store(to, Ordering::Release);
+            self.control.word(self.tail).store(to, STORES_TAIL);
         }
+    }
+}
+
+/// The order of loads and stores, with a thread in the place of the kernel: it stores heads as
+/// `smp_wmb` before a plain store does, and loads a tail as its control dependency does
+/// (`kernel/events/ring_buffer.c`, "A matches D, B matches C").
+#[cfg(all(test, loom))]
+mod tests {
+    use super::{LOADS_HEAD, STORES_TAIL};
+    use loom::cell::UnsafeCell;
+    use loom::sync::Arc;
+    use loom::sync::atomic::{AtomicU64, Ordering};
+    use loom::thread;
+
+    #[test]
+    fn bytes_are_read_after_they_were_written_and_before_they_are_written_again() {
+        loom::model(|| {
+            // A ring of one byte: loom sees every access to it.
+            let ring = Arc::new((AtomicU64::new(0), AtomicU64::new(0), UnsafeCell::new(0u8)));
+            let theirs = Arc::clone(&ring);
+            let kernel = thread::spawn(move || {
+                let (head, tail, byte) = &*theirs;
+                for place in 0..2 {
+                    while tail.load(Ordering::Acquire) != place {
+                        thread::yield_now();
+                    }
+                    byte.with_mut(|_| ());
+                    head.store(place + 1, Ordering::Release);
+                }
+            });
+            let (head, tail, byte) = &*ring;
+            for place in 0..2 {
+                while head.load(LOADS_HEAD) == place {
+                    thread::yield_now();
+                }
+                byte.with(|_| ());
+                tail.store(place + 1, STORES_TAIL);
+            }
+            kernel.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn records_that_were_there_before_an_aux_head_are_seen_after_it() {
+        loom::model(|| {
+            let heads = Arc::new((AtomicU64::new(0), AtomicU64::new(0)));
+            let theirs = Arc::clone(&heads);
+            let kernel = thread::spawn(move || {
+                let (data_head, aux_head) = &*theirs;
+                for pass in 1..3 {
+                    data_head.store(pass, Ordering::Release);
+                    aux_head.store(pass, Ordering::Release);
+                }
+            });
+            let (data_head, aux_head) = &*heads;
+            let of_aux = aux_head.load(LOADS_HEAD);
+            assert!(data_head.load(LOADS_HEAD) >= of_aux, "the order of `Lane::drain`");
+            kernel.join().unwrap();
+        });
     }
 }

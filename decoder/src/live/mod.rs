@@ -5,6 +5,9 @@
 //!          mapped  ring                  writer: a perf.data file, or a stream
 //! ```
 //!
+//! `capture.rs` is the loop over all lanes; `rig.rs` opens them and tells their units what
+//! `unit.rs` decides. `kernel.rs` is the kernel's side of the rings as a model, for tests.
+//!
 //! What comes out of the rings is a recording as `perf record -o -` writes one, byte by byte, of
 //! which nothing is copied on its way to the decoder but a record that a ring's end cuts. It is
 //! read by the same code as a file; here is only what brings it.
@@ -39,6 +42,8 @@ use std::ffi::OsString;
 use std::io;
 use std::time::Duration;
 
+use crate::page_map::{Frames, LookUp};
+
 pub use capture::{capture, record, try_open};
 pub use decoding::{Decoding, decode};
 pub use event::{Breakpoint, EventChoice, Side, UnknownEvent};
@@ -46,7 +51,7 @@ pub use host::Host;
 pub use lane::{Lane, Passed};
 pub use mapped::{MappedRing, TimeConversion};
 pub use outlet::Outlet;
-pub use refusal::{Refusal, Scope, Step};
+pub use refusal::{GRANT, Refusal, Scope, Step};
 pub use ring::{AuxRing, Drained, MemoryRing, RecordRing, Ring};
 pub use stream::{About, EventAbout, SpeCpuAbout, TaskAbout};
 pub use writer::{FileWriter, StreamWriter};
@@ -100,6 +105,18 @@ pub struct Options {
     pub aux_len: usize,
     /// The host whose kernel is asked.
     pub host: Host,
+}
+
+impl Options {
+    /// Gives what is captured to a sink by way of looking up what has no physical address: of
+    /// Arm SPE only if it is not asked for them.
+    pub fn look_up<S, F: Frames>(&self, sink: S, frames: F) -> LookUp<S, F> {
+        let without = |(name, value): &(String, u64)| name == "pa_enable" && *value == 0;
+        match self.settings.iter().any(without) {
+            true => LookUp::new(sink, frames),
+            false => LookUp::of_samples(sink, frames),
+        }
+    }
 }
 
 impl Default for Options {

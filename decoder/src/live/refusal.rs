@@ -6,6 +6,10 @@ use std::io;
 
 use super::host::Host;
 
+/// What gives a process the right to physical addresses, and to rings without a limit.
+pub const GRANT: &str = "run as root, or give the program the capabilities: \
+                         `setcap cap_perfmon,cap_ipc_lock=ep $(command -v folioscope)`";
+
 /// What was being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -71,9 +75,16 @@ impl Refusal {
         }
     }
 
-    /// The system's answer, as an error.
-    pub fn answer(&self) -> io::Error {
-        io::Error::from_raw_os_error(self.errno)
+    /// What failed, and the system's answer.
+    pub fn finding(&self) -> String {
+        let action = match self.step {
+            Step::Open => "cannot open",
+            Step::MapRecords => "cannot map the records of",
+            Step::MapAux => "cannot map the AUX data of",
+            Step::Control => "cannot control",
+        };
+        let answer = io::Error::from_raw_os_error(self.errno);
+        format!("{action} {}: {answer}", self.event)
     }
 
     /// Whether somebody else has what was asked for.
@@ -86,11 +97,16 @@ impl Refusal {
         self.event.starts_with("mem:")
     }
 
+    /// Whether there is too little locked memory for rings as large as these.
+    pub(super) fn is_memory(&self) -> bool {
+        let maps = matches!(self.step, Step::MapRecords | Step::MapAux);
+        maps && matches!(self.errno, libc::EPERM | libc::ENOMEM)
+    }
+
     /// Why, and what to do.
     pub fn remedy(&self) -> String {
-        let maps = matches!(self.step, Step::MapRecords | Step::MapAux);
         match self.errno {
-            libc::EPERM | libc::ENOMEM if maps => self.no_memory(),
+            _ if self.is_memory() => self.no_memory(),
             libc::EACCES | libc::EPERM => self.no_right(),
             libc::EBUSY => format!(
                 "its unit on CPU {} is in use by somebody else, such as another perf or a virtual \
@@ -115,6 +131,11 @@ impl Refusal {
             libc::EOPNOTSUPP => "the unit cannot sample, or not with these settings: leave out \
                                  --min-latency, --loads and --stores, or choose another --event"
                 .to_owned(),
+            libc::EINVAL if self.event.starts_with("ibs_op") && self.scope == Scope::Process => {
+                "before Linux 6.2 this unit samples whole CPUs only: leave --pid and the command \
+                 out, or update the kernel"
+                    .to_owned()
+            }
             libc::EINVAL => "the kernel does not accept these settings: leave out --min-latency, \
                              --loads and --stores, give another --period, or a mem: address that \
                              is a multiple of its length (x86 cannot watch reads alone: use rw)"
@@ -141,27 +162,29 @@ impl Refusal {
         }
     }
 
+    /// Whether a right is missing: the event may be opened, but not by this process.
+    pub fn lacks_right(&self) -> bool {
+        let maps = matches!(self.step, Step::MapRecords | Step::MapAux);
+        !maps && matches!(self.errno, libc::EACCES | libc::EPERM)
+    }
+
+    /// A capability, rather than a lower level, which would let everybody.
     fn no_right(&self) -> String {
         let found = match self.paranoid {
             Some(value) => format!("kernel.perf_event_paranoid is {value}"),
             None => "kernel.perf_event_paranoid cannot be read".to_owned(),
         };
-        let (what, wanted) = match self.scope {
-            Scope::AllCpus => ("physical addresses of all that runs", "0"),
-            Scope::Process => ("physical addresses", "1"),
+        let (what, highest) = match self.scope {
+            Scope::AllCpus => ("physical addresses of all that runs", 0),
+            Scope::Process => ("physical addresses", 1),
         };
-        let low = self.paranoid.is_some_and(|value| value <= 0);
-        let else_ = if low {
-            "; that is low enough, so a sandbox (seccomp, as in containers: add CAP_PERFMON), \
-             lockdown, or a security module refuses"
-        } else {
-            ""
-        };
-        format!(
-            "{found}, and {what} need root, the capability CAP_PERFMON \
-             (`setcap cap_perfmon=ep folioscope`), or at most {wanted} \
-             (`sysctl kernel.perf_event_paranoid={wanted}`){else_}"
-        )
+        if self.paranoid.is_some_and(|value| value <= highest) {
+            return format!(
+                "{found}, which is low enough, so the unit's driver, a sandbox (seccomp, as in \
+                 containers) or a security module asks for CAP_PERFMON: {GRANT}"
+            );
+        }
+        format!("{found}, and above {highest} {what} need CAP_PERFMON: {GRANT}")
     }
 
     fn no_memory(&self) -> String {
@@ -179,13 +202,7 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let action = match self.step {
-            Step::Open => "cannot open",
-            Step::MapRecords => "cannot map the records of",
-            Step::MapAux => "cannot map the AUX data of",
-            Step::Control => "cannot control",
-        };
-        write!(f, "{action} {}: {}: {}", self.event, self.answer(), self.remedy())
+        write!(f, "{}: {}", self.finding(), self.remedy())
     }
 }
 
@@ -215,9 +232,9 @@ mod tests {
                 Open,
                 Process,
                 libc::EACCES,
-                &["perf_event_paranoid is 2", "CAP_PERFMON", "paranoid=1"],
+                &["perf_event_paranoid is 2", "above 1 physical", "CAP_PERFMON", "setcap"],
             ),
-            (Open, AllCpus, libc::EACCES, &["perf_event_paranoid is 2", "of all", "paranoid=0"]),
+            (Open, AllCpus, libc::EACCES, &["perf_event_paranoid is 2", "above 0", "of all"]),
             (Open, AllCpus, libc::EPERM, &["CAP_PERFMON", "cannot open mem:0x1000/8:rw"]),
             (Open, Process, libc::EBUSY, &["CPU 3", "another perf", "--yield"]),
             (Open, Process, libc::ENOSPC, &["breakpoints on CPU 3 are in use", "--yield"]),
@@ -257,11 +274,30 @@ mod tests {
     }
 
     #[test]
+    fn ibs_of_a_process_needs_a_newer_kernel() {
+        let ibs = Refusal {
+            event: "ibs_op//".to_owned(),
+            ..refusal(Step::Open, Scope::Process, libc::EINVAL)
+        };
+        assert!(ibs.to_string().contains("6.2"), "{ibs}");
+        let all = Refusal { scope: Scope::AllCpus, ..ibs };
+        assert!(all.to_string().contains("--period"), "{all}");
+    }
+
+    #[test]
     fn a_low_setting_points_to_the_sandbox() {
         let low =
             Refusal { paranoid: Some(-1), ..refusal(Step::Open, Scope::AllCpus, libc::EPERM) };
         assert!(low.to_string().contains("seccomp"), "{low}");
         let unknown = Refusal { paranoid: None, ..low };
         assert!(unknown.to_string().contains("cannot be read"), "{unknown}");
+    }
+
+    #[test]
+    fn a_right_that_is_missing_is_told_from_locked_memory() {
+        let lacks = |step, errno| refusal(step, Scope::AllCpus, errno).lacks_right();
+        assert!(lacks(Step::Open, libc::EACCES) && lacks(Step::Open, libc::EPERM));
+        assert!(!lacks(Step::MapRecords, libc::EPERM) && !lacks(Step::MapAux, libc::EPERM));
+        assert!(!lacks(Step::Open, libc::EBUSY));
     }
 }

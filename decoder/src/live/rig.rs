@@ -9,6 +9,9 @@ use perf_event_open_sys::bindings::{
     PERF_FORMAT_TOTAL_TIME_ENABLED, PERF_FORMAT_TOTAL_TIME_RUNNING,
 };
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::time::{ClockId, clock_gettime};
+
 use super::budget::{self, AUX_RECORD_LEN};
 use super::command::{Running, Starter};
 use super::event::{self, Role, Setup};
@@ -24,6 +27,10 @@ use super::{Error, Options, Target};
 
 /// Rings are not made smaller than this many pages where there is too little locked memory.
 pub(super) const LEAST_PAGES: usize = 4;
+/// How often events are opened again since threads have started meanwhile.
+const MOST_TRIES: usize = 4;
+/// The clocks of a machine that did not sleep differ by less.
+const LEAST_SLEEP: Duration = Duration::from_millis(50);
 /// A ring of AUX data wakes us when this part of it is filled.
 const AUX_WATERMARK_PART: usize = 8;
 /// About the length of a sample record.
@@ -42,8 +49,27 @@ pub(super) struct OpenLane {
     events: Vec<(usize, OwnedFd)>,
     /// What its unit is to be told.
     pub(super) unit: Unit,
-    /// All that the events were to observe is gone.
-    pub(super) hung_up: bool,
+    /// The event that tells when there is something to take: the first one whose task is not gone.
+    /// Behind the last one there is nothing left to observe.
+    speaker: usize,
+}
+
+impl OpenLane {
+    /// Whether all that the events were to observe is gone.
+    pub(super) fn hung_up(&self) -> bool {
+        self.speaker >= self.events.len()
+    }
+
+    /// Whether its unit writes AUX data and gave none when it was told to publish it.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.lane.aux.is_some() && self.unit.is_silent()
+    }
+
+    /// What the speaker was to observe is gone: the next one speaks for all, whose records are in
+    /// the same ring.
+    pub(super) fn next_speaker(&mut self) {
+        self.speaker += 1;
+    }
 }
 
 /// All that is open.
@@ -57,12 +83,15 @@ pub(super) struct Rig {
     tids: Vec<i32>,
     ring_len: usize,
     aux_len: usize,
+    max_overhead: Option<f64>,
     next_idx: u32,
     pub(super) lanes: Vec<OpenLane>,
     /// CPUs that could not be followed when they came.
     pub(super) unfollowed: Vec<u32>,
     /// Events are off for a while; those of CPUs that come meanwhile stay off too.
     pub(super) resting: bool,
+    /// How long the machine has slept: CPUs that sleep lose the events that are not of a task.
+    slept: Duration,
 }
 
 impl Rig {
@@ -74,22 +103,21 @@ impl Rig {
         for setup in &mut setups {
             setup.attr.size = size;
             setup.attr.set_watermark(1);
-            let (records, aux) = marks(options);
-            setup.attr.__bindgen_anon_2.wakeup_watermark = records;
-            if setup.role == Role::Tracer {
-                setup.attr.aux_watermark = aux;
-            }
             let task = options.target != Target::AllCpus;
             setup.attr.set_inherit(u64::from(task));
             let command = matches!(options.target, Target::Command(_));
-            setup.attr.set_enable_on_exec(u64::from(command));
+            setup.attr.set_enable_on_exec(u64::from(command && setup.role != Role::SideBand));
             if !task {
                 setup.attr.read_format = TIMES;
+            }
+            if setup.role == Role::SideBand {
+                // Tasks that start before all is open are not among those that are looked up.
+                setup.attr.set_disabled(0);
             }
         }
         let scope = if options.target == Target::AllCpus { Scope::AllCpus } else { Scope::Process };
         let command = matches!(options.target, Target::Command(_));
-        Ok(Self {
+        let mut rig = Self {
             starter: command.then(Starter::new).transpose()?,
             host: options.host.clone(),
             target: options.target.clone(),
@@ -98,11 +126,37 @@ impl Rig {
             tids: Vec::new(),
             ring_len: options.ring_len,
             aux_len: options.aux_len,
+            max_overhead: options.max_overhead,
             next_idx: 0,
             lanes: Vec::new(),
             unfollowed: Vec::new(),
             resting: false,
-        })
+            slept: asleep(),
+        };
+        rig.mark();
+        Ok(rig)
+    }
+
+    /// Sets how much of a ring is filled when it wakes us.
+    fn mark(&mut self) {
+        let (records, aux) = marks(self.ring_len, self.aux_len, self.max_overhead);
+        for setup in &mut self.setups {
+            setup.attr.__bindgen_anon_2.wakeup_watermark = records;
+            if setup.role == Role::Tracer {
+                setup.attr.aux_watermark = aux;
+            }
+        }
+    }
+
+    /// Halves all rings, if that is possible.
+    fn shrink(&mut self) -> bool {
+        let least = LEAST_PAGES * rustix::param::page_size();
+        let smaller = |len: usize| (len / 2).max(least).min(len);
+        let (ring_len, aux_len) = (smaller(self.ring_len), smaller(self.aux_len));
+        let shrinks = (ring_len, aux_len) != (self.ring_len, self.aux_len);
+        (self.ring_len, self.aux_len) = (ring_len, aux_len);
+        self.mark();
+        shrinks
     }
 
     /// Opens everything that was asked for; nothing counts yet. After an error nothing is open.
@@ -111,18 +165,43 @@ impl Rig {
     }
 
     /// As [`Rig::open`], on so many CPUs that have the unit.
+    ///
+    /// All CPUs have rings of one size, as large as may be locked in memory up to what was asked
+    /// for. Threads that start while events are opened may have some of them: it is done again
+    /// then.
     pub(super) fn open_on(&mut self, cpus: usize) -> Result<(), Error> {
-        self.tids = self.threads();
+        let mut tries = MOST_TRIES;
+        loop {
+            self.lanes.clear();
+            self.tids = self.threads();
+            match self.open_once(cpus) {
+                Err(Error::Refused(refusal)) if refusal.is_memory() && self.shrink() => {}
+                Err(Error::Refused(refusal)) if refusal.errno == libc::EMFILE && raise_files() => {}
+                Ok(()) if self.has_new_threads() && tries > 0 => tries -= 1,
+                done => {
+                    if done.is_err() {
+                        self.lanes.clear();
+                    }
+                    return done;
+                }
+            }
+        }
+    }
+
+    fn open_once(&mut self, cpus: usize) -> Result<(), Error> {
         if let (Target::Pid(pid), true) = (&self.target, self.tids.is_empty()) {
             return Err(Error::unusable(format!(
                 "there is no process {pid}: give the --pid of one that runs"
             )));
         }
-        for cpu in self.host.online() {
-            if let Err(error) = self.add(cpu) {
-                self.lanes.clear();
-                return Err(error);
-            }
+        let online = self.host.online().ok_or_else(|| {
+            Error::unusable(
+                "cannot read which CPUs are online (/sys/devices/system/cpu/online): mount /sys, \
+                 or allow more open files (`ulimit -n`)",
+            )
+        })?;
+        for cpu in online {
+            self.add(cpu)?;
             if self.lanes.len() >= cpus {
                 break;
             }
@@ -133,6 +212,11 @@ impl Rig {
             ));
         }
         Ok(())
+    }
+
+    /// Whether threads are there that were not when events were opened.
+    fn has_new_threads(&self) -> bool {
+        self.threads().iter().any(|tid| !self.tids.contains(tid))
     }
 
     /// Whether the process that is to be observed is gone.
@@ -192,11 +276,8 @@ impl Rig {
                     open::write_into(event.as_fd(), events[*first].1.as_fd())
                         .map_err(|error| self.refusal(Step::Control, &setup.name, cpu, &error))?;
                 } else {
-                    let records = self
-                        .map(&mut self.ring_len.clone(), |len| {
-                            MappedRing::records(event.as_fd(), len)
-                        })
-                        .map_err(|error| {
+                    let records =
+                        MappedRing::records(event.as_fd(), self.ring_len).map_err(|error| {
                             self.refusal(Step::MapRecords, &setup.name, cpu, &error)
                         })?;
                     owner = Some((events.len(), records));
@@ -211,30 +292,16 @@ impl Rig {
         let setup = &self.setups[*number];
         let aux = match setup.role {
             Role::Tracer => Some(
-                self.map(&mut self.aux_len.clone(), |len| records.aux(event.as_fd(), len))
+                records
+                    .aux(event.as_fd(), self.aux_len)
                     .map_err(|error| self.refusal(Step::MapAux, &setup.name, cpu, &error))?,
             ),
             _ => None,
         };
         let lane = Lane::new(self.next_idx, Some(cpu), records, aux);
         self.next_idx += 1;
-        self.lanes.push(OpenLane { cpu, lane, events, unit: Unit::default(), hung_up: false });
+        self.lanes.push(OpenLane { cpu, lane, events, unit: Unit::default(), speaker: first });
         Ok(())
-    }
-
-    /// Maps as much as may be locked: less, as long as that helps.
-    fn map<T>(&self, len: &mut usize, map: impl Fn(usize) -> io::Result<T>) -> io::Result<T> {
-        loop {
-            match map(*len) {
-                Err(error)
-                    if (is(&error, libc::EPERM) || is(&error, libc::ENOMEM))
-                        && *len / 2 >= LEAST_PAGES * rustix::param::page_size() =>
-                {
-                    *len /= 2;
-                }
-                done => return done,
-            }
-        }
     }
 
     /// What stands around the records, of all events that are open now.
@@ -298,7 +365,8 @@ impl Rig {
     fn features(&self) -> Vec<(u8, Vec<u8>)> {
         let text = |text: &str| Bytes::default().string(text).0.clone();
         let file = |path: &str| self.host.text(path);
-        let online = u32::try_from(self.host.online().len()).unwrap_or(0);
+        let online = self.host.online().map_or(0, |cpus| cpus.len());
+        let online = u32::try_from(online).unwrap_or(0);
         let pmus = self.host.pmus();
         let mut mappings = Bytes::default();
         mappings.u32(u32::try_from(pmus.len()).unwrap_or(0));
@@ -406,20 +474,26 @@ impl Rig {
 
     /// One descriptor for each CPU: those that tell when there is something to take.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
-        let open = self.lanes.iter().enumerate().filter(|(_, lane)| !lane.hung_up);
-        open.filter_map(|(number, lane)| {
-            let owner = lane.events.iter().find(|(of, _)| self.setups[*of].role != Role::Leader)?;
-            Some((number, owner.1.as_fd()))
+        self.lanes.iter().enumerate().filter_map(|(number, lane)| {
+            let (_, speaker) = lane.events.get(lane.speaker)?;
+            Some((number, speaker.as_fd()))
         })
     }
 
     /// Follows the CPUs that are online: those that have gone are returned, for their rings to be
     /// emptied; those that have come are opened, and what is to be told of them is returned too.
+    ///
+    /// A machine that has slept had its CPUs go and come in between, and nothing else tells so.
     pub(super) fn follow(&mut self) -> (Vec<OpenLane>, Vec<EventAbout>) {
-        let online = self.host.online();
-        let (kept, gone): (Vec<_>, Vec<_>) = core::mem::take(&mut self.lanes)
-            .into_iter()
-            .partition(|lane| online.contains(&lane.cpu));
+        let Some(online) = self.host.online() else { return (Vec::new(), Vec::new()) };
+        let asleep = asleep();
+        let slept = asleep.abs_diff(self.slept) > LEAST_SLEEP;
+        self.slept = asleep;
+        let stays = |lane: &OpenLane| {
+            online.contains(&lane.cpu) && !(slept && self.scope == Scope::AllCpus)
+        };
+        let (kept, gone): (Vec<_>, Vec<_>) =
+            core::mem::take(&mut self.lanes).into_iter().partition(stays);
         self.lanes = kept;
         self.unfollowed.retain(|cpu| online.contains(cpu));
         let known = self.lanes.len();
@@ -469,11 +543,32 @@ impl Rig {
     }
 }
 
+/// Lets this process have as many files open as it may. Whether that is more than before.
+fn raise_files() -> bool {
+    let limits = getrlimit(Resource::Nofile);
+    let more = match (limits.current, limits.maximum) {
+        (Some(current), Some(maximum)) => current < maximum,
+        (current, None) => current.is_some(),
+        (None, Some(_)) => false,
+    };
+    more && setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits }).is_ok()
+}
+
+/// How long this machine has slept since it started.
+fn asleep() -> Duration {
+    let [boot, awake] = [ClockId::Boottime, ClockId::Monotonic].map(|clock| {
+        let time = clock_gettime(clock);
+        let (secs, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+        Duration::new(secs.unwrap_or(0), nanos.unwrap_or(0))
+    });
+    boot.saturating_sub(awake)
+}
+
 /// Bytes of records, and of AUX data, at which rings wake us: a part of them, or less if that is
 /// much of a budget.
-fn marks(options: &Options) -> (u32, u32) {
-    let parts = (options.ring_len / WATERMARK_PART, options.aux_len / AUX_WATERMARK_PART);
-    let (samples, records) = options.max_overhead.map_or((f64::MAX, f64::MAX), budget::waking);
+fn marks(ring_len: usize, aux_len: usize, max_overhead: Option<f64>) -> (u32, u32) {
+    let parts = (ring_len / WATERMARK_PART, aux_len / AUX_WATERMARK_PART);
+    let (samples, records) = max_overhead.map_or((f64::MAX, f64::MAX), budget::waking);
     let bytes = |part: usize, count: f64, len: f64| {
         let page = rustix::param::page_size() as f64;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
@@ -534,7 +629,29 @@ mod tests {
         let cpus = |rig: &Rig| rig.lanes.iter().map(|lane| lane.cpu).collect::<Vec<_>>();
         assert_eq!((cpus(&rig), rig.about().unwrap().events[0].ids.len()), (vec![0], 1));
         rig.enable().unwrap();
-        let second = Host::default().online().into_iter().find(|cpu| *cpu != 0);
+        std::thread::sleep(Duration::from_millis(2));
+        let times = rig.times();
+        assert_eq!((times.len(), times[0].0), (1, (0, 0)));
+        assert!(times[0].1.enabled > Duration::from_millis(1), "{times:?}");
+        assert_eq!(times[0].1.running, times[0].1.enabled, "a software event has no unit to share");
+        rig.rest(true);
+        let (off, later) = (rig.times(), rig.times());
+        assert_eq!(off, later, "an event that rests is not enabled");
+        rig.rest(false);
+        assert!(rig.times()[0].1.enabled > off[0].1.enabled);
+        // As if it had slept in between: the CPU's events are opened anew.
+        let ids = rig.about().unwrap().events[0].ids.clone();
+        assert!(rig.follow().0.is_empty());
+        rig.slept += Duration::from_secs(60);
+        let (gone, told) = rig.follow();
+        assert_eq!((gone.len(), cpus(&rig)), (1, vec![0]));
+        assert_ne!(told[0].ids, ids, "they are others");
+        assert!(rig.follow().0.is_empty(), "once");
+        // A list that cannot be read says nothing of CPUs.
+        std::fs::remove_file(folder.join("online")).unwrap();
+        assert!(rig.follow().0.is_empty());
+        assert_eq!((cpus(&rig), rig.unfollowed.len()), (vec![0], 0));
+        let second = Host::default().online().into_iter().flatten().find(|cpu| *cpu != 0);
         if let Some(second) = second {
             online(&format!("0,{second}"));
             let (gone, told) = rig.follow();

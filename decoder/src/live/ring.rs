@@ -386,6 +386,35 @@ mod tests {
     }
 
     #[test]
+    fn records_before_one_that_cannot_be_are_taken_and_the_ring_goes_on() {
+        let sized = |size: u16| {
+            let mut record = record(16, 9);
+            record[6..8].copy_from_slice(&size.to_ne_bytes());
+            record
+        };
+        // Its size, and how many bytes of it and a record of 16 behind it are taken.
+        let cases = [(0, 0), (1, 0), (7, 0), (40, 0), (300, 0), (u16::MAX, 0), (8, 8), (12, 12)];
+        for start in 0..32 {
+            for (size, taken) in cases {
+                let mut ring = RecordRing::new(MemoryRing::new(256, 8 * start));
+                let mut bytes = [record(24, 1), record(200, 2)].concat();
+                bytes.truncate(24);
+                bytes.extend(sized(size));
+                bytes.extend(record(16, 3));
+                assert!(ring.ring_mut().write(&bytes));
+                let (came, _, drained) = drain(&mut ring);
+                assert!(came.len() >= 24 + taken && came == bytes[..came.len()], "{size}");
+                assert!(taken > 0 || came.len() == 24, "{size}");
+                assert_eq!(drained.bytes, came.len() as u64);
+                assert_eq!(drained.bytes + drained.unreadable, bytes.len() as u64, "{size}");
+                assert_eq!(ring.ring().room(), 256);
+                assert!(ring.ring_mut().write(&record(32, 4)));
+                assert_eq!(drain(&mut ring).0, record(32, 4), "{size}");
+            }
+        }
+    }
+
+    #[test]
     fn nothing_is_given_back_if_it_was_not_taken() {
         let mut ring = RecordRing::new(MemoryRing::new(64, 0));
         assert!(ring.ring_mut().write(&record(16, 1)));

@@ -123,25 +123,38 @@ fn record(kind: u32, body: &[u8]) -> Option<Vec<u8>> {
 }
 
 impl EventAbout {
-    /// HEADER_ATTR. Ids beyond the length of a record are left out: samples of them are of the
-    /// first event then.
-    fn header_attr(&self) -> Vec<u8> {
+    /// HEADER_ATTR: one, or several if there are more ids than a record holds. Whoever reads them
+    /// takes those behind the first for other events, which have the same name.
+    fn header_attrs(&self) -> Vec<u8> {
         let room = (usize::from(u16::MAX) - HEADER_LEN).saturating_sub(self.attr.len()) / 8;
-        let mut body = Bytes(self.attr.clone());
-        for id in self.ids.iter().take(room) {
-            body.u64(*id);
+        let first = self.ids.len().min(room);
+        let mut records = self.header_attr(&self.ids[..first]);
+        for ids in self.ids[first..].chunks(room.max(1)) {
+            records.extend(self.header_attr(ids));
+            records.extend(self.named(ids));
         }
+        records
+    }
+
+    fn header_attr(&self, ids: &[u64]) -> Vec<u8> {
+        let mut body = Bytes(self.attr.clone());
+        ids.iter().for_each(|id| _ = body.u64(*id));
         record(kind::HEADER_ATTR, &body.0).unwrap_or_default()
+    }
+
+    /// EVENT_UPDATE: the name of the event that has these ids.
+    fn named(&self, ids: &[u64]) -> Vec<u8> {
+        let mut body = Bytes::default();
+        body.u64(UPDATE_NAME).u64(ids.first().copied().unwrap_or(0));
+        body.bytes(self.name.as_bytes()).bytes(&[0]);
+        body.0.resize(body.0.len().next_multiple_of(8), 0);
+        record(kind::EVENT_UPDATE, &body.0).unwrap_or_default()
     }
 
     /// The records that tell a stream of more ids.
     pub(super) fn announcement(&self) -> Vec<u8> {
-        let mut records = self.header_attr();
-        let mut body = Bytes::default();
-        body.u64(UPDATE_NAME).u64(self.ids.first().copied().unwrap_or(0));
-        body.bytes(self.name.as_bytes()).bytes(&[0]);
-        body.0.resize(body.0.len().next_multiple_of(8), 0);
-        records.extend(record(kind::EVENT_UPDATE, &body.0).unwrap_or_default());
+        let mut records = self.header_attrs();
+        records.extend(self.named(&self.ids));
         records
     }
 }
@@ -171,7 +184,7 @@ impl About {
 
     /// The records that a stream has in the place of a file's tables.
     pub(super) fn tables(&self) -> Vec<u8> {
-        let mut records: Vec<u8> = self.events.iter().flat_map(EventAbout::header_attr).collect();
+        let mut records: Vec<u8> = self.events.iter().flat_map(EventAbout::header_attrs).collect();
         let sections = self.sections().into_iter().map(|(bit, bytes)| (u64::from(bit), bytes));
         for (bit, bytes) in sections.chain([(FEATURES_END, Vec::new())]) {
             let mut body = Bytes::default();
@@ -320,12 +333,22 @@ mod tests {
     }
 
     #[test]
-    fn more_ids_than_a_record_holds_are_left_out() {
+    fn more_ids_than_a_record_holds_are_told_in_several() {
         let mut about = about();
-        about.events[0].ids = (0..20_000).collect();
-        let records = records(&about.events[0].header_attr());
-        assert_eq!(records.len(), 1);
-        assert!(records[0].1.len() > 65_000);
+        about.events[0].ids = (1000..21_000).collect();
+        let attr_len = about.events[0].attr.len();
+        let records = records(&about.events[0].header_attrs());
+        let (attrs, names): (Vec<_>, Vec<_>) =
+            records.iter().partition(|(kind, _)| *kind == kind::HEADER_ATTR);
+        let words = |bytes: &[u8]| -> Vec<u64> {
+            let words = bytes.chunks_exact(8).map(|word| word.try_into().unwrap());
+            words.map(u64::from_ne_bytes).collect()
+        };
+        let ids: Vec<_> = attrs.iter().map(|(_, body)| words(&body[attr_len..])).collect();
+        assert_eq!(ids.concat(), about.events[0].ids);
+        // The first one has its name from elsewhere.
+        let named: Vec<_> = names.iter().map(|(_, body)| words(&body[8..16])[0]).collect();
+        assert_eq!(named, [ids[1][0], ids[2][0]]);
     }
 
     #[test]

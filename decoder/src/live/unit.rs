@@ -22,24 +22,28 @@ pub(super) struct Unit {
     again: bool,
     /// Nothing came since it was last asked whether it publishes.
     quiet: bool,
+    /// It was told to publish, and nothing came since.
+    silent: bool,
 }
 
 impl Unit {
     /// A pass over its rings was made. Whether it is to go on.
     pub(super) fn goes_on(&mut self, passed: &Passed) -> bool {
         self.quiet &= passed.aux_bytes == 0;
+        self.silent &= passed.aux_bytes == 0;
         let full = passed.truncated + passed.lost > 0;
         core::mem::replace(&mut self.again, full) || full
     }
 
     /// It is looked at once in a while. Whether it is to publish what it holds.
     pub(super) fn publishes(&mut self) -> bool {
-        core::mem::replace(&mut self.quiet, true)
+        self.silent = core::mem::replace(&mut self.quiet, true);
+        self.silent
     }
 
-    /// Whether no AUX data has come since it was last looked at.
-    pub(super) fn is_quiet(self) -> bool {
-        self.quiet
+    /// Whether nothing has come although it was told to publish what it holds.
+    pub(super) fn is_silent(self) -> bool {
+        self.silent
     }
 }
 
@@ -56,6 +60,7 @@ mod tests {
         partial: 0,
         lost: 0,
         lost_samples: 0,
+        throttled: 0,
         unreadable: 0,
         overruns: 0,
     };
@@ -80,9 +85,12 @@ mod tests {
         }
     }
 
+    /// What passes gave between two looks at the unit.
+    type Spans<'a> = &'a [&'a [Passed]];
+
     #[test]
     fn a_unit_publishes_when_it_was_quiet_for_a_while() {
-        let cases: &[(&str, &[&[Passed]], &[bool])] = &[
+        let cases: &[(&str, Spans<'_>, &[bool])] = &[
             ("new", &[&[]], &[false]),
             ("nothing came", &[&[], &[NOTHING, NOTHING], &[NOTHING]], &[false, true, true]),
             ("something came", &[&[], &[NOTHING, BYTES, NOTHING], &[]], &[false, false, true]),
@@ -104,5 +112,17 @@ mod tests {
                 .collect();
             assert_eq!(got, *wanted, "{name}");
         }
+    }
+
+    #[test]
+    fn a_unit_is_silent_until_it_gives_what_it_was_told_to_publish() {
+        let mut unit = Unit::default();
+        assert!(!unit.publishes() && !unit.is_silent(), "it may only be slow");
+        assert!(unit.publishes() && unit.is_silent());
+        unit.goes_on(&NOTHING);
+        assert!(unit.is_silent());
+        unit.goes_on(&BYTES);
+        assert!(!unit.is_silent());
+        assert!(!unit.publishes() && !unit.is_silent());
     }
 }

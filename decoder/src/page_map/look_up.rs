@@ -3,7 +3,8 @@
 use super::{Frames, Why};
 use crate::addr::PAGE_SHIFT;
 use crate::{
-    Access, AccessFlags, Batch, Detail, Origin, Pfn, PhysAddr, Recording, Shard, Sink, VirtAddr,
+    Access, AccessFlags, Batch, Detail, Origin, Pfn, PhysAddr, Recording, Shard, Sink, Source,
+    VirtAddr,
 };
 
 /// A sink that looks up the frame of each access of a user process that has a virtual but no
@@ -14,17 +15,37 @@ use crate::{
 /// that says why. Kernel addresses, pid 0 (the idle threads) and accesses without pid are never
 /// looked up, and have neither.
 ///
-/// Since it looks at all of an access, decoding is slower than where only places are asked for.
+/// Since it looks at all of an access, decoding Arm SPE data is slower than where only places are
+/// asked for; see [`LookUp::of_samples`].
 #[derive(Debug)]
 pub struct LookUp<S, F> {
     sink: S,
     frames: F,
+    /// Records of Arm SPE are left as they are.
+    not_spe: bool,
 }
 
 impl<S, F: Frames> LookUp<S, F> {
     /// Accesses go to `sink`, with frames from `frames`.
     pub const fn new(sink: S, frames: F) -> Self {
-        Self { sink, frames }
+        Self { sink, frames, not_spe: false }
+    }
+
+    /// As [`LookUp::new`], where Arm SPE was asked for physical addresses: its records stay as they
+    /// are. One that has none is of an access that was given up, and where its page lies later
+    /// says nothing.
+    pub const fn of_samples(sink: S, frames: F) -> Self {
+        Self { sink, frames, not_spe: true }
+    }
+
+    /// Whose page to look up for an access, if any.
+    fn wanted(&self, access: &Access) -> Option<(u32, VirtAddr)> {
+        if self.not_spe && access.origin.source == Source::ArmSpe {
+            return None;
+        }
+        let pid = access.pid.filter(|pid| *pid != 0)?;
+        let vaddr = access.vaddr.filter(|vaddr| !vaddr.is_kernel())?;
+        access.paddr.is_none().then_some((pid, vaddr))
     }
 
     /// The sink, with all that it took.
@@ -45,13 +66,6 @@ impl<S, F: Frames> LookUp<S, F> {
     }
 }
 
-/// Whose page to look up for an access, if any.
-fn wanted(access: &Access) -> Option<(u32, VirtAddr)> {
-    let pid = access.pid.filter(|pid| *pid != 0)?;
-    let vaddr = access.vaddr.filter(|vaddr| !vaddr.is_kernel())?;
-    access.paddr.is_none().then_some((pid, vaddr))
-}
-
 /// The byte of a frame that a virtual address names.
 const fn byte_in(frame: Pfn, vaddr: VirtAddr) -> PhysAddr {
     let within = vaddr.get() & ((1 << PAGE_SHIFT) - 1);
@@ -60,7 +74,7 @@ const fn byte_in(frame: Pfn, vaddr: VirtAddr) -> PhysAddr {
 
 impl<S: Sink, F: Frames> Sink for LookUp<S, F> {
     fn detail(&self) -> Detail {
-        Detail::Accesses
+        if self.not_spe { self.sink.detail() } else { Detail::Accesses }
     }
 
     fn batch(&mut self, batch: &Batch<'_>) {
@@ -72,7 +86,7 @@ impl<S: Sink, F: Frames> Sink for LookUp<S, F> {
     }
 
     fn access(&mut self, access: &Access) {
-        match wanted(access) {
+        match self.wanted(access) {
             Some((pid, vaddr)) => self.sink.access(&self.looked_up(access, pid, vaddr)),
             None => self.sink.access(access),
         }
@@ -101,11 +115,11 @@ impl<S: Sink, F: Frames> Sink for LookUp<S, F> {
 
 impl<S: Shard, F: Frames> Shard for LookUp<S, F> {
     fn split(&self) -> Self {
-        Self::new(self.sink.split(), self.frames.clone())
+        Self { sink: self.sink.split(), frames: self.frames.clone(), not_spe: self.not_spe }
     }
 
     fn join_in(&self) -> Self {
-        Self::new(self.sink.join_in(), self.frames.clone())
+        Self { sink: self.sink.join_in(), frames: self.frames.clone(), not_spe: self.not_spe }
     }
 
     fn part_begins(&mut self, number: u64) {
@@ -124,7 +138,7 @@ impl<S: Shard, F: Frames> Shard for LookUp<S, F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Direction, Ledger, Operation, Position, Source};
+    use crate::{Direction, Ledger, Operation, Position};
 
     /// Process 7 has page 0x1000 in frame 0x55; nobody else has anything.
     #[derive(Clone)]
@@ -150,6 +164,15 @@ mod tests {
             self.0.push(*access);
         }
         fn other(&mut self, _: &Origin) {}
+    }
+
+    impl Shard for Keep {
+        fn split(&self) -> Self {
+            Self::default()
+        }
+        fn merge(&mut self, other: Self) {
+            self.0.extend(other.0);
+        }
     }
 
     fn access(pid: Option<u32>, vaddr: Option<u64>, paddr: Option<u64>) -> Access {
@@ -206,6 +229,25 @@ mod tests {
         assert_eq!((ledger.looked_up, ledger.no_physical_address, ledger.lookup_failed), (1, 4, 4));
         let reasons = (ledger.lookup_gone, ledger.lookup_not_present, ledger.lookup_hidden);
         assert_eq!(reasons, (1, 1, 1), "what is missing could not be read");
+    }
+
+    #[test]
+    fn arm_spe_that_was_asked_for_addresses_is_left_alone() {
+        let sample = access(Some(7), Some(0x1abc), None);
+        let spe = Access { origin: Origin { source: Source::ArmSpe, ..sample.origin }, ..sample };
+        let mut look_up = LookUp::of_samples(Keep::default(), OnePage);
+        for mut sink in [look_up.split(), look_up.join_in()] {
+            sink.access(&spe);
+            sink.access(&sample);
+            look_up.merge(sink);
+        }
+        let paddrs: Vec<_> = look_up.sink.0.iter().map(|access| access.paddr).collect();
+        let found = Some(PhysAddr::new_truncate(0x5_5abc));
+        assert_eq!(paddrs, [None, found, None, found]);
+        // Without that they are looked up like all others.
+        let mut look_up = LookUp::new(Keep::default(), OnePage);
+        look_up.access(&spe);
+        assert_eq!(look_up.sink.0[0].paddr, found);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
-use decoder::live;
+use decoder::live::{self, Scope, Target};
 
 use super::Outcome;
 use super::messages::Messages;
@@ -18,10 +18,11 @@ const PROCFS: &str = "/proc";
 const SYSFS: &str = "/sys";
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Exit status: 0; 1 if this process can record nothing here that has physical
-addresses, neither samples of accesses nor anything else."
-)]
+#[command(after_help = "Opens an event on one CPU and closes it again, to see whether that works.
+Nothing is recorded, and nothing is changed.
+
+Exit status: 0; 1 if this process can record nothing here that has physical
+addresses, neither samples of accesses nor anything else.")]
 pub(super) struct Doctor {
     /// Format of the output; JSON is one object
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -76,12 +77,31 @@ impl Doctor {
 }
 
 /// Opens an event on this host.
-fn opened(event: Event) -> Option<Result<(), live::Error>> {
-    let options = live::Options { event: event.choice(), ..live::Options::default() };
+fn opened(event: Event, scope: Scope) -> Option<Result<(), live::Error>> {
+    let target = match scope {
+        Scope::AllCpus => Target::AllCpus,
+        Scope::Process => Target::Pid(std::process::id()),
+    };
+    let options = live::Options { event: event.choice(), target, ..live::Options::default() };
     Some(live::try_open(&options))
 }
 
 /// Events of a host that is described by files cannot be opened.
-fn not_tried(_: Event) -> Option<Result<(), live::Error>> {
+fn not_tried(_: Event, _: Scope) -> Option<Result<(), live::Error>> {
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_kernel_refuses_what_every_host_has() {
+        for scope in [Scope::AllCpus, Scope::Process] {
+            match opened(Event::Faults, scope) {
+                Some(Ok(()) | Err(live::Error::Refused(_))) => {}
+                other => panic!("{scope:?}: {other:?}"),
+            }
+        }
+    }
 }

@@ -47,6 +47,19 @@ pub struct Cli {
     messages: messages::MessageOptions,
 }
 
+#[cfg(test)]
+impl Cli {
+    /// What is captured; none if nothing is.
+    pub(crate) fn captures(&self) -> Option<decoder::live::Options> {
+        match &self.command {
+            Command::Record(record) => Some(record.options()),
+            #[cfg(feature = "service")]
+            Command::Serve(serve) => serve.options(),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// The main job: blocks by heat, hot-fraction distribution, and what was lost

@@ -10,13 +10,14 @@ use std::sync::atomic::AtomicBool;
 use anyhow::Context;
 use clap::Args;
 use decoder::live::{self, EventChoice, FileWriter, Progress, Side, StreamWriter, Target};
-use decoder::page_map::{LookUp, ProcessFrames};
+use decoder::page_map::ProcessFrames;
 
 use super::Outcome;
 use super::input::{Counted, available_memory};
 use super::messages::Messages;
 use super::options::JudgeOptions;
 use super::output::{Usage, style};
+use crate::doctor::{Host, advised_period};
 use crate::filter::ChunkOrder;
 use crate::folio::Folio;
 use crate::ingest::Counter;
@@ -50,8 +51,8 @@ pub(super) struct Record {
     /// software event of the kernel's [default: the best unit of this host]
     #[arg(long, value_name = "EVENT")]
     event: Option<EventChoice>,
-    /// Events between two samples, as the unit counts them [default: as the unit does best; 1 for
-    /// faults and mem:]
+    /// Events between two samples, as the unit counts them [default: what `folioscope doctor`
+    /// advises, for 50 MiB a second of all CPUs; 1 for faults and mem:]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     period: Option<u64>,
     /// Observe this process, its threads and what it starts
@@ -151,7 +152,8 @@ impl Record {
         }
     }
 
-    fn options(&self) -> live::Options {
+    /// What is captured.
+    pub(super) fn options(&self) -> live::Options {
         let target = match (self.pid, self.words.is_empty()) {
             (Some(pid), _) => Target::Pid(pid),
             (None, false) => Target::Command(self.words.clone()),
@@ -162,11 +164,12 @@ impl Record {
             (_, true) => Side::Stores,
             _ => Side::Both,
         };
+        let event = self.event.clone().unwrap_or_default();
         let defaults = live::Options::default();
         let to_file = self.output.as_ref().is_some_and(|path| path.as_os_str() != "-");
         live::Options {
-            event: self.event.clone().unwrap_or_default(),
-            period: self.period,
+            period: self.period.or_else(|| advised_period(&Host::here(), &event)),
+            event,
             target,
             min_latency: self.min_latency,
             side,
@@ -191,7 +194,7 @@ impl Record {
         let memory = report.max_memory.map_or(available_memory() / 2, |size| size.bytes);
         let memory = usize::try_from(memory).unwrap_or(usize::MAX);
         let counter = Counter::<Folio>::new(Filters::default(), memory);
-        let mut sink = LookUp::new(counter, ProcessFrames::default());
+        let mut sink = options.look_up(counter, ProcessFrames::default());
         let (recording, progress) = live::capture(options, stop, news(messages), &mut sink)?;
         let counted = Counted::new("live".to_owned(), sink.into_inner(), recording);
         let mut wanted = report.judge.wanted(report.order, report.top);
@@ -274,6 +277,13 @@ impl Record {
                  longer --period, or --max-overhead",
                 total.lost_samples,
                 total.collisions + total.partial
+            ));
+        }
+        if total.throttled > 0 {
+            messages.warn(&format!(
+                "the kernel stopped sampling {} times until the next tick, since samples came too \
+                 often: give a longer --period",
+                total.throttled
             ));
         }
         if progress.unfollowed_cpus > 0 {

@@ -40,6 +40,13 @@ pub(super) struct Serve {
 }
 
 impl Serve {
+    /// What is captured; none if nothing is, or not with these settings.
+    #[cfg(test)]
+    pub(super) fn options(&self) -> Option<decoder::live::Options> {
+        let given = Given::new(&self.settings, self.config.as_deref()).ok()?;
+        given.config(available_memory(), false).ok()?.capture
+    }
+
     pub(super) fn run(&self, messages: &Messages) -> anyhow::Result<Outcome> {
         let refused = |error: anyhow::Error| anyhow::Error::from(Usage::from_error(&error));
         let given = Given::new(&self.settings, self.config.as_deref()).map_err(refused)?;

@@ -25,12 +25,13 @@ struct Cost {
 /// SPE: usual records of Neoverse cores, padded to 64 bytes.
 const SPE: Cost =
     Cost { counted: "operations", per_second: 3_000_000_000, bytes: 64, buffered: true };
-/// PEBS: all loads and all stores, as [`RECORD_INTEL`] counts them. A sample has a header, IP, TID,
-/// TIME, ADDR, ID, CPU, DATA_SRC and PHYS_ADDR of 8 bytes each.
+/// PEBS: all loads and all stores, as [`RECORD_INTEL`] counts them. A sample of ours has a header,
+/// IDENTIFIER, IP, TID, TIME, ADDR, CPU, WEIGHT, DATA_SRC and PHYS_ADDR of 8 bytes each; one of
+/// perf's has no WEIGHT.
 const PEBS: Cost =
-    Cost { counted: "loads and stores", per_second: 1_500_000_000, bytes: 72, buffered: false };
+    Cost { counted: "loads and stores", per_second: 1_500_000_000, bytes: 80, buffered: false };
 /// IBS: cycles, which `ibs_op` counts unless told otherwise; samples as those of PEBS.
-const IBS: Cost = Cost { counted: "cycles", per_second: 3_000_000_000, bytes: 72, buffered: false };
+const IBS: Cost = Cost { counted: "cycles", per_second: 3_000_000_000, bytes: 80, buffered: false };
 
 /// Samples a second on each CPU where each interrupts it: some percent of its time.
 const MOST_INTERRUPTS: u64 = 10_000;
@@ -156,13 +157,24 @@ pub struct Command {
     pub caveat: Option<&'static str>,
 }
 
+/// Where the commands are typed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Shell {
+    /// To record all CPUs takes more rights than this process has.
+    pub(super) as_root: bool,
+    /// It has those to record its user's own processes.
+    pub(super) own_alone: bool,
+    /// perf is there.
+    pub(super) perf: bool,
+    /// This program has a daemon.
+    pub(super) serve: bool,
+}
+
 /// The commands that record on this host and show what came of it.
-///
-/// `as_root`: they need more rights than this process has. `perf`: perf is there.
 pub(super) fn commands(
     unit: Option<&Unit>,
     advice: Option<&Advice>,
-    (as_root, perf): (bool, bool),
+    Shell { as_root, own_alone, perf, serve }: Shell,
 ) -> Vec<Command> {
     let sudo = if as_root { "sudo " } else { "" };
     let command = |purpose, line: String, caveat| Command {
@@ -170,13 +182,24 @@ pub(super) fn commands(
         command: format!("{sudo}{line}"),
         caveat,
     };
+    // Ours is as large as perf's unless told otherwise.
+    let aux = advice.and_then(|advice| advice.aux_bytes_per_cpu).filter(|bytes| *bytes < MOST_AUX);
+    let aux = aux.map(|bytes| format!(" --aux-size {}KiB", bytes >> 10)).unwrap_or_default();
     let mut commands = Vec::new();
+    if own_alone {
+        let event = unit.map_or(Event::Faults, |unit| unit.event).name();
+        let period = advice.map_or(1, |advice| advice.period);
+        commands.push(Command {
+            purpose: "samples of a command of your own, without more rights",
+            command: format!(
+                "folioscope record --event {event} --period {period}{aux} -o perf.data -- COMMAND"
+            ),
+            caveat: advice.is_none().then_some(FIRST_TOUCHES),
+        });
+    }
     if let (Some(unit), Some(advice)) = (unit, advice) {
         let event = unit.event.name();
         let period = advice.period;
-        // Ours is as large as perf's unless told otherwise.
-        let aux = advice.aux_bytes_per_cpu.filter(|bytes| *bytes < MOST_AUX);
-        let aux = aux.map(|bytes| format!(" --aux-size {}KiB", bytes >> 10)).unwrap_or_default();
         let line = format!(
             "folioscope record --event {event} --period {period}{aux} --all-cpus -o perf.data"
         );
@@ -184,8 +207,10 @@ pub(super) fn commands(
         if perf {
             commands.push(command("the same by perf, for 10 s", perf_record(unit, advice), None));
         }
-        let line = format!("folioscope serve --live={event} --period {period}{aux}{PAGE}");
-        commands.push(command("the same as it goes, with a page", line, None));
+        if serve {
+            let line = format!("folioscope serve --live={event} --period {period}{aux}{PAGE}");
+            commands.push(command("the same as it goes, with a page", line, None));
+        }
     } else {
         let line = "folioscope record --event faults --period 1 --all-cpus -o perf.data".to_owned();
         commands.push(command(
@@ -194,17 +219,21 @@ pub(super) fn commands(
             Some(FIRST_TOUCHES),
         ));
         if perf {
-            let line = "perf record -e minor-faults -c 1 -d --phys-data -a -- sleep 10".to_owned();
-            commands.push(command("the same by perf, for 10 s", line, Some(FIRST_TOUCHES)));
-            let line = "perf record -e mem:0xADDRESS/8:rw -c 1 -d --phys-data -p PID -- sleep 10";
-            commands.push(command(
-                "all accesses of a process to 8 bytes, for 10 s",
-                line.to_owned(),
-                Some(EIGHT_BYTES),
-            ));
+            let purpose = "the same by perf, for 10 s";
+            let line =
+                "perf record -e minor-faults -c 1 -d --phys-data -a -o perf.data -- sleep 10";
+            commands.push(command(purpose, line.to_owned(), Some(FIRST_TOUCHES)));
         }
-        let line = format!("folioscope serve --live=faults{PAGE}");
-        commands.push(command("the same as it goes, with a page", line, Some(FIRST_TOUCHES)));
+        if serve {
+            let line = format!("folioscope serve --live=faults{PAGE}");
+            commands.push(command("the same as it goes, with a page", line, Some(FIRST_TOUCHES)));
+        }
+        let line = "folioscope record --event mem:0xADDRESS/8:rw --pid PID -o perf.data";
+        commands.push(command(
+            "all accesses of a process to 8 bytes, until Ctrl-C",
+            line.to_owned(),
+            Some(EIGHT_BYTES),
+        ));
     }
     // A recording of root's is for root to read.
     commands.push(command("what is hot", "folioscope report perf.data".to_owned(), None));
@@ -219,18 +248,32 @@ const EIGHT_BYTES: &str = "no sample of accesses: one breakpoint";
 /// perf's command with the period and the areas of the advice.
 fn perf_record(unit: &Unit, advice: &Advice) -> String {
     let period = advice.period;
-    let with_period = |line: &str| line.replacen(" -a ", &format!(" -c {period} -a "), 1);
+    // Named, since perf writes into its standard output where that is a pipe.
+    let to_file = format!(" -c {period} -a -o perf.data ");
+    let with_period = |line: &str| line.replacen(" -a ", &to_file, 1);
     match unit.event {
         Event::Ibs => with_period(RECORD_AMD),
+        Event::Pebs if unit.devices.iter().any(|device| device != "cpu") => {
+            let events = unit.devices.iter().flat_map(|device| precise_events(device));
+            let events = events.collect::<Vec<_>>().join(" ");
+            let to_file = format!("-d --phys-data{to_file}-- sleep 10");
+            format!("perf record {events} {to_file}")
+        }
         Event::Pebs | Event::Faults => with_period(RECORD_INTEL),
         Event::Spe => {
             let event = |device: &String| format!("-e {device}/pa_enable=1,ts_enable=1,jitter=1/");
             let events: Vec<_> = unit.devices.iter().map(event).collect();
             let aux = advice.aux_bytes_per_cpu.unwrap_or(MOST_AUX) >> 10;
             let events = events.join(" ");
-            format!("perf record {events} -c {period} -m ,{aux}K -a -- sleep 10")
+            format!("perf record {events} -c {period} -m ,{aux}K -a -o perf.data -- sleep 10")
         }
     }
+}
+
+/// Loads and stores of one kind of cores of a processor that has two: perf's names for them differ.
+fn precise_events(device: &str) -> [String; 2] {
+    let counted = if device == "cpu_atom" { "mem_uops_retired" } else { "mem_inst_retired" };
+    ["loads", "stores"].map(|kind| format!("-e {device}/{counted}.all_{kind}/P"))
 }
 
 #[cfg(test)]
@@ -238,7 +281,8 @@ mod tests {
     use super::*;
 
     fn advice(event: Event, cpus: u64, budget_mib: u64) -> Advice {
-        let unit = Unit { event, devices: vec!["arm_spe_0".to_owned()], min_interval: Some(1024) };
+        let unit =
+            Unit { min_interval: Some(1024), ..Unit::of(event, vec!["arm_spe_0".to_owned()]) };
         let load = Load {
             cpus,
             budget_bytes_per_second: budget_mib << 20,
@@ -284,14 +328,14 @@ mod tests {
     #[test]
     fn interrupts_are_few_where_each_sample_is_one() {
         // 1 and 4 CPUs: 10,000 samples a second of each; 256: the budget,
-        // 256 * 3e9 * 72 / 50 MiB = 1,054,687.5, and half as many loads and stores: 527,343.75.
+        // 256 * 3e9 * 80 / 50 MiB = 1,171,875, and half as many loads and stores: 585,937.5.
         let ibs = [1, 4, 256].map(|cpus| advice(Event::Ibs, cpus, 50).period);
-        assert_eq!(ibs, [300_000, 300_000, 1_054_688]);
+        assert_eq!(ibs, [300_000, 300_000, 1_171_888]);
         let pebs = [1, 4, 256].map(|cpus| advice(Event::Pebs, cpus, 50).period);
-        assert_eq!(pebs, [150_001, 150_001, 527_347]);
+        assert_eq!(pebs, [150_001, 150_001, 585_953]);
         assert_eq!(advice(Event::Ibs, 1, 50).aux_bytes_per_cpu, None);
         // A kernel that allows less.
-        let unit = Unit { event: Event::Ibs, devices: Vec::new(), min_interval: None };
+        let unit = Unit::of(Event::Ibs, Vec::new());
         let load =
             Load { cpus: 1, budget_bytes_per_second: 50 << 20, max_sample_rate: Some(1_000) };
         assert_eq!(Advice::of(&unit, load).period, 3_000_000);
@@ -308,46 +352,69 @@ mod tests {
     #[test]
     fn commands_for_each_unit() {
         let devices = vec!["arm_spe_0".to_owned(), "arm_spe_1".to_owned()];
-        let lines = |event, rights| {
-            let unit = Unit { event, devices: devices.clone(), min_interval: None };
+        let lines = |event, (as_root, perf)| {
+            let shell = Shell { as_root, perf, own_alone: false, serve: perf };
+            let unit = Unit::of(event, devices.clone());
             let advice = advice(event, 4, 50);
-            let commands = commands(Some(&unit), Some(&advice), rights);
+            let commands = commands(Some(&unit), Some(&advice), shell);
             commands.into_iter().map(|command| command.command).collect::<Vec<_>>()
         };
         let spe = [
             "folioscope record --event spe --period 14848 --all-cpus -o perf.data",
             "perf record -e arm_spe_0/pa_enable=1,ts_enable=1,jitter=1/ \
-             -e arm_spe_1/pa_enable=1,ts_enable=1,jitter=1/ -c 14848 -m ,4096K -a -- sleep 10",
+             -e arm_spe_1/pa_enable=1,ts_enable=1,jitter=1/ -c 14848 -m ,4096K -a \
+             -o perf.data -- sleep 10",
             "folioscope serve --live=spe --period 14848 --http tcp:127.0.0.1:8080",
             "folioscope report perf.data",
         ];
         assert_eq!(lines(Event::Spe, (false, true)), spe);
         let ibs = [
             "sudo folioscope record --event ibs --period 300000 --all-cpus -o perf.data",
-            "sudo perf record -e ibs_op// -d --phys-data -c 300000 -a -- sleep 10",
+            "sudo perf record -e ibs_op// -d --phys-data -c 300000 -a -o perf.data -- sleep 10",
             "sudo folioscope serve --live=ibs --period 300000 --http tcp:127.0.0.1:8080",
             "sudo folioscope report perf.data",
         ];
         assert_eq!(lines(Event::Ibs, (true, true)), ibs);
         let pebs = [
             "folioscope record --event pebs --period 150001 --all-cpus -o perf.data",
-            "folioscope serve --live=pebs --period 150001 --http tcp:127.0.0.1:8080",
             "folioscope report perf.data",
         ];
         assert_eq!(lines(Event::Pebs, (false, false)), pebs);
-        assert!(
-            lines(Event::Pebs, (false, true))[1].ends_with(" --phys-data -c 150001 -a -- sleep 10")
+        let unit = Unit::of(Event::Pebs, vec!["cpu".to_owned()]);
+        let line = perf_record(&unit, &advice(Event::Pebs, 4, 50));
+        let end = ".all_stores:P -d --phys-data -c 150001 -a -o perf.data -- sleep 10";
+        assert!(line.ends_with(end), "{line}");
+        let two = ["cpu_core", "cpu_atom"].map(str::to_owned).to_vec();
+        let line = perf_record(&Unit { devices: two, ..unit }, &advice(Event::Pebs, 4, 50));
+        assert_eq!(
+            line,
+            "perf record -e cpu_core/mem_inst_retired.all_loads/P \
+             -e cpu_core/mem_inst_retired.all_stores/P -e cpu_atom/mem_uops_retired.all_loads/P \
+             -e cpu_atom/mem_uops_retired.all_stores/P -d --phys-data -c 150001 -a -o perf.data \
+             -- sleep 10"
         );
     }
 
     #[test]
+    fn who_may_record_own_processes_alone_is_told_how() {
+        let shell = Shell { as_root: true, own_alone: true, ..Shell::default() };
+        let commands = commands(None, None, shell);
+        assert_eq!(
+            commands[0].command,
+            "folioscope record --event faults --period 1 -o perf.data -- COMMAND"
+        );
+        assert!(commands[1].command.starts_with("sudo folioscope record --event faults"));
+    }
+
+    #[test]
     fn without_a_unit_nothing_passes_for_a_sample() {
-        let fallback = commands(None, None, (false, true));
+        let shell = Shell { perf: true, serve: true, ..Shell::default() };
+        let fallback = commands(None, None, shell);
         assert_eq!(fallback.len(), 5);
         for command in &fallback[..4] {
             assert!(command.caveat.unwrap().starts_with("no sample of accesses"), "{command:?}");
         }
         assert!(fallback[1].command.contains("minor-faults -c 1 -d --phys-data"));
-        assert!(fallback[2].command.contains("mem:0xADDRESS/8:rw"));
+        assert!(fallback[3].command.contains("mem:0xADDRESS/8:rw"));
     }
 }

@@ -26,6 +26,18 @@ pub struct Host {
     pub path: OsString,
 }
 
+impl Host {
+    /// This host, with its file systems where they usually are.
+    pub fn here() -> Self {
+        Self {
+            procfs: PathBuf::from("/proc"),
+            sysfs: PathBuf::from("/sys"),
+            debugfs: PathBuf::from("/sys/kernel/debug"),
+            path: std::env::var_os("PATH").unwrap_or_default(),
+        }
+    }
+}
+
 /// Who made the processor, which decides what unit it may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Maker {

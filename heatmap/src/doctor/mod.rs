@@ -21,7 +21,7 @@ mod units;
 #[cfg(test)]
 mod tests;
 
-use decoder::live::{self, EventChoice};
+use decoder::live::{self, EventChoice, Scope};
 use serde::{Serialize, Serializer};
 
 pub use advice::{Advice, Command};
@@ -29,7 +29,7 @@ pub use host::{Host, Machine, Maker};
 pub use text::write as write_text;
 pub use units::Unit;
 
-use advice::Load;
+use advice::{Load, Shell};
 use rights::Rights;
 
 /// Name of the diagnosis's schema, in its JSON.
@@ -86,9 +86,9 @@ impl Serialize for Event {
     }
 }
 
-/// Opens an event with physical addresses on one CPU and closes it again: how that went, or none
-/// if it was not tried.
-pub type Probe<'a> = dyn Fn(Event) -> Option<Result<(), live::Error>> + 'a;
+/// Opens an event with physical addresses on one CPU, of all that runs there or of this process
+/// alone, and closes it again: how that went, or none if it was not tried.
+pub type Probe<'a> = dyn Fn(Event, Scope) -> Option<Result<(), live::Error>> + 'a;
 
 /// How well something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -152,7 +152,8 @@ pub struct Diagnosis {
     pub cpus: u64,
     /// The sampling unit, as in a report's `sources`; none if there is none that can be used.
     pub unit: Option<&'static str>,
-    /// Whether this process gets physical addresses: of samples, or without a unit of faults.
+    /// Whether this process gets physical addresses, of its user's processes at least: of samples,
+    /// or without a unit of faults.
     pub physical_addresses: Addresses,
     /// What was looked at.
     pub checks: Vec<Check>,
@@ -160,6 +161,28 @@ pub struct Diagnosis {
     pub advice: Option<Advice>,
     /// Commands that are ready for this host.
     pub commands: Vec<Command>,
+}
+
+/// What a recording may grow in a second unless somebody says otherwise.
+pub const BUDGET_BYTES_PER_SECOND: u64 = 50 << 20;
+
+/// The period that is advised for an event of a host, within [`BUDGET_BYTES_PER_SECOND`]; `None` if
+/// it is no event of its sampling unit.
+pub fn advised_period(host: &Host, event: &EventChoice) -> Option<u64> {
+    let machine = Machine::of(host);
+    let unit = units::find(host, &machine).0?;
+    let is_its = *event == EventChoice::Best || *event == unit.event.choice();
+    is_its.then(|| advice(host, &machine, &unit, BUDGET_BYTES_PER_SECOND).period)
+}
+
+fn advice(host: &Host, machine: &Machine, unit: &Unit, budget_bytes_per_second: u64) -> Advice {
+    let load = Load {
+        // A mask also has CPUs that are offline.
+        cpus: unit.cpus.map_or(machine.cpus, |cpus| cpus.clamp(1, machine.cpus)),
+        budget_bytes_per_second,
+        max_sample_rate: host.proc_number("sys/kernel/perf_event_max_sample_rate"),
+    };
+    Advice::of(unit, load)
 }
 
 impl Diagnosis {
@@ -170,18 +193,14 @@ impl Diagnosis {
         let machine = Machine::of(host);
         let rights = Rights::of(host);
         let (unit, unit_check) = units::find(host, &machine);
-        let load = Load {
-            cpus: machine.cpus,
-            budget_bytes_per_second,
-            max_sample_rate: host.proc_number("sys/kernel/perf_event_max_sample_rate"),
-        };
-        let advice = unit.as_ref().map(|unit| Advice::of(unit, load));
-        let (addresses, addresses_check) =
-            rights::physical_addresses(&rights, unit.as_ref(), probe);
+        let advice =
+            unit.as_ref().map(|unit| advice(host, &machine, unit, budget_bytes_per_second));
+        let sight = rights::physical_addresses(&rights, unit.as_ref(), probe);
+        let addresses = sight.addresses;
         let lockdown = rights::lockdown_mode(host);
         let (has_perf, perf_check) = rights::perf(host);
 
-        let mut checks = vec![unit_check, addresses_check];
+        let mut checks = vec![unit_check, sight.check];
         checks.extend(rights::paranoid(&rights));
         checks.extend(rights::system_calls(&rights));
         checks.push(rights::ring_memory(&rights, &machine, advice.as_ref()));
@@ -191,14 +210,18 @@ impl Diagnosis {
         checks.push(rights::lockdown(host, lockdown.as_deref()));
         checks.extend(damon::checks(host, &machine, lockdown.as_deref()));
 
-        let as_root = !rights.perfmon_capable() && addresses != Addresses::Yes;
+        let all_cpus = sight.scope == Scope::AllCpus;
+        let own_alone = !all_cpus && addresses != Addresses::No;
+        let all_come = all_cpus && addresses == Addresses::Yes;
+        let as_root = !(all_come || rights.perfmon_capable());
+        let shell = Shell { as_root, own_alone, perf: has_perf, serve: cfg!(feature = "service") };
         Self {
             release: machine.release,
             cpus: machine.cpus,
             unit: unit.as_ref().map(|unit| unit.event.unit()),
             physical_addresses: addresses,
             checks,
-            commands: advice::commands(unit.as_ref(), advice.as_ref(), (as_root, has_perf)),
+            commands: advice::commands(unit.as_ref(), advice.as_ref(), shell),
             advice,
         }
     }

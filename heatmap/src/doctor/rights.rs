@@ -3,9 +3,7 @@
 //! Whether an event opens is settled by opening it ([`Probe`](super::Probe)); what is read here
 //! says why it does not.
 
-use std::io;
-
-use decoder::live;
+use decoder::live::{self, GRANT, Refusal, Scope};
 
 use super::advice::Advice;
 use super::host::{Host, Machine, chosen};
@@ -92,21 +90,47 @@ impl Rights {
         if self.hollow {
             return "run on the host itself, outside of the container or user namespace, as root";
         }
-        "run as root, or give the program the capabilities: \
-         `setcap cap_perfmon,cap_ipc_lock=ep $(command -v folioscope)`"
+        GRANT
     }
 
-    /// What the kernel's rules say about an event with physical addresses, of all CPUs.
-    fn by_rule(&self, event: Event) -> Addresses {
+    /// What lifts a refusal: more than the kernel's answer says, where this process has the right
+    /// already.
+    fn lift(&self, refusal: &Refusal) -> String {
+        if !refusal.lacks_right() {
+            return refusal.remedy();
+        }
+        match (self.perfmon_capable(), self.paranoid) {
+            (false, _) if self.hollow => self.remedy().to_owned(),
+            (false, _) => refusal.remedy(),
+            (true, _) if self.filtered => {
+                "let the container's filter of system calls (seccomp) pass perf_event_open"
+                    .to_owned()
+            }
+            (true, Some(level @ 3..)) if !self.sys_admin => format!(
+                "run as root with CAP_SYS_ADMIN: distributions that have added level {level} ask \
+                 for it"
+            ),
+            (true, _) => "a security module (SELinux, AppArmor) refuses, see `journalctl -k`: \
+                          allow this program perf events in its policy"
+                .to_owned(),
+        }
+    }
+
+    /// What the kernel's rules say about an event with physical addresses.
+    fn by_rule(&self, event: Event, scope: Scope) -> Addresses {
+        let highest = match scope {
+            Scope::AllCpus => 0,
+            Scope::Process => 1,
+        };
         match self.paranoid {
             None => Addresses::No,
             // Levels that distributions have added: some ask for CAP_SYS_ADMIN.
             Some(3..) if self.perfmon_capable() && !self.sys_admin => Addresses::Perhaps,
             _ if self.perfmon_capable() => Addresses::Yes,
+            Some(level) if level > highest => Addresses::No,
             // Before 6.12 the driver of SPE asks for the capability at every level.
-            Some(..=1) if event == Event::Spe => Addresses::Perhaps,
-            Some(..=1) => Addresses::Yes,
-            _ => Addresses::No,
+            _ if event == Event::Spe => Addresses::Perhaps,
+            _ => Addresses::Yes,
         }
     }
 }
@@ -122,90 +146,107 @@ fn memlock(limits: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Whether samples will have physical addresses.
-pub(super) fn physical_addresses(
-    rights: &Rights,
-    unit: Option<&Unit>,
-    probe: &Probe<'_>,
-) -> (Addresses, Check) {
-    let name = "physical_addresses";
+/// What physical addresses there will be.
+#[derive(Debug)]
+pub(super) struct Sight {
+    /// Whether they come.
+    pub(super) addresses: Addresses,
+    /// Of what.
+    pub(super) scope: Scope,
+    /// What there is to say about it.
+    pub(super) check: Check,
+}
+
+/// Whether samples will have physical addresses: of all CPUs, else of this user's own processes.
+pub(super) fn physical_addresses(rights: &Rights, unit: Option<&Unit>, probe: &Probe<'_>) -> Sight {
+    let all = sight(rights, unit, Scope::AllCpus, probe);
+    if all.addresses != Addresses::No {
+        return all;
+    }
+    let own = sight(rights, unit, Scope::Process, probe);
+    if own.addresses == Addresses::No { all } else { own }
+}
+
+fn sight(rights: &Rights, unit: Option<&Unit>, scope: Scope, probe: &Probe<'_>) -> Sight {
     let event = unit.map_or(Event::Faults, |unit| unit.event);
     let of = match unit {
-        Some(_) => "samples will have them",
-        None => "without a unit, minor faults and breakpoints alone will have them",
+        Some(_) => "samples",
+        None => "minor faults and breakpoints alone",
     };
-    let have = rights.capability();
-    match probe(event) {
-        Some(Ok(())) => (Addresses::Yes, Check::ok(name, format!("{of}: opening an event worked"))),
+    let by_rule = rights.by_rule(event, scope);
+    let (addresses, check) = match probe(event, scope) {
+        Some(Ok(())) => (Addresses::Yes, seen(rights, scope, of, "opening an event worked")),
         // It opens once whoever has the unit is done.
         Some(Err(live::Error::Refused(refusal))) if refusal.is_busy() => {
-            let finding = format!("not tried to the end: {}", refusal.answer());
-            (rights.by_rule(event), Check::warn(name, finding, refusal.remedy()))
+            let finding = format!("they could not be tried: {}", refusal.finding());
+            (by_rule, Check::warn(ADDRESSES, finding, refusal.remedy()))
         }
-        Some(Err(error)) => (Addresses::No, refused(name, rights, &error)),
-        None => {
-            let by_rule = rights.by_rule(event);
-            (
-                by_rule,
-                expected(
-                    name,
-                    rights,
-                    by_rule,
-                    &format!("{of}: this process has {have} (not tried)"),
-                ),
-            )
-        }
+        Some(Err(error)) => (Addresses::No, refused(rights, &error)),
+        None => (by_rule, expected(rights, scope, by_rule, of)),
+    };
+    Sight { addresses, scope, check }
+}
+
+/// The name of the check.
+const ADDRESSES: &str = "physical_addresses";
+
+/// They come, as far as the scope goes.
+fn seen(rights: &Rights, scope: Scope, of: &str, why: &str) -> Check {
+    match scope {
+        Scope::AllCpus => Check::ok(ADDRESSES, format!("{of} will have them: {why}")),
+        Scope::Process => Check::warn(
+            ADDRESSES,
+            format!("{of} of your own processes will have them, of whole CPUs not: {why}"),
+            rights.remedy(),
+        ),
     }
 }
 
 /// What follows from an event that did not open.
-fn refused(name: &'static str, rights: &Rights, error: &live::Error) -> Check {
+fn refused(rights: &Rights, error: &live::Error) -> Check {
     let live::Error::Refused(refusal) = error else {
         let remedy = "`folioscope record --help` lists what else can be recorded";
-        return Check::fail(name, format!("an event with them does not open: {error}"), remedy);
+        return Check::fail(ADDRESSES, format!("nothing can be opened: {error}"), remedy);
     };
     let have = rights.capability();
-    let answer = refusal.answer();
-    let finding = format!(
-        "an event with them does not open on CPU {}: {answer}; this process has {have}",
-        refusal.cpu
-    );
-    if answer.kind() != io::ErrorKind::PermissionDenied {
-        return Check::fail(name, finding, refusal.remedy());
-    }
-    let remedy = if !rights.perfmon_capable() {
-        rights.remedy()
-    } else if rights.filtered {
-        "let the container's filter of system calls (seccomp) pass perf_event_open"
-    } else {
-        "run as root with CAP_SYS_ADMIN: some distributions ask for it; see also the kernel's \
-         security modules"
-    };
-    Check::fail(name, finding, remedy)
+    let finding = format!("on CPU {}: {}; this process has {have}", refusal.cpu, refusal.finding());
+    Check::fail(ADDRESSES, finding, rights.lift(refusal))
 }
 
 /// What the rules say where nothing was tried.
-fn expected(name: &'static str, rights: &Rights, by_rule: Addresses, yes: &str) -> Check {
+fn expected(rights: &Rights, scope: Scope, by_rule: Addresses, of: &str) -> Check {
     let Some(paranoid) = rights.paranoid else {
         let remedy = "a kernel with CONFIG_PERF_EVENTS; in a container, one whose /proc is whole";
-        return Check::fail(name, "this kernel has no perf events", remedy);
+        return Check::fail(ADDRESSES, "this kernel has no perf events", remedy);
     };
     let have = rights.capability();
     let level = format!("this process has {have}, and perf_event_paranoid is {paranoid}");
+    let whose = match scope {
+        Scope::AllCpus => "",
+        Scope::Process => " for processes of your own",
+    };
     match by_rule {
-        Addresses::Yes => Check::ok(name, yes),
+        Addresses::Yes if rights.perfmon_capable() => {
+            seen(rights, scope, of, &format!("this process has {have} (not tried)"))
+        }
+        Addresses::Yes => {
+            seen(rights, scope, of, &format!("perf_event_paranoid is {paranoid} (not tried)"))
+        }
         Addresses::Perhaps if rights.perfmon_capable() => Check::warn(
-            name,
+            ADDRESSES,
             level + ", a level that distributions have added: it may ask for CAP_SYS_ADMIN",
             "if recording is refused, run as root with CAP_SYS_ADMIN",
         ),
         Addresses::Perhaps => Check::warn(
-            name,
-            level + ": enough from Linux 6.12 on (and where that was taken back), else refused",
+            ADDRESSES,
+            format!(
+                "{level}: enough{whose} from Linux 6.12 on (and where that was taken back), else \
+                 refused"
+            ),
             rights.remedy(),
         ),
         Addresses::No => {
-            Check::fail(name, level + ": they are refused (not tried)", rights.remedy())
+            Check::fail(ADDRESSES, level + ": they are refused (not tried)", rights.remedy())
         }
     }
 }
@@ -241,7 +282,7 @@ pub(super) fn system_calls(rights: &Rights) -> Option<Check> {
 /// Whether the rings that the advice names may be locked in memory.
 pub(super) fn ring_memory(rights: &Rights, machine: &Machine, advice: Option<&Advice>) -> Check {
     let name = "ring_memory";
-    let cpus = machine.cpus;
+    let cpus = advice.map_or(machine.cpus, |advice| advice.cpus);
     let aux = advice.map_or(0, |advice| advice.aux_bytes_per_cpu.unwrap_or(0));
     let needed = (DATA_RING_BYTES + aux).saturating_mul(cpus);
     let free = rights.mlock_kib.saturating_mul(cpus).saturating_mul(1 << 10);
@@ -261,7 +302,7 @@ pub(super) fn ring_memory(rights: &Rights, machine: &Machine, advice: Option<&Ad
         return Check::ok(name, finding);
     }
     let remedy = "CAP_IPC_LOCK, or `ulimit -l unlimited` (units: LimitMEMLOCK=infinity), or \
-                  smaller rings (`perf record -m 32,64K`)";
+                  smaller rings (`perf record -m 32,64K`, `folioscope record --aux-size 64KiB`)";
     Check::warn(name, finding, remedy)
 }
 
@@ -329,22 +370,25 @@ mod tests {
             mlock_kib: 516,
             memlock_bytes: None,
         };
-        // CAP_PERFMON, CAP_SYS_ADMIN, level; SPE, others.
+        // CAP_PERFMON, CAP_SYS_ADMIN, level; of all CPUs and of processes, each SPE and others.
         let cases = [
-            (false, false, Some(-1), Perhaps, Yes),
-            (false, false, Some(1), Perhaps, Yes),
-            (false, false, Some(2), No, No),
-            (false, false, Some(4), No, No),
-            (true, false, Some(2), Yes, Yes),
-            (true, false, Some(4), Perhaps, Perhaps),
-            (false, true, Some(4), Yes, Yes),
-            (true, true, None, No, No),
+            (false, false, Some(-1), [Perhaps, Yes], [Perhaps, Yes]),
+            (false, false, Some(0), [Perhaps, Yes], [Perhaps, Yes]),
+            (false, false, Some(1), [No, No], [Perhaps, Yes]),
+            (false, false, Some(2), [No, No], [No, No]),
+            (false, false, Some(4), [No, No], [No, No]),
+            (true, false, Some(2), [Yes, Yes], [Yes, Yes]),
+            (true, false, Some(4), [Perhaps, Perhaps], [Perhaps, Perhaps]),
+            (false, true, Some(4), [Yes, Yes], [Yes, Yes]),
+            (true, true, None, [No, No], [No, No]),
         ];
-        for (perfmon, sys_admin, paranoid, spe, others) in cases {
+        for (perfmon, sys_admin, paranoid, all_cpus, process) in cases {
             let rights = rights(perfmon, sys_admin, paranoid);
-            assert_eq!(rights.by_rule(Event::Spe), spe, "{rights:?}");
-            for event in [Event::Pebs, Event::Ibs, Event::Faults] {
-                assert_eq!(rights.by_rule(event), others, "{rights:?}");
+            for (scope, [spe, others]) in [(Scope::AllCpus, all_cpus), (Scope::Process, process)] {
+                assert_eq!(rights.by_rule(Event::Spe, scope), spe, "{scope:?}: {rights:?}");
+                for event in [Event::Pebs, Event::Ibs, Event::Faults] {
+                    assert_eq!(rights.by_rule(event, scope), others, "{scope:?}: {rights:?}");
+                }
             }
         }
     }

@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
+use decoder::live::{Scope, Step};
+
 use super::*;
 
 /// A host in a temporary folder.
@@ -14,6 +16,8 @@ struct Tree {
 /// CAP_PERFMON, CAP_SYS_ADMIN, CAP_IPC_LOCK and all others.
 const ALL: &str = "000001ffffffffff";
 const NONE: &str = "0000000000000000";
+/// The type of a unit that no kernel has: its events never open.
+const NO_TYPE: &str = "2000000000\n";
 
 impl Tree {
     /// What every host here has: a bare machine with 4 CPUs, perf, THP, DAMON and spe_feed, and a
@@ -53,7 +57,10 @@ impl Tree {
         tree.file("proc/cpuinfo", "processor\t: 0\nCPU implementer\t: 0x41\n");
         tree.file("sys/module/arm_spe_pmu/refcnt", "0");
         let device = "sys/bus/event_source/devices/arm_spe_0";
+        tree.file(&format!("{device}/type"), NO_TYPE);
+        tree.file(&format!("{device}/format/ts_enable"), "config:0\n");
         tree.file(&format!("{device}/format/pa_enable"), "config:1\n");
+        tree.file(&format!("{device}/format/jitter"), "config:16\n");
         tree.file(&format!("{device}/caps/min_interval"), "1024\n");
         tree.file(&format!("{device}/cpumask"), "0-3\n");
         tree
@@ -63,13 +70,25 @@ impl Tree {
         let tree = Self::new();
         tree.file("proc/cpuinfo", "vendor_id\t: GenuineIntel\nflags\t\t: fpu vme\n");
         tree.file("sys/bus/event_source/devices/cpu/caps/max_precise", "3\n");
+        tree.loads("cpu");
         tree
+    }
+
+    /// The events of PEBS that the kernel names.
+    fn loads(&self, device: &str) {
+        let device = format!("sys/bus/event_source/devices/{device}");
+        self.file(&format!("{device}/type"), NO_TYPE);
+        self.file(&format!("{device}/format/event"), "config:0-7\n");
+        self.file(&format!("{device}/format/umask"), "config:8-15\n");
+        self.file(&format!("{device}/format/ldlat"), "config1:0-15\n");
+        self.file(&format!("{device}/events/mem-loads"), "event=0xcd,umask=0x1,ldlat=3\n");
+        self.file(&format!("{device}/events/mem-stores"), "event=0xcd,umask=0x2\n");
     }
 
     fn amd() -> Self {
         let tree = Self::new();
         tree.file("proc/cpuinfo", "vendor_id\t: AuthenticAMD\nflags\t\t: fpu vme\n");
-        tree.file("sys/bus/event_source/devices/ibs_op/type", "10\n");
+        tree.file("sys/bus/event_source/devices/ibs_op/type", NO_TYPE);
         tree.file("sys/bus/event_source/devices/cpu/caps/max_precise", "0\n");
         tree
     }
@@ -106,23 +125,26 @@ impl Tree {
 
     /// What is said if no event is tried.
     fn diagnosis(&self) -> Diagnosis {
-        self.tried(|_| None)
+        self.tried(|_, _| None)
     }
 
-    fn tried(&self, probe: impl Fn(Event) -> Option<Result<(), live::Error>>) -> Diagnosis {
+    fn tried(&self, probe: impl Fn(Event, Scope) -> Option<Result<(), live::Error>>) -> Diagnosis {
         Diagnosis::of(&self.host(), 50 << 20, &probe)
     }
 }
 
 /// Answers of the kernel's, by their numbers in `errno(3)`.
+const EPERM: i32 = 1;
+const ENOENT: i32 = 2;
 const EACCES: i32 = 13;
 const EBUSY: i32 = 16;
 const ENODEV: i32 = 19;
+const EMFILE: i32 = 24;
 
 /// The kernel's answer to an event of the unit of SPE.
-fn refused(errno: i32) -> Option<Result<(), live::Error>> {
+fn refused(step: live::Step, errno: i32) -> Option<Result<(), live::Error>> {
     Some(Err(live::Error::Refused(live::Refusal {
-        step: live::Step::Open,
+        step,
         event: "arm_spe_0//".to_owned(),
         scope: live::Scope::AllCpus,
         errno,
@@ -168,6 +190,7 @@ fn an_arm_server_with_spe_as_root_lacks_nothing() {
     assert!(found.can_work());
     assert_eq!(found.physical_addresses, Addresses::Yes);
     says(&found, "arm_spe", "arm_spe_0; at least 1024 operations", "");
+    assert_eq!(found.advice.as_ref().map(|advice| advice.cpus), Some(4));
     says(&found, "physical_addresses", "(not tried)", "");
     says(&found, "thp", "enabled=madvise, defrag=madvise; on: 2048kB=madvise", "");
     let names: Vec<_> = found.checks.iter().map(|check| check.name).collect();
@@ -213,15 +236,45 @@ fn without_privilege_and_at_level_2_nothing_can_work() {
     );
     assert!(found.commands[0].command.starts_with("sudo folioscope record --event spe"));
 
-    // At level 1 it depends on the kernel: only trying tells.
-    tree.user(NONE, 1);
+    // Below it depends on the kernel: only trying tells.
+    tree.user(NONE, 0);
     let found = tree.diagnosis();
     assert_eq!(found.physical_addresses, Addresses::Perhaps);
     assert_eq!(check(&found, "physical_addresses").status, Status::Warn);
     assert!(found.can_work());
-    let found = tree.tried(|_| Some(Ok(())));
+    let found = tree.tried(|_, _| Some(Ok(())));
     assert_eq!(check(&found, "physical_addresses").status, Status::Ok);
     assert!(!found.commands[0].command.contains("sudo"));
+}
+
+#[test]
+fn at_level_1_own_processes_alone_can_be_recorded() {
+    let tree = Tree::intel();
+    tree.user(NONE, 1);
+    let by_rule = tree.diagnosis();
+    let own_alone = |_, scope| match scope {
+        Scope::AllCpus => refused(Step::Open, EACCES),
+        Scope::Process => Some(Ok(())),
+    };
+    for found in [by_rule, tree.tried(own_alone)] {
+        assert_eq!(check(&found, "physical_addresses").status, Status::Warn);
+        says(&found, "physical_addresses", "samples of your own processes", "cap_perfmon");
+        assert!(found.can_work());
+        let lines = found.commands.iter().map(|command| command.command.as_str());
+        let lines: Vec<_> = lines.take(2).collect();
+        assert!(
+            lines[0].starts_with("folioscope record --event pebs --period 150001 "),
+            "{lines:?}"
+        );
+        assert!(lines[0].ends_with(" -- COMMAND"), "{lines:?}");
+        assert!(lines[1].starts_with("sudo folioscope record --event pebs"), "{lines:?}");
+    }
+    let spe = Tree::arm();
+    spe.user(NONE, 1);
+    says(&spe.diagnosis(), "physical_addresses", "enough for processes of your own", "setcap");
+    let neither = tree.tried(|_, _| refused(Step::Open, EACCES));
+    assert!(!neither.can_work());
+    assert!(neither.commands[0].command.contains("--all-cpus"));
 }
 
 #[test]
@@ -250,19 +303,46 @@ fn capabilities_of_a_container_are_hollow_and_its_filter_is_named() {
 #[test]
 fn what_was_tried_wins_over_the_rules() {
     let tree = Tree::arm();
-    let denied = |event: Event| {
+    let denied = |event: Event, _| {
         assert_eq!(event, Event::Spe);
-        refused(EACCES)
+        refused(Step::Open, EACCES)
     };
     let found = tree.tried(denied);
     assert_eq!(complaints(&found), [("physical_addresses", Status::Fail)]);
-    says(&found, "physical_addresses", "does not open on CPU 3: Permission", "security modules");
+    let said = "on CPU 3: cannot open arm_spe_0//: Permission denied (os error 13); this process \
+                has CAP_PERFMON and CAP_SYS_ADMIN";
+    says(&found, "physical_addresses", said, "security module");
     assert!(!found.can_work());
     tree.user(NONE, 2);
     says(&tree.tried(denied), "physical_addresses", "neither", "setcap");
-    says(&tree.tried(|_| refused(ENODEV)), "physical_addresses", "No such", "CPU 3");
+    tree.file("proc/self/uid_map", "0 100000 65536\n");
+    says(&tree.tried(denied), "physical_addresses", "neither", "setcap");
+    tree.user(ALL, 2);
+    says(&tree.tried(denied), "physical_addresses", "user namespace", "outside of the container");
+    tree.remove("proc/self/uid_map");
+    tree.user("0000004000000000", 4);
+    says(&tree.tried(denied), "physical_addresses", "has CAP_PERFMON", "added level 4 ask for it");
+    tree.file("proc/self/status", &format!("CapEff:\t{ALL}\nSeccomp:\t2\n"));
+    says(&tree.tried(denied), "physical_addresses", "", "seccomp");
+}
+
+#[test]
+fn each_refusal_has_the_remedy_of_a_recording() {
+    let cases = [
+        (Step::Open, EMFILE, "Too many open files", "ulimit -n"),
+        (Step::Open, ENODEV, "No such device", "CPU 3"),
+        (Step::Open, ENOENT, "No such file", "choose another one (--event)"),
+        (Step::MapRecords, EPERM, "cannot map the records of", "perf_event_mlock_kb"),
+        (Step::MapAux, EPERM, "cannot map the AUX data of", "ulimit -l unlimited"),
+    ];
+    for (step, errno, finding, remedy) in cases {
+        let found = Tree::arm().tried(|_, _| refused(step, errno));
+        assert_eq!(complaints(&found), [("physical_addresses", Status::Fail)]);
+        says(&found, "physical_addresses", finding, remedy);
+        assert!(!found.can_work());
+    }
     let tree = Tree::arm();
-    let busy = tree.tried(|_| refused(EBUSY));
+    let busy = tree.tried(|_, _| refused(Step::Open, EBUSY));
     assert_eq!(complaints(&busy), [("physical_addresses", Status::Warn)]);
     says(&busy, "physical_addresses", "busy", "in use by somebody else");
     assert!(busy.can_work(), "it will open once it is free");
@@ -299,7 +379,11 @@ fn other_reasons_for_no_spe() {
     // Only some cores have it.
     let tree = Tree::arm();
     tree.file("sys/bus/event_source/devices/arm_spe_0/cpumask", "2-3\n");
-    says(&tree.diagnosis(), "arm_spe", "on 2 of 4 CPUs", "not cold");
+    let found = tree.diagnosis();
+    says(&found, "arm_spe", "on 2 of 4 CPUs", "not cold");
+    // Half of what 4 CPUs take, rounded up to 256: 2 * 3e9 * 64 / 50 MiB = 7324.2.
+    let advice = found.advice.as_ref().unwrap();
+    assert_eq!((advice.cpus, advice.period), (2, 7424));
     tree.file("sys/bus/event_source/devices/arm_spe_1/cpumask", "0-1\n");
     let found = tree.diagnosis();
     assert_eq!(complaints(&found), []);
@@ -397,22 +481,29 @@ fn an_intel_machine() {
     assert_eq!(found.advice.as_ref().map(|advice| advice.period), Some(150_001));
     assert!(found.commands[1].command.contains("mem_inst_retired.all_stores:P"));
     // Two kinds of cores.
-    tree.file("sys/bus/event_source/devices/cpu_core/caps/max_precise", "3\n");
-    tree.file("sys/bus/event_source/devices/cpu_atom/caps/max_precise", "3\n");
+    for device in ["cpu_core", "cpu_atom"] {
+        tree.file(&format!("sys/bus/event_source/devices/{device}/caps/max_precise"), "3\n");
+        tree.loads(device);
+    }
     tree.remove("sys/bus/event_source/devices/cpu");
-    says(&tree.diagnosis(), "pebs", "cpu_core, cpu_atom", "");
-    // A kernel without the caps; then one that has turned PEBS off.
+    let found = tree.diagnosis();
+    says(&found, "pebs", "cpu_core, cpu_atom", "");
+    assert!(found.commands[1].command.contains("-e cpu_atom/mem_uops_retired.all_loads/P"));
+    // A kernel without the caps; one that has turned PEBS off; one that does not know the events.
     let tree = Tree::intel();
     tree.remove("sys/bus/event_source/devices/cpu/caps");
-    tree.file("sys/bus/event_source/devices/cpu/events/mem-loads", "event=0xcd,umask=0x1\n");
     assert_eq!(tree.diagnosis().unit, Some("pebs"));
+    tree.file("sys/bus/event_source/devices/cpu/caps/max_precise", "3\n");
+    tree.remove("sys/bus/event_source/devices/cpu/events");
+    let found = tree.diagnosis();
+    assert_eq!(complaints(&found), [("pebs", Status::Fail)]);
+    says(&found, "pebs", "names no events mem-loads", "newer kernel");
+    assert_eq!(found.unit, None);
+    tree.loads("cpu");
     tree.file("sys/bus/event_source/devices/cpu/caps/max_precise", "0\n");
     let found = tree.diagnosis();
     assert_eq!(complaints(&found), [("pebs", Status::Fail)]);
     says(&found, "pebs", "no PEBS", "dmesg");
-    // Faults and PEBS are allowed at level 1, SPE by the newest kernels alone.
-    tree.user(NONE, 1);
-    assert!(tree.diagnosis().can_work());
 }
 
 #[test]
@@ -474,7 +565,7 @@ fn a_host_of_which_nothing_can_be_read_is_still_described() {
         debugfs: nowhere,
         path: Default::default(),
     };
-    let found = Diagnosis::of(&host, 0, &|_| None);
+    let found = Diagnosis::of(&host, 0, &|_, _| None);
     assert!(!found.can_work());
     says(&found, "sampling_unit", "none is known", "");
     says(&found, "physical_addresses", "no perf events", "CONFIG_PERF_EVENTS");
@@ -502,22 +593,78 @@ fn json_has_a_schema_and_every_check() {
     assert_eq!(json["commands"].as_array().unwrap().len(), found.commands.len());
 }
 
+/// A command that is advised for a host, typed on that host: by whom an event would be opened, it
+/// is, as far as the kernel goes.
+fn type_in(tree: &Tree, line: &str) {
+    use clap::Parser;
+    let own = std::process::id();
+    let line = line.trim_start_matches("sudo ").replace("0xADDRESS", "0x1000");
+    let line = line.replace("--pid PID", &format!("--pid {own}")).replace("COMMAND", "true");
+    let typed = crate::command::Cli::try_parse_from(line.split(' '));
+    let typed = typed.unwrap_or_else(|error| panic!("{line}: {error}"));
+    let Some(mut options) = typed.captures() else {
+        assert_eq!(line, "folioscope report perf.data");
+        return;
+    };
+    tree.file(&format!("proc/{own}/task/{own}/comm"), "own\n");
+    options.host = live::Host::at(tree.dir.path());
+    match live::try_open(&options) {
+        Ok(()) | Err(live::Error::Refused(_)) => {}
+        Err(error) => panic!("{line}: {error}"),
+    }
+}
+
 #[test]
 fn the_program_takes_every_command_that_is_advised() {
-    use clap::Parser;
     let nothing = Tree::new();
-    nothing.file("proc/sys/kernel/perf_event_paranoid", "2\n");
-    for tree in [Tree::arm(), Tree::intel(), Tree::amd(), nothing] {
-        let found = tree.diagnosis();
-        let lines = found.commands.iter().map(|command| command.command.as_str());
-        let lines: Vec<_> = lines
-            .map(|line| line.trim_start_matches("sudo "))
-            .filter(|line| line.starts_with("folio"))
-            .collect();
-        assert!(lines.len() >= 3, "{lines:?}");
-        for line in lines {
-            let taken = crate::command::Cli::try_parse_from(line.split(' '));
-            assert!(taken.is_ok(), "{line}: {taken:?}");
+    let two_units = Tree::arm();
+    let second = "sys/bus/event_source/devices/arm_spe_1";
+    for (file, text) in [
+        ("type", NO_TYPE),
+        ("cpumask", "2-3\n"),
+        ("caps/min_interval", "4096\n"),
+        ("format/ts_enable", "config:0\n"),
+        ("format/pa_enable", "config:1\n"),
+        ("format/jitter", "config:16\n"),
+    ] {
+        two_units.file(&format!("{second}/{file}"), text);
+    }
+    let two_kinds = Tree::intel();
+    for device in ["cpu_core", "cpu_atom"] {
+        two_kinds.loads(device);
+    }
+    two_kinds.remove("sys/bus/event_source/devices/cpu");
+    for tree in [Tree::arm(), two_units, Tree::intel(), two_kinds, Tree::amd(), nothing] {
+        for (cpus, (capabilities, level), budget) in [
+            ("0-3\n", (ALL, 2), 50 << 20),
+            ("0\n", (ALL, 2), 1 << 40),
+            ("0-255\n", (NONE, 2), 50 << 20),
+            ("0-4095\n", (NONE, 1), 0),
+        ] {
+            tree.file("sys/devices/system/cpu/online", cpus);
+            tree.user(capabilities, level);
+            let found = Diagnosis::of(&tree.host(), budget, &|_, _| None);
+            let lines = found.commands.iter().map(|command| command.command.as_str());
+            let lines: Vec<_> = lines.filter(|line| !line.contains("perf record ")).collect();
+            assert!(lines.len() >= 2, "{lines:?}");
+            lines.iter().for_each(|line| type_in(&tree, line));
         }
     }
+}
+
+#[test]
+fn the_advised_period_is_of_the_unit_alone() {
+    for (tree, own) in [
+        (Tree::arm(), EventChoice::ArmSpe),
+        (Tree::intel(), EventChoice::Pebs),
+        (Tree::amd(), EventChoice::IbsOp),
+    ] {
+        let advised = tree.diagnosis().advice.map(|advice| advice.period);
+        assert!(advised > Some(1), "{own:?}");
+        for event in [own, EventChoice::Best] {
+            assert_eq!(advised_period(&tree.host(), &event), advised, "{event:?}");
+        }
+        assert_eq!(advised_period(&tree.host(), &EventChoice::Faults), None);
+    }
+    assert_eq!(advised_period(&Tree::new().host(), &EventChoice::Best), None);
 }

@@ -8,6 +8,8 @@ use crate::report::layout::{Line, Paint, clean, counted, hanging, thousands, wra
 
 /// Where findings start.
 const INDENT: usize = 6;
+/// What stands before a remedy.
+const ARROW: &str = "-> ";
 
 /// Writes the diagnosis.
 ///
@@ -22,7 +24,20 @@ pub fn write(diagnosis: &Diagnosis, out: &mut dyn Write, style: Style) -> io::Re
         lines.push(Line::new(style));
     }
     lines.extend(diagnosis.commands.iter().flat_map(|item| command(item, style)));
-    lines.iter().try_for_each(|line| writeln!(out, "{}", line.finish()))
+    lines.iter().try_for_each(|line| writeln!(out, "{}", line.finish().replace(GLUE, " ")))
+}
+
+/// A blank at which a line is not broken.
+const GLUE: char = '\u{a0}';
+
+/// A text whose commands, in backquotes, are not broken where a line has room: they are for
+/// copying.
+fn glued(text: &str, width: usize) -> String {
+    let parts = text.split('`').enumerate().map(|(index, part)| {
+        let whole = index % 2 == 1 && part.chars().count() + "``;".len() <= width;
+        if whole { part.replace(' ', &GLUE.to_string()) } else { part.to_owned() }
+    });
+    parts.collect::<Vec<_>>().join("`")
 }
 
 fn head(diagnosis: &Diagnosis, style: Style) -> Vec<Line> {
@@ -42,8 +57,9 @@ fn check(check: &Check, style: Style) -> Vec<Line> {
     let finding = clean(&format!("{}: {}", check.name, check.finding), style);
     let mut lines = hanging(head, None, &finding);
     if let Some(remedy) = &check.remedy {
-        let head = Line::new(style).to(INDENT).paint(Paint::Note, "-> ");
-        lines.extend(hanging(head, None, &clean(remedy, style)));
+        let head = Line::new(style).to(INDENT).paint(Paint::Note, ARROW);
+        let width = style.width().saturating_sub(INDENT + ARROW.len());
+        lines.extend(hanging(head, None, &glued(&clean(remedy, style), width)));
     }
     lines
 }
@@ -146,7 +162,7 @@ mod tests {
                 Check::warn(
                     "thp",
                     "enabled=never\x1b",
-                    "turn them on, if they are wanted on this host of yours, by a line",
+                    "turn them on, if they are wanted on this host of yours, by `echo madvise > y`",
                 ),
                 Check::fail("x", "y", "z"),
             ],
@@ -167,7 +183,8 @@ mod tests {
 
 OK    arm_spe: arm_spe_0
 WARN  thp: enabled=never\u{1b}
-      -> turn them on, if they are wanted on this host of yours, by a line
+      -> turn them on, if they are wanted on this host of yours, by
+         `echo madvise > y`
 FAIL  x: y
       -> z
 
@@ -190,6 +207,13 @@ perf record -e arm_spe_0/pa_enable=1,ts_enable=1,jitter=1/ -c 14848 \
         let text = String::from_utf8(text).unwrap();
         assert!(text.contains("\x1b[1;31mFAIL\x1b[0m  x: y\n"), "{text}");
         assert!(text.contains("\x1b[32mOK\x1b[0m    arm_spe"), "{text}");
+    }
+
+    #[test]
+    fn commands_are_broken_only_where_no_line_holds_them() {
+        assert_eq!(glued("as `a b` or b c", 20), "as `a\u{a0}b` or b c");
+        assert_eq!(glued("`a b c d e f g h i j`", 20), "`a b c d e f g h i j`");
+        assert_eq!(glued("one ` alone", 20), "one `\u{a0}alone");
     }
 
     #[test]

@@ -16,8 +16,17 @@ pub struct Unit {
     pub event: Event,
     /// Its folders: an Arm machine has one for each kind of core.
     pub devices: Vec<String>,
-    /// The fewest operations between two samples, where the kernel says it.
+    /// The fewest operations between two samples that all of them do, where the kernel says it.
     pub min_interval: Option<u64>,
+    /// CPUs that have it, where the kernel says it.
+    pub cpus: Option<u64>,
+}
+
+impl Unit {
+    /// A unit of which nothing else is known.
+    pub(super) fn of(event: Event, devices: Vec<String>) -> Self {
+        Self { event, devices, min_interval: None, cpus: None }
+    }
 }
 
 /// The unit of this host, and what there is to say about it.
@@ -44,9 +53,10 @@ fn spe(host: &Host, machine: &Machine, devices: &Path) -> Found {
         return Some((None, Check::fail(name, finding, "boot a kernel of 4.16 or later")));
     }
     let file = |device: &str, file: &str| format!("{DEVICES}/{device}/{file}");
-    let min_interval = host
-        .sys_text(&file(&found[0], "caps/min_interval"))
-        .and_then(|interval| interval.parse().ok());
+    let intervals = found.iter().filter_map(|device| {
+        host.sys_text(&file(device, "caps/min_interval"))?.parse::<u64>().ok()
+    });
+    let min_interval = intervals.max();
     let masks: Option<Vec<_>> =
         found.iter().map(|device| host.numbers(&file(device, "cpumask"))).collect();
     let covered: Option<u64> = masks.map(|masks| masks.iter().map(|mask| mask.0.len()).sum());
@@ -63,7 +73,7 @@ fn spe(host: &Host, machine: &Machine, devices: &Path) -> Found {
         }
         _ => Check::ok(name, finding),
     };
-    Some((Some(Unit { event: Event::Spe, devices: found, min_interval }), check))
+    Some((Some(Unit { min_interval, cpus: covered, ..Unit::of(Event::Spe, found) }), check))
 }
 
 /// `arch/x86/events/intel/`: the kernel shows these files only where PEBS works.
@@ -75,20 +85,28 @@ fn pebs(host: &Host, machine: &Machine, devices: &Path) -> Found {
         let loads = devices.join(device).join("events/mem-loads").exists();
         machine.maker == Maker::Intel && most.map_or(loads, |most| most > 0)
     };
-    let found: Vec<_> = ["cpu", "cpu_core", "cpu_atom"]
-        .into_iter()
-        .filter(|device| precise(device))
-        .map(str::to_owned)
-        .collect();
+    let mut found = ["cpu", "cpu_core", "cpu_atom"].map(str::to_owned).to_vec();
+    found.retain(|device| precise(device));
     if found.is_empty() {
         return None;
+    }
+    let name = Event::Pebs.unit();
+    let all = found.join(", ");
+    // The kernel has these for processors that it knows.
+    found.retain(|device| {
+        let events = devices.join(device).join("events");
+        events.join("mem-loads").exists() || events.join("mem-stores").exists()
+    });
+    if found.is_empty() {
+        let finding = format!("{all} can, but the kernel names no events mem-loads, mem-stores");
+        let remedy = "boot a newer kernel, which knows this processor's events";
+        return Some((None, Check::fail(name, finding, remedy)));
     }
     let finding = format!(
         "{}; the kernel looks physical addresses up when it takes the samples over",
         found.join(", ")
     );
-    let unit = Unit { event: Event::Pebs, devices: found, min_interval: None };
-    Some((Some(unit), Check::ok(Event::Pebs.unit(), finding)))
+    Some((Some(Unit::of(Event::Pebs, found)), Check::ok(name, finding)))
 }
 
 /// `arch/x86/events/amd/ibs.c`.
@@ -97,7 +115,7 @@ fn ibs(_: &Host, _: &Machine, devices: &Path) -> Found {
     if !devices.join(name).exists() {
         return None;
     }
-    let unit = Unit { event: Event::Ibs, devices: vec![name.to_owned()], min_interval: None };
+    let unit = Unit::of(Event::Ibs, vec![name.to_owned()]);
     Some((Some(unit), Check::ok(name, "there; it records physical addresses itself")))
 }
 

@@ -222,6 +222,7 @@ fn accounts(report: &Report, style: Style) -> Vec<Line> {
         (ledger.lookup_hidden, "not found: hidden without CAP_SYS_ADMIN"),
         (ledger.not_retired, "records not retired (they count)"),
         (ledger.tid_unknown, "of an unknown thread"),
+        (ledger.throttled, "times throttled: samples are missing, a longer period prevents that"),
         (ledger.late, "accesses after their epoch had closed"),
         (ledger.foreign_aux_bytes, "AUX bytes of tracers that are not decoded"),
         (ledger.overlap_bytes, "AUX bytes delivered twice, counted once"),

@@ -15,6 +15,7 @@ use decoder::live::{self as capture, EventChoice};
 use toml::Spanned;
 
 use crate::client::Address;
+use crate::doctor::{Host, advised_period};
 use crate::filter::{ChunkOrder, HotThreshold};
 use crate::live;
 use crate::page_size::PageSize;
@@ -110,8 +111,8 @@ settings! {
         live "EVENT";
     }
     text {
-        /// Of --live: events between two samples, as the unit counts them [default: as the unit
-        /// does best]
+        /// Of --live: events between two samples, as the unit counts them [default: what
+        /// `folioscope doctor` advises]
         period "N" = "";
         /// Of --live: most of the CPUs' time that capturing may take, for example 1%: periods get
         /// longer where it would be more
@@ -456,9 +457,10 @@ impl Given {
             return Ok(None);
         };
         let defaults = capture::Options::default();
+        let period = self.value::<core::num::NonZeroU64>("period")?.map(Into::into);
         Ok(Some(capture::Options {
+            period: period.or_else(|| advised_period(&Host::here(), &event)),
             event,
-            period: self.value::<core::num::NonZeroU64>("period")?.map(Into::into),
             max_overhead: self.value::<Percent>("max_overhead")?.map(|Percent(part)| part),
             aux_len: self
                 .value::<RingSize>("aux_size")?

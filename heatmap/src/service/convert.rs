@@ -151,6 +151,7 @@ fn ledger(ledger: &decoder::Ledger) -> v1::Ledger {
         lookup_gone: ledger.lookup_gone,
         lookup_not_present: ledger.lookup_not_present,
         lookup_hidden: ledger.lookup_hidden,
+        throttled: ledger.throttled,
         late: ledger.late,
         tid_unknown: ledger.tid_unknown,
         not_retired: ledger.not_retired,

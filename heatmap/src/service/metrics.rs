@@ -273,6 +273,11 @@ impl Collector for Snapshotted {
             ("lost_records", "Sum of LOST records", ledger.lost_records),
             ("lost_samples", "Sum of LOST_SAMPLES records", ledger.lost_samples),
             (
+                "throttled",
+                "Times that the kernel stopped sampling on a CPU until its next tick",
+                ledger.throttled,
+            ),
+            (
                 "saturated_counters",
                 "Pages whose counter has reached its greatest value",
                 ledger.saturated_counters,

@@ -72,7 +72,9 @@ async fn serve(state: Arc<State>, live: Live, source: Source) -> anyhow::Result<
     let reader = live.clone();
     let reading = Arc::clone(&state);
     std::thread::Builder::new().name("ingest".to_owned()).spawn(move || {
-        give_way();
+        if source.waits() {
+            give_way();
+        }
         source.read(reader, &reading);
     })?;
     tasks.spawn(tick(live.clone(), Arc::clone(&state)));

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use decoder::live::{self as capture, Progress, Target};
-use decoder::page_map::{LookUp, ProcessFrames};
+use decoder::page_map::ProcessFrames;
 use decoder::{Input, Options, Recording, Sink, decode_stream};
 use tokio_util::sync::CancellationToken;
 
@@ -105,6 +105,11 @@ impl Source {
         Ok(Self { input: Opened::File(file), follow, is_live: follow || !is_file })
     }
 
+    /// Whether what is not read in time is kept by whoever wrote it: the kernel's rings drop it.
+    pub(super) fn waits(&self) -> bool {
+        !matches!(self.input, Opened::Capture(_))
+    }
+
     /// Reads it to its end and counts what it holds. A FIFO has no end: when one writer has gone
     /// the next is waited for.
     pub(super) fn read(self, live: Live, state: &State) {
@@ -155,7 +160,7 @@ fn read(
 
 /// Counts what this host does, until that ends or nothing more is wanted.
 fn capture(options: &capture::Options, live: Live, state: &State) {
-    let mut sink = LookUp::new(live.clone(), ProcessFrames::default());
+    let mut sink = options.look_up(live.clone(), ProcessFrames::default());
     let progress = |progress: &Progress| state.capture.store(Some(Arc::new(*progress)));
     // Nobody else stops it: when the daemon ends, `live` has enough.
     let stop = AtomicBool::new(false);

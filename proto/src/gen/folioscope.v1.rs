@@ -564,6 +564,9 @@ pub struct Ledger {
     /// Part of lookup_failed: the kernel hides frames from who lacks CAP_SYS_ADMIN.
     #[prost(uint64, tag = "28")]
     pub lookup_hidden: u64,
+    /// Times that the kernel stopped sampling on a CPU until its next tick.
+    #[prost(uint64, tag = "29")]
+    pub throttled: u64,
 }
 /// What is read.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -11,6 +11,8 @@ pub mod kind {
     pub const COMM: u32 = 3;
     /// End of a task.
     pub const EXIT: u32 = 4;
+    /// Sampling stops until the next tick.
+    pub const THROTTLE: u32 = 5;
     /// A new task.
     pub const FORK: u32 = 7;
     /// A sample.
@@ -110,6 +112,13 @@ impl Trailer {
 /// A side-band record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record<'a> {
+    /// Sampling of an event stops until the next tick.
+    Throttle {
+        /// Nanoseconds.
+        time: u64,
+        /// The event's id.
+        id: u64,
+    },
     /// A task's name.
     Comm {
         /// Process.
@@ -228,6 +237,7 @@ impl Record<'_> {
             Self::SwitchCpuWide { .. } => kind::SWITCH_CPU_WIDE,
             Self::AuxOutputHwId { .. } => kind::AUX_OUTPUT_HW_ID,
             Self::Lost { .. } => kind::LOST,
+            Self::Throttle { .. } => kind::THROTTLE,
             Self::LostSamples { .. } => kind::LOST_SAMPLES,
         }
     }
@@ -287,6 +297,9 @@ impl Record<'_> {
             Self::ItraceStart { pid, tid } | Self::SwitchCpuWide { pid, tid, .. } => {
                 endian.u32(out, pid);
                 endian.u32(out, tid);
+            }
+            Self::Throttle { time, id } => {
+                [time, id, id].iter().for_each(|word| endian.u64(out, *word))
             }
             Self::Lost { id, lost } => {
                 endian.u64(out, id);
