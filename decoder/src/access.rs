@@ -211,7 +211,7 @@ bitflags::bitflags! {
         const LLC_MISS = 1 << 4;
         /// Its translation needed a walk of the page tables.
         const TLB_WALK = 1 << 5;
-        /// It went to another socket.
+        /// It went to another node or socket.
         const REMOTE = 1 << 6;
         /// Its address was misaligned.
         const MISALIGNED = 1 << 7;

@@ -578,6 +578,7 @@ mod tests {
                         repeated: 0,
                         breaks: Vec::new(),
                         clock: None,
+                        reference: None,
                         event: None,
                         unit: crate::Unit::ArmSpe(crate::spe::Encoding::Unknown),
                     };

@@ -21,6 +21,8 @@ pub struct Piece {
     pub breaks: Vec<u64>,
     /// Conversion of its timestamps.
     pub clock: Option<Clock>,
+    /// perf's reference: of Intel PT the TSC when perf read the ring.
+    pub reference: Option<u64>,
     /// The event it belongs to. `None` also if it holds records of several.
     pub event: Option<EventIndex>,
     /// The unit that wrote it.

@@ -336,6 +336,7 @@ mod tests {
                 repeated: 0,
                 breaks: Vec::new(),
                 clock: None,
+                reference: None,
                 event: None,
                 unit: Unit::ArmSpe(Encoding::Unknown),
             };

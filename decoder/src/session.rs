@@ -18,8 +18,8 @@ use crate::piece::{Join, Piece, Unit};
 use crate::queue::Account;
 use crate::spe::{Encoding, encoding};
 use crate::{
-    Access, EventIndex, Ledger, Operation, Origin, PhysAddr, Position, Problem, Sink, Source,
-    TraceOffset, VirtAddr,
+    Access, AccessFlags, EventIndex, Ledger, Operation, Origin, PhysAddr, Position, Problem, Sink,
+    Source, TraceOffset, VirtAddr,
 };
 
 /// Queues that are decoded: one for each CPU or thread. More come only from damage.
@@ -602,7 +602,9 @@ impl Session {
         let offset = aux.offset;
         let (event, unit) = (queue.event, queue.unit.clone());
         let data_len = aux.size - u64::from(filling);
-        let piece = Piece { offset, data_len, join, repeated, breaks, clock, event, unit };
+        let reference = aux.reference;
+        let piece =
+            Piece { offset, data_len, join, repeated, breaks, clock, reference, event, unit };
         Placement::Queue(index, piece)
     }
 
@@ -795,9 +797,9 @@ impl QueueState {
     }
 }
 
-/// An address that a sample has. The kernel writes 0 where it found none.
-fn present(address: Option<u64>) -> Option<u64> {
-    address.filter(|address| *address != 0)
+/// What a sample has. The kernel writes 0 where it found no address, and no latency.
+fn present(value: Option<u64>) -> Option<u64> {
+    value.filter(|value| *value != 0)
 }
 
 /// The access that a sample tells of. What the kernel says comes first; what it leaves open, the
@@ -823,7 +825,7 @@ fn access(sample: &Sample<'_>, op: Option<&ibs::Op>, origin: Origin) -> Option<A
         Some(direction) => Operation::plain(direction),
         None => data_src.unwrap_or(DataSrc(0)).operation(),
     };
-    let weight = sample.weight.map(|weight| u32::try_from(weight).unwrap_or(u32::MAX));
+    let weight = present(sample.weight).map(|weight| u32::try_from(weight).unwrap_or(u32::MAX));
     let (pid, tid) = sample.pid_tid.unwrap_or((NONE, NONE));
     Some(Access {
         origin,
@@ -836,8 +838,16 @@ fn access(sample: &Sample<'_>, op: Option<&ibs::Op>, origin: Origin) -> Option<A
         latency_cycles: weight.or_else(|| op?.latency_cycles()),
         data_source: data_src.and_then(DataSrc::source).or_else(|| teller?.data_source()),
         page_size: present(sample.data_page_size),
-        flags: teller.map(ibs::Op::flags).or(data_src.map(DataSrc::flags)).unwrap_or_default(),
+        flags: flags(data_src, op, told),
     })
+}
+
+/// What else is told of an access. DATA_SRC has no place for much of what registers tell; whether
+/// the data came from afar is said by whoever says where it came from.
+fn flags(data_src: Option<DataSrc>, op: Option<&ibs::Op>, told: bool) -> AccessFlags {
+    let of_kernel = data_src.map(DataSrc::flags).unwrap_or_default();
+    let of_op = op.map(ibs::Op::flags).unwrap_or_default();
+    of_kernel | if told { of_op - AccessFlags::REMOTE } else { of_op }
 }
 
 /// A task, unless the kernel says -1: it is gone, or was never one.

@@ -163,10 +163,38 @@ fn data_src_and_weight_come_before_registers() {
     };
     assert_eq!(told(&records[0]), ["\"store\"", "\"l2\"", "33", "\"0x9018\""]);
     assert_eq!(told(&records[1]), ["\"load\"", "\"dram\"", "33", "\"0x9018\""]);
-    // Without a weight, the latency is that of the registers, whoever tells the rest.
-    let samples = [with(data_src::OP_LOAD | l2)];
-    let records = self::records(&recording(&samples, RAW_ALONE | st::DATA_SRC));
-    assert_eq!(told(&records[0]), ["\"load\"", "\"l2\"", "200", "\"0x9018\""]);
+    // Without a weight, or with none in it, the latency is that of the registers, whoever tells the rest.
+    let zero = Sample { weight: 0, ..with(data_src::OP_LOAD | l2) };
+    for (sample, fields) in [(with(data_src::OP_LOAD | l2), 0), (zero, st::WEIGHT)] {
+        let records = self::records(&recording(&[sample], RAW_ALONE | st::DATA_SRC | fields));
+        assert_eq!(told(&records[0]), ["\"load\"", "\"l2\"", "200", "\"0x9018\""]);
+    }
+    let hit = Op { data3: data3::LOAD | BOTH_VALID, ..load(9) };
+    let none = Sample { weight: 0, ..sample(&hit) };
+    let records = self::records(&recording(&[none], RAW_ALONE | st::WEIGHT));
+    assert_eq!(records[0]["latency"], Value::Null, "a hit waits for nothing");
+}
+
+#[test]
+fn flags_are_those_of_data_src_and_of_the_registers() {
+    const MISALIGNED: u64 = 1 << 8;
+    const REMOTE_NODE: u64 = 1 << 4;
+    let op = Op { data2: 3 | REMOTE_NODE, data3: load(9).data3 | MISALIGNED, ..load(9) };
+    let l2 = data_src::LEVEL_L2 | data_src::SNOOP_NA | data_src::LOCK_NA | data_src::TLB_NA;
+    let not_available = data_src::OP_NA | data_src::LEVEL_NA;
+    let flags = |data_src, sample_type| {
+        let sample = Sample { data_src, ..sample(&op) };
+        records(&recording(&[sample], RAW_ALONE | sample_type))[0]["flags"].clone()
+    };
+    let alone = "l1-miss,l2-miss,tlb-walk,remote,misaligned";
+    assert_eq!(flags(0, 0), alone);
+    assert_eq!(flags(not_available, st::DATA_SRC), alone);
+    // Whoever says where the data came from says whether that is remote.
+    let near = "l1-miss,l2-miss,tlb-walk,misaligned";
+    assert_eq!(flags(data_src::OP_LOAD | l2, st::DATA_SRC), near);
+    let far = data_src::OP_LOAD | l2 | 1 << 37;
+    assert_eq!(flags(far, st::DATA_SRC), alone);
+    assert_eq!(flags(far | 1 << 43, st::DATA_SRC), near, "another core of the node");
 }
 
 #[test]

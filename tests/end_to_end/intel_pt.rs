@@ -9,7 +9,7 @@ use tracegen::intel_pt::{Packet as Written, Pebs, block, sync, write as write_pa
 use tracegen::perf::attr::{flag, sample_type as st};
 use tracegen::perf::feature::{Features, bit};
 use tracegen::perf::record::Trailer;
-use tracegen::perf::record::aux_flag::{PARTIAL, TRUNCATED};
+use tracegen::perf::record::aux_flag::{OVERWRITE, PARTIAL, TRUNCATED};
 use tracegen::perf::{Attr, AuxtraceInfo, Event, Record, TimeConv};
 
 use crate::container::{Parts, index, number as word, walk};
@@ -246,7 +246,8 @@ fn each_record_is_listed_as_it_was_written() {
         address: Some(0xffff_8880_1234_5678),
         // L3, modified, locked.
         auxiliary: Some(0x16),
-        latency: Some(0x40),
+        // The access's latency in bits 47:32.
+        latency: Some(0x40_0000_0187),
         rip: None,
     };
     full.write(&mut trace);
@@ -254,7 +255,6 @@ fn each_record_is_listed_as_it_was_written() {
     let store = Pebs {
         counters: Some(1 << 3),
         ticks: Some(600),
-        // The access's latency in bits 47:32.
         latency: Some(0x19_0000_0040),
         address: Some(0x7fff_0000_1000),
         auxiliary: Some(0x21),
@@ -262,7 +262,14 @@ fn each_record_is_listed_as_it_was_written() {
     };
     store.write(&mut trace);
     // Both counters at once, after they were changed; the task is another one since tick 1125.
-    let both = Pebs { counters: Some(0b1001), ticks: Some(2000), auxiliary: Some(0x0), ..full };
+    let both = Pebs {
+        counters: Some(0b1001),
+        ticks: Some(2000),
+        auxiliary: Some(0x0),
+        // Of the instruction alone.
+        latency: Some(0x187),
+        ..full
+    };
     both.write(&mut trace);
     // No time of its own: that of the last TSC packet; no counter; the register for the instruction.
     write_packets(&mut trace, &[Written::Tsc(700)]);
@@ -286,8 +293,8 @@ fn each_record_is_listed_as_it_was_written() {
     let want = [
         (row(500, first, load, "load", kernel), json!(64), json!("l3"), "hitm,locked"),
         (row(600, first, store, "store", "0x7fff00001000"), json!(25), json!("l1"), "tlb-walk"),
-        (row(2000, second, store, "store", kernel), json!(64), Value::Null, "llc-miss"),
-        (row(2000, second, load, "load", kernel), json!(64), Value::Null, "llc-miss"),
+        (row(2000, second, store, "store", kernel), Value::Null, Value::Null, "llc-miss"),
+        (row(2000, second, load, "load", kernel), Value::Null, Value::Null, "llc-miss"),
         (
             json!({
                 "time_ns": 33_000, "cpu": 0, "pid": 40, "tid": 41, "event": null, "op": "access",
@@ -514,7 +521,8 @@ fn what_else_a_trace_holds_is_walked_over() {
             Written::Stop,
         ],
     );
-    let mut made = loads();
+    // Of Tremont, whose latency has one part.
+    let mut made = made(vec![trace_event(), loads_event()], "GenuineIntel,6,134,1");
     let time = TimeConv::default().ns(7);
     made.piece(0, 0, &trace);
     let (records, report) = read(&made.finish());
@@ -524,4 +532,36 @@ fn what_else_a_trace_holds_is_walked_over() {
     assert_eq!((&record["pid"], &record["tid"]), (&Value::Null, &Value::Null));
     assert_eq!(ledger(&report, BYTES), [3, 0, 0], "nothing before the first PSB is trusted");
     assert_eq!(of_ledger(&report, "tid_unknown"), 1);
+}
+
+#[test]
+fn snapshots_of_a_ring_lose_nothing_new_and_repeat_nothing() {
+    // Places of a ring that is overwritten are those in the ring: the second snapshot starts near the first
+    // one's start, however much was written in between.
+    let path = [sync(10), vec![0x06; 4096]].concat();
+    let second = [sync(20), load(21), sync(30), load(31)].concat();
+    let mut made = loads();
+    made.aux(0, 0x1000, 0, OVERWRITE).piece(0, 0x1000, &path);
+    made.aux(0, 0x1020, 0, OVERWRITE).piece(0, 0x1020, &second);
+    // A third one has part of the second.
+    let third = [sync(30), load(31), sync(40), load(41)].concat();
+    made.aux(0, 0x1030, 0, OVERWRITE).piece(0, 0x1030, &third);
+    let (records, report) = read(&made.finish());
+    assert_eq!(addresses(&records), [21, 31, 41]);
+    assert_eq!(ledger(&report, BYTES), [0; 3]);
+    let again = (sync(30).len() + load(31).len()) as u64;
+    // The PSB of what is new and the byte behind it stand before the time that tells so.
+    assert_eq!(of_ledger(&report, "overlap_bytes"), 17 + again + 17);
+}
+
+#[test]
+fn the_time_of_a_machine_that_has_long_been_up_is_whole() {
+    // 2^56 ticks and some: a TSC packet leaves the upper byte out, the reference has it.
+    let reference = (1 << 56) + 5000;
+    let mut trace = sync(1000);
+    Pebs { address: Some(0x1000), ..Pebs::default() }.write(&mut trace);
+    let mut made = loads();
+    made.piece_near(reference, (0, u32::MAX), 0, &trace);
+    let (records, _) = read(&made.finish());
+    assert_eq!(records[0]["time_ns"], json!(TimeConv::default().ns((1 << 56) + 1000)));
 }

@@ -161,9 +161,20 @@ impl Made {
     }
 
     /// AUXTRACE of a CPU or thread, of which the other one is all ones, and its payload.
-    pub fn piece_of(&mut self, (cpu, tid): (u32, u32), offset: u64, payload: &[u8]) -> &mut Self {
+    pub fn piece_of(&mut self, ring: (u32, u32), offset: u64, payload: &[u8]) -> &mut Self {
+        self.piece_near(1, ring, offset, payload)
+    }
+
+    /// The same with a reference.
+    pub fn piece_near(
+        &mut self,
+        reference: u64,
+        (cpu, tid): (u32, u32),
+        offset: u64,
+        payload: &[u8],
+    ) -> &mut Self {
         let size = payload.len() as u64;
-        let record = Auxtrace { size, offset, reference: 1, idx: cpu.min(tid), tid, cpu };
+        let record = Auxtrace { size, offset, reference, idx: cpu.min(tid), tid, cpu };
         self.writer.auxtrace(&record, payload).expect("memory takes all");
         self
     }

@@ -63,7 +63,11 @@ fn compare(raw: &[u8]) {
     assert!(!none || op.data_source().is_none() && op.flags().is_empty());
     assert!(op.latency_cycles().is_none() || bit(0) && bit(7) && !bit(14));
     if bit(14) && !none {
-        assert_eq!(op.data_source(), Some(DataSource::Uncached));
+        let five_bits = u32::from_le_bytes([raw[0], raw[1], raw[2], raw[3]]) & 1 << 11 != 0;
+        let code = register(raw, 3).expect("it has more") & if five_bits { 0xc7 } else { 0x7 };
+        let io = bit(0) && code == 7;
+        let want = if io { DataSource::Io } else { DataSource::Uncached };
+        assert_eq!(op.data_source(), Some(want));
     }
 }
 

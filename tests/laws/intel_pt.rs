@@ -69,15 +69,17 @@ type Decoded = (Vec<(Record, u64)>, ByteAccount, u64);
 fn decode(pieces: &[(Join, &[u8])]) -> Decoded {
     let mut decoder = Decoder::default();
     let mut records = Vec::new();
-    let mut position = 0;
+    let (mut place, mut position) = (0_u64, 0);
     for (join, bytes) in pieces {
         decoder.join(*join);
+        place = place.wrapping_sub(pieces::trimmed(*join));
         let mut last = 0;
-        decoder.feed(bytes, position, &mut |record, end| {
+        decoder.feed(bytes, place, &mut |record, end| {
             assert!(last < end && end <= bytes.len(), "records end one behind another");
             last = end;
             records.push((*record, position + end as u64));
         });
+        place = place.wrapping_add(bytes.len() as u64);
         position += bytes.len() as u64;
     }
     decoder.finish();

@@ -208,6 +208,7 @@ fn asked_for_less(pieces: &[(Join, &[u8])]) {
                 repeated: 0,
                 breaks: Vec::new(),
                 clock,
+                reference: None,
                 event: None,
                 unit: Unit::ArmSpe(Encoding::Common),
             });

@@ -146,7 +146,10 @@ fn walk_fragments(data: &[u8]) -> Walked {
         }
         let Some(fragment) = data.get(at..at + size) else { break };
         at += size;
-        if open.is_none() && !bit(63) {
+        if bit(63) {
+            // It starts a record, whatever went on up to here.
+            open = None;
+        } else if open.is_none() {
             continue;
         }
         let (before, mut address) = open.take().unwrap_or((0, None));

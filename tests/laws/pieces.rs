@@ -16,6 +16,11 @@ pub fn join(choices: &mut Choices<'_>, place: u64) -> Join {
     }
 }
 
+/// How far before the end of the last piece one starts.
+pub fn trimmed(join: Join) -> u64 {
+    if let Join::Trimmed(zeros) = join { u64::from(zeros) } else { 0 }
+}
+
 /// Every byte that was fed is in one field of the account.
 pub fn balanced(account: ByteAccount, total: u64, fed: u64) {
     assert_eq!(account.sum(), total, "{account:?}");
@@ -85,14 +90,18 @@ fn cut_up<'a>(data: &'a [u8], choices: &mut Choices<'_>, unit: &Unit) -> Vec<(Pi
             breaks.resize_with(count, || place + choices.below(bytes.len() + 1) as u64);
         }
         breaks.sort_unstable();
+        // perf's filling is less than eight bytes.
+        let data_len = (bytes.len() as u64).saturating_sub(u64::from(choices.byte() % 8));
+        let join = join(choices, place);
+        place = place.wrapping_sub(trimmed(join));
         let piece = Piece {
             offset: place,
-            // perf's filling is less than eight bytes.
-            data_len: (bytes.len() as u64).saturating_sub(u64::from(choices.byte() % 8)),
-            join: join(choices, place),
+            data_len,
+            join,
             repeated: choices.below(3) as u64 * 5,
             breaks,
             clock: None,
+            reference: choices.flag().then(|| choices.u64()),
             event: None,
             unit: unit.clone(),
         };

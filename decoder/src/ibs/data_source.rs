@@ -4,12 +4,17 @@
 use super::op::{Caps, Data3, Op};
 use crate::DataSource;
 
+/// DataSrc of what is no memory: memory-mapped I/O, configuration space, APIC.
+const IO: u8 = 7;
+
 /// The source of an op that is a load or a store. The names are those that its DATA_SRC would
 /// give it: the kernel makes that of the same registers.
 pub fn data_source(op: &Op) -> Option<DataSource> {
     let has = |bits| op.data3.contains(bits);
     if has(Data3::UNCACHEABLE) {
-        return Some(DataSource::Uncached);
+        // Stores have no code.
+        let io = has(Data3::LOAD) && op.data2.source(op.caps) == IO;
+        return Some(if io { DataSource::Io } else { DataSource::Uncached });
     }
     if !has(Data3::DC_MISS) {
         return Some(DataSource::L1);
@@ -40,7 +45,7 @@ const fn zen4(code: u8, remote: bool) -> Option<DataSource> {
         3 => dram(remote),
         5 => DataSource::RemoteCache,
         6 => DataSource::Pmem,
-        7 => DataSource::Io,
+        IO => DataSource::Io,
         8 => DataSource::Cxl,
         // 12 is the memory of a peer agent, which has no name here.
         _ => DataSource::Unknown(code as u16),
@@ -54,7 +59,7 @@ const fn before_zen4(code: u8, remote: bool) -> Option<DataSource> {
         2 => DataSource::PeerCore,
         3 => dram(remote),
         4 => DataSource::RemoteCache,
-        7 => DataSource::Io,
+        IO => DataSource::Io,
         _ => DataSource::Unknown(code as u16),
     })
 }
@@ -98,6 +103,41 @@ mod tests {
         for (name, data3, want) in cases {
             assert_eq!(op(3, data3).data_source(), want, "{name}");
         }
+    }
+
+    #[test]
+    fn an_uncacheable_load_of_code_7_is_io() {
+        const UNCACHEABLE: u64 = 1 << 14;
+        let cases = [
+            ("a load", 7, LOAD, Some(D::Io)),
+            ("whatever its misses say", 7, BEHIND_L2, Some(D::Io)),
+            ("both", 7, LOAD | STORE, Some(D::Io)),
+            ("a store has no code", 7, STORE | MISS | L2_MISS, Some(D::Uncached)),
+            ("another code", 3, BEHIND_L2, Some(D::Uncached)),
+            ("none", 0, LOAD, Some(D::Uncached)),
+            ("no memory", 7, 0, None),
+        ];
+        for (name, code, data3, want) in cases {
+            assert_eq!(op(code, data3 | UNCACHEABLE).data_source(), want, "{name}");
+            assert_eq!(old(code, data3 | UNCACHEABLE).data_source(), want, "{name}, three bits");
+        }
+        let fifteen = 7 | 1 << 6;
+        assert_eq!(op(fifteen, LOAD | UNCACHEABLE).data_source(), Some(D::Uncached));
+        assert_eq!(old(fifteen, LOAD | UNCACHEABLE).data_source(), Some(D::Io), "reserved bits");
+    }
+
+    #[test]
+    fn a_node_that_is_remote_is_told_of_memory_of_every_kind() {
+        let remote = AccessFlags::REMOTE;
+        // Code, whether it is remote without and with the bit.
+        let codes = [(1, false, false), (2, false, false), (3, false, true), (5, true, true)];
+        for (code, near, far) in codes.into_iter().chain([(6, false, true), (7, false, false)]) {
+            assert_eq!(op(code, BEHIND_L2).flags().contains(remote), near, "{code}");
+            assert_eq!(op(code | 1 << 4, BEHIND_L2).flags().contains(remote), far, "{code}");
+        }
+        let cxl = 1 << 6;
+        assert!(!op(cxl, BEHIND_L2).flags().contains(remote));
+        assert!(op(cxl | 1 << 4, BEHIND_L2).flags().contains(remote));
     }
 
     #[test]

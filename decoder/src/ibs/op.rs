@@ -195,8 +195,11 @@ impl Op {
         flags.set(AccessFlags::TLB_WALK, self.touches(walk));
         flags.set(AccessFlags::MISALIGNED, self.touches(Data3::MISALIGNED));
         flags.set(AccessFlags::LOCKED, self.touches(Data3::LOCKED));
-        let remote =
-            matches!(self.data_source(), Some(DataSource::RemoteDram | DataSource::RemoteCache));
+        let remote = match self.data_source() {
+            Some(DataSource::RemoteDram | DataSource::RemoteCache) => true,
+            Some(DataSource::Pmem | DataSource::Cxl) => self.data2.remote(),
+            _ => false,
+        };
         flags.set(AccessFlags::REMOTE, remote);
         flags
     }

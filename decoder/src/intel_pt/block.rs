@@ -9,6 +9,7 @@
 //!
 //! Source: the manual's section "PEBS via Intel PT", and `tools/perf/util/intel-pt-decoder`.
 
+use super::data_source::Core;
 use super::packet::{ItemLen, Kind, Packet};
 
 /// Types of blocks.
@@ -54,12 +55,17 @@ impl Record {
         *field = Some(value);
     }
 
-    /// Cycles of the access, as the kernel tells them. Newer cores put those of the instruction
-    /// into the low half of the item and those of the cache into bits 47:32.
-    pub fn latency_cycles(&self) -> Option<u32> {
+    /// Cycles of the access, as the kernel tells them; 0 is none. Newer cores put those of the
+    /// instruction into the low half of the item and those of the cache into bits 47:32. Gracemont
+    /// and Crestmont are such cores; of others the item itself must say so.
+    pub fn latency_cycles(&self, core: Core) -> Option<u32> {
         let latency = self.latency?;
         let (low, high) = (latency & u64::from(u32::MAX), latency >> 32);
-        u32::try_from(if high > 0 { high & 0xffff } else { low }).ok()
+        let cycles = match core {
+            Core::Other if high == 0 => low,
+            Core::Gracemont | Core::Crestmont | Core::Other => high & 0xffff,
+        };
+        u32::try_from(cycles).ok().filter(|cycles| *cycles != 0)
     }
 }
 
@@ -240,7 +246,7 @@ mod tests {
 
     #[test]
     fn what_leaves_a_block_drops_the_record() {
-        let leaving: [&[u8]; 17] = [
+        let leaving: [&[u8]; 16] = [
             &[0x06],
             &[0x02, 0xa3, 1, 2, 3, 4, 5, 6],
             &[0x2d, 1, 2],
@@ -257,7 +263,6 @@ mod tests {
             &[0x02, 0xc2, 1, 2, 3, 4, 5, 6, 7, 8],
             &[0x02, 0x13, 1, 2],
             &[0x02, 0x53, 1, 2, 3, 4, 5, 6, 7, 8, 9],
-            &[0xd9, 0, 0],
         ];
         let begin = [&[0x02, 0x63, 0x05][..], &item(0, 42)].concat();
         for packet in leaving {
@@ -285,15 +290,24 @@ mod tests {
 
     #[test]
     fn both_forms_of_the_latency() {
-        let cycles = |latency| Record { latency, ..Record::default() }.latency_cycles();
-        assert_eq!(cycles(None), None);
-        assert_eq!(cycles(Some(77)), Some(77));
-        assert_eq!(cycles(Some(0xffff_ffff)), Some(u32::MAX));
-        assert_eq!(
-            cycles(Some(0x0000_0019_0000_0040)),
-            Some(25),
-            "the cache's, not the instruction's"
-        );
-        assert_eq!(cycles(Some(0xabcd_0019_0000_0040)), Some(25));
+        // The item; cycles of a core that is not known, and of those whose item has two parts.
+        let cases = [
+            (None, None, None),
+            (Some(0), None, None),
+            (Some(77), Some(77), None),
+            (Some(0x187), Some(0x187), None),
+            (Some(0xffff_ffff), Some(u32::MAX), None),
+            // The cache's, not the instruction's.
+            (Some(0x0000_0019_0000_0040), Some(25), Some(25)),
+            (Some(0xabcd_0019_0000_0040), Some(25), Some(25)),
+            (Some(0xabcd_0000_0000_0040), None, None),
+        ];
+        for (latency, other, two_parts) in cases {
+            let record = Record { latency, ..Record::default() };
+            assert_eq!(record.latency_cycles(Core::Other), other, "{latency:x?}");
+            for core in [Core::Gracemont, Core::Crestmont] {
+                assert_eq!(record.latency_cycles(core), two_parts, "{latency:x?} {core:?}");
+            }
+        }
     }
 }

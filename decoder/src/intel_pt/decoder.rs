@@ -28,19 +28,41 @@ pub struct Decoder {
     next: u64,
     /// The last TSC packet since the last gap.
     ticks: Option<u64>,
-    /// The time of the last record given out.
-    newest: Option<u64>,
+    /// A time near those of the TSC packets that come.
+    reference: Option<u64>,
+    newest: Newest,
     /// Records were given out since somebody asked: how many, and one had a time.
     given: u64,
     ticked: bool,
-    /// In a snapshot: what is not later than this was given out before.
-    repeated_until: Option<u64>,
+    /// What had come before the last snapshot.
+    before: Newest,
+    /// In a snapshot: nothing has come yet that is later than all before it.
+    repeats: bool,
     /// Padding packets since the last other one. Fewer than the zeros that perf added mean that
     /// the others completed that packet's payload.
     padding_run: u64,
     bytes: ByteAccount,
     total: u64,
 }
+
+/// The latest times so far, in ticks. Those of records and of TSC packets are two clocks' hands: a
+/// record's own time may be older than the TSC packet before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Newest {
+    tsc: Option<u64>,
+    /// Of the records given out.
+    record: Option<u64>,
+}
+
+impl Newest {
+    fn any(self) -> Option<u64> {
+        self.tsc.max(self.record)
+    }
+}
+
+/// How far a record's own time may be from the time so far, in ticks: some minutes. One that is
+/// damaged must not make all that follows look repeated.
+const MAX_FROM_TSC: u64 = 1 << 40;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -75,6 +97,12 @@ impl Decoder {
         self.total
     }
 
+    /// Gives a whole time near those of the next bytes, which restores the upper byte that TSC
+    /// packets leave out.
+    pub fn refer_to(&mut self, reference: Option<u64>) {
+        self.reference = reference.or(self.reference);
+    }
+
     /// Announces how the next bytes follow the last ones.
     pub fn join(&mut self, join: Join) {
         match join {
@@ -83,7 +111,8 @@ impl Decoder {
             Join::Gap => self.gap(),
             Join::Snapshot { .. } => {
                 self.gap();
-                self.repeated_until = self.newest;
+                self.before = self.newest;
+                self.repeats = self.newest.any().is_some();
             }
         }
     }
@@ -139,12 +168,17 @@ impl Decoder {
 
     /// Counts bytes, unless a snapshot repeats them.
     fn count(&mut self, field: Field, len: u64) {
-        if self.repeated_until.is_some() {
-            self.total -= len;
-            self.bytes.overlap += len;
+        if self.repeats {
+            self.count_repeated(len);
         } else {
             *field(&mut self.bytes) += len;
         }
+    }
+
+    /// Counts bytes that were fed and turn out to have been given before.
+    fn count_repeated(&mut self, len: u64) {
+        self.total -= len;
+        self.bytes.overlap += len;
     }
 
     /// Counts zeros that perf filled a piece up with.
@@ -163,14 +197,23 @@ impl Decoder {
         (core::mem::take(&mut self.given), core::mem::take(&mut self.ticked))
     }
 
-    /// The time in ticks of the last record that had one.
+    /// The latest time of a record, in ticks.
     pub fn newest(&self) -> Option<u64> {
-        self.newest
+        self.newest.record
+    }
+
+    /// Whether there were packets and none of them, nor a record, had a time.
+    pub fn is_untimed(&self) -> bool {
+        self.bytes.record > 0 && self.newest.any().is_none()
     }
 
     /// Decodes `bytes`, which start at `place` of the queue. `sink` gets every record that ends in
     /// them, with the index in `bytes` of the first byte behind it.
     pub fn feed(&mut self, bytes: &[u8], place: u64, sink: &mut impl FnMut(&Record, usize)) {
+        // What had looked like filling may have been the middle of a packet.
+        if place != self.next {
+            self.gap();
+        }
         self.total += bytes.len() as u64;
         let mut at = 0;
         while at < bytes.len() {
@@ -284,8 +327,7 @@ impl Decoder {
         }
         self.padding_run = 0;
         if packet.kind == Kind::Tsc {
-            self.ticks = Some(packet.payload);
-            self.goes_on_from(packet.payload);
+            self.time(whole_time(packet.payload, self.reference));
         }
         let started = self.blocks.len() > 0;
         match self.blocks.take(packet) {
@@ -307,25 +349,53 @@ impl Decoder {
         end: usize,
         sink: &mut impl FnMut(&Record, usize),
     ) {
+        // One whose own time cannot be is placed by the TSC packet before it.
+        let own = record.ticks.filter(|ticks| self.is_near(*ticks));
+        let placed = own.or(self.ticks);
         record.ticks = record.ticks.or(self.ticks);
-        if let Some(ticks) = record.ticks {
-            self.goes_on_from(ticks);
+        if self.came_before(placed) {
+            return self.count_repeated(len);
         }
+        self.repeats = false;
         self.count(RECORD, len);
-        if self.repeated_until.is_none() {
-            self.newest = record.ticks.or(self.newest);
-            self.given += 1;
-            self.ticked |= record.ticks.is_some();
-            sink(&record, end);
+        self.newest.record = self.newest.record.max(placed);
+        self.given += 1;
+        self.ticked |= record.ticks.is_some();
+        sink(&record, end);
+    }
+
+    /// Whether a time may be believed: it is near those so far, if there are any.
+    fn is_near(&self, ticks: u64) -> bool {
+        let known = self.ticks.or(self.newest.any());
+        known.is_none_or(|known| known.abs_diff(ticks) < MAX_FROM_TSC)
+    }
+
+    /// Whether a record of this time was given out before the last snapshot.
+    fn came_before(&self, ticks: Option<u64>) -> bool {
+        match (ticks, self.before.record) {
+            (_, None) => false,
+            (None, Some(_)) => self.repeats,
+            (Some(ticks), Some(before)) => ticks <= before,
         }
     }
 
-    /// Learns a time: what is later than all before is not repeated.
-    fn goes_on_from(&mut self, ticks: u64) {
-        if self.repeated_until.is_some_and(|until| ticks > until) {
-            self.repeated_until = None;
-        }
+    /// Takes the time of a TSC packet: what is later than all before is not repeated.
+    fn time(&mut self, ticks: u64) {
+        self.ticks = Some(ticks);
+        self.newest.tsc = self.newest.tsc.max(self.ticks);
+        self.repeats &= self.before.any() >= self.ticks;
     }
+}
+
+/// The time of a TSC packet, which has 56 bits of it: the one nearest to a whole time.
+fn whole_time(low: u64, reference: Option<u64>) -> u64 {
+    const BITS: u32 = 56;
+    let Some(reference) = reference else { return low };
+    let upper = reference >> BITS;
+    let candidates = [upper.saturating_sub(1), upper, upper.saturating_add(1)];
+    let times = candidates.into_iter().filter(|upper| *upper < 1 << (u64::BITS - BITS));
+    let times = times.map(|upper| upper << BITS | low);
+    times.min_by_key(|time| time.abs_diff(reference)).unwrap_or(low)
 }
 
 #[cfg(test)]
@@ -358,16 +428,20 @@ mod tests {
     /// Addresses of the records, and the account.
     fn decode(pieces: &[(Join, &[u8])]) -> (Vec<u64>, ByteAccount) {
         let mut decoder = Decoder::default();
-        let (mut addresses, mut place) = (Vec::new(), 0);
+        let (mut addresses, mut place, mut fed) = (Vec::new(), 0, 0);
         for (join, bytes) in pieces {
             decoder.join(*join);
+            if let Join::Trimmed(zeros) = join {
+                place -= u64::from(*zeros);
+            }
             decoder.feed(bytes, place, &mut |record, _| addresses.extend(record.address));
             place += bytes.len() as u64;
+            fed += bytes.len() as u64;
         }
         decoder.finish();
         let bytes = decoder.bytes();
         assert_eq!(decoder.total(), bytes.sum());
-        assert_eq!(bytes.sum() + bytes.overlap, place);
+        assert_eq!(bytes.sum() + bytes.overlap, fed);
         (addresses, bytes)
     }
 
@@ -499,16 +573,60 @@ mod tests {
     #[test]
     fn zeros_that_perf_added() {
         let trace = [&start(1)[..], &record(2, 2), &record(3, 3)].concat();
+        // Where each packet of the two records starts, and its length.
+        let lens = [3, 9, 9, 3, 9, 9, 2];
+        let packets = lens.iter().chain(&lens).scan(26, |next, len| {
+            *next += len;
+            Some((*next - len, *len))
+        });
+        let packets: Vec<(usize, usize)> = packets.collect();
+        let record_len = usize::try_from(RECORD_LEN).unwrap();
+        assert_eq!((trace.len(), packets.len()), (26 + 2 * record_len, 14));
+        let (mut kept, mut lost) = (0, 0);
         for cut in 27..trace.len() {
+            let (start, len) = *packets.iter().rfind(|(start, _)| *start <= cut).unwrap();
+            let there = cut - start;
             for zeros in 1..8u8 {
                 let first = [&trace[..cut], &vec![0; zeros.into()]].concat();
                 let (addresses, bytes) =
                     decode(&[(Join::Continued, &first), (Join::Trimmed(zeros), &trace[cut..])]);
-                // Where they complete a packet they made it wrong: the rest is not believed.
-                let believed = addresses == [2, 3] && bytes.padding == u64::from(zeros);
-                let lost = bytes.skipped > 0 && addresses.iter().all(|address| *address == 2);
-                assert!(believed ^ lost, "{zeros} zeros at {cut}: {addresses:x?} {bytes:?}");
+                // What a zero makes of the first half of a header is no packet.
+                let half = there == 1 && trace[start] == 0x02;
+                let completed = there > 0 && (half || usize::from(zeros) >= len - there);
+                let told = format!("{zeros} zeros at {cut}: {addresses:x?} {bytes:?}");
+                if completed {
+                    // With wrong bytes: the record that it stands in is not believed, nor is what
+                    // follows, up to a PSB that does not come.
+                    let before: &[u64] = if cut < 26 + record_len { &[] } else { &[2] };
+                    assert_eq!(addresses, before, "{told}");
+                    assert!(bytes.skipped >= (trace.len() - cut) as u64, "{told}");
+                    lost += 1;
+                } else {
+                    assert_eq!(addresses, [2, 3], "{told}");
+                    assert_eq!((bytes.padding, bytes.skipped), (zeros.into(), 0), "{told}");
+                    kept += 1;
+                }
             }
+        }
+        assert!(kept > 100 && lost > 100, "{kept} {lost}");
+    }
+
+    #[test]
+    fn filling_that_was_data_leaves_no_packet_in_its_middle() {
+        let trace =
+            [&start(1)[..], &record(2, 0x7f00_0000_1234), &start(3), &record(4, 4)].concat();
+        // The address's item starts at byte 50; its bytes 7 and 8 are zeros that looked like filling.
+        assert_eq!(trace[50..59], [0x04, 0x34, 0x12, 0, 0, 0, 0x7f, 0, 0]);
+        for (from, to) in [(53, 56), (57, 59), (58, 59)] {
+            let mut decoder = Decoder::default();
+            let mut addresses = Vec::new();
+            let mut take = |record: &Record, _: usize| addresses.extend(record.address);
+            decoder.feed(&trace[..from], 0, &mut take);
+            decoder.fill(to - from);
+            decoder.feed(&trace[to..], to as u64, &mut take);
+            decoder.finish();
+            assert_eq!(addresses, [4], "{from}");
+            assert_eq!(decoder.bytes().sum(), trace.len() as u64, "{from}");
         }
     }
 
@@ -528,6 +646,51 @@ mod tests {
     }
 
     #[test]
+    fn the_upper_byte_of_a_tsc_packet_is_that_of_the_nearest_time() {
+        let low = 0x00ff_0000_0000_0000;
+        // What the packet has, a time near it, and what it is.
+        let cases = [
+            (0x10, None, 0x10),
+            (0x10, Some(1), 0x10),
+            (low, Some(1), low),
+            (0x10, Some(0x0300_0000_0000_0020), 0x0300_0000_0000_0010),
+            // Perf read the ring after the packet was made, and the upper byte had changed.
+            (low, Some(0x0300_0000_0000_0020), 0x02ff_0000_0000_0000),
+            (0x10, Some(0x02ff_0000_0000_0000), 0x0300_0000_0000_0010),
+            (0x10, Some(u64::MAX), 0xff00_0000_0000_0010),
+            (low, Some(u64::MAX), 0xffff_0000_0000_0000),
+        ];
+        for (ticks, reference, want) in cases {
+            let bare = [&[0x02, 0x63, 0x05][..], &item(0, 7), &BEP].concat();
+            let mut decoder = Decoder::default();
+            decoder.refer_to(reference);
+            let mut times = Vec::new();
+            let trace = [start(ticks), bare].concat();
+            decoder.feed(&trace, 0, &mut |record, _| times.push(record.ticks));
+            assert_eq!(times, [Some(want)], "{ticks:#x} near {reference:#x?}");
+        }
+    }
+
+    #[test]
+    fn own_times_and_restored_ones_are_of_one_clock() {
+        let high = 0x0100_0000_0000_0000;
+        let first = [start(10), record(high + 12, 1), start(20)].concat();
+        let again = [&first[..], &record(high + 25, 2)].concat();
+        let mut decoder = Decoder::default();
+        decoder.refer_to(Some(high + 30));
+        let mut addresses = Vec::new();
+        for (place, (join, bytes)) in
+            [(Join::Continued, &first), (SNAPSHOT, &again)].iter().enumerate()
+        {
+            decoder.join(*join);
+            decoder.feed(bytes, place as u64 * 1000, &mut |record, _| {
+                addresses.extend(record.address)
+            });
+        }
+        assert_eq!(addresses, [1, 2]);
+    }
+
+    #[test]
     fn a_snapshot_gives_no_record_twice() {
         let part = |ticks: u64| [start(ticks), record(ticks + 1, ticks + 1)].concat();
         let first = [part(10), part(20)].concat();
@@ -539,5 +702,53 @@ mod tests {
         let later = START_LEN + RECORD_LEN;
         // The PSB stands before the time that tells that it is new.
         assert_eq!(bytes.record, 3 * later - 16);
+    }
+
+    const SNAPSHOT: Join = Join::Snapshot { repeated_before: 0 };
+
+    #[test]
+    fn a_repeated_record_that_is_older_than_the_packet_before_it_stays_repeated() {
+        // The TSC packet of 20 is later than any record before the snapshot.
+        let first = [start(10), record(12, 1), start(20), record(15, 2)].concat();
+        let second = [&first[..], &record(16, 3), &start(30), &record(25, 4)].concat();
+        let (addresses, bytes) = decode(&[(Join::Continued, &first), (SNAPSHOT, &second)]);
+        assert_eq!(addresses, [1, 2, 3, 4]);
+        assert_eq!(bytes.overlap, first.len() as u64);
+        // Also where the packet has not come before, since the first snapshot ended in front of it.
+        let second = [start(22), record(15, 2), record(23, 5)].concat();
+        let (addresses, bytes) = decode(&[(Join::Continued, &first), (SNAPSHOT, &second)]);
+        assert_eq!(addresses, [1, 2, 5]);
+        assert_eq!(bytes.overlap, 16 + RECORD_LEN, "the PSB before the time, and the record");
+    }
+
+    #[test]
+    fn the_limit_is_the_greatest_time() {
+        // The last record is older than the one before it.
+        let first = [start(10), record(18, 1), record(11, 2)].concat();
+        let (addresses, _) = decode(&[(Join::Continued, &first), (SNAPSHOT, &first)]);
+        assert_eq!(addresses, [1, 2]);
+    }
+
+    #[test]
+    fn a_damaged_time_makes_nothing_look_repeated() {
+        let first = [start(10), record(u64::MAX, 1)].concat();
+        let snapshot = |ticks| [start(ticks), record(ticks + 1, ticks + 1)].concat();
+        let (second, third) = (snapshot(20), snapshot(30));
+        let pieces = [
+            (Join::Continued, &first[..]),
+            (SNAPSHOT, &[&first[..], &second].concat()),
+            (SNAPSHOT, &[&second[..], &third].concat()),
+        ];
+        assert_eq!(decode(&pieces).0, [1, 21, 31]);
+    }
+
+    #[test]
+    fn without_a_record_before_it_a_snapshot_hides_none() {
+        // The first one has times, and ends in the middle of its first record.
+        let whole = [start(10), record(9, 1), start(12), record(13, 2)].concat();
+        let cut = &whole[..50];
+        let (addresses, bytes) = decode(&[(Join::Continued, cut), (SNAPSHOT, &whole)]);
+        assert_eq!(addresses, [1, 2]);
+        assert_eq!(bytes.overlap, START_LEN);
     }
 }

@@ -43,7 +43,7 @@ impl Record {
             ip: self.instruction.or(self.rip).map(VirtAddr::new),
             pid,
             tid,
-            latency_cycles: self.latency_cycles(),
+            latency_cycles: self.latency_cycles(core),
             data_source,
             page_size: None,
             flags,

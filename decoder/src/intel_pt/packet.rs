@@ -29,7 +29,6 @@ pub enum Kind {
     Mtc,
     /// Sets the time.
     Tsc,
-    Trig,
     Cyc,
     Psb,
     PsbEnd,
@@ -65,7 +64,6 @@ impl Kind {
             | Self::Tip
             | Self::TipPge
             | Self::TipPgd
-            | Self::Trig
             | Self::Mode
             | Self::Pip
             | Self::Ovf
@@ -186,8 +184,7 @@ fn header(bytes: &[u8], block: Option<ItemLen>) -> Result<Header, NoPacket> {
         _ if first & 0b11 == 0b11 => cyc(bytes),
         0x19 => Ok((Kind::Tsc, 0, 1, 8)),
         0x59 => Ok((Kind::Mtc, 0, 1, 2)),
-        0x99 => Ok((Kind::Mode, 0, 1, 2)),
-        0xd9 => trig(bytes),
+        0x99 => mode(bytes),
         _ => match first & 0x1f {
             0x0d => with_ip(Kind::Tip, first),
             0x11 => with_ip(Kind::TipPge, first),
@@ -256,10 +253,14 @@ fn cyc(bytes: &[u8]) -> Result<Header, NoPacket> {
     Ok((Kind::Cyc, 0, 1, len))
 }
 
-/// Bit 6 of the second byte: two more follow, the count of instructions.
-fn trig(bytes: &[u8]) -> Result<Header, NoPacket> {
-    let second = bytes.get(1).ok_or(NoPacket::CutOff)?;
-    Ok((Kind::Trig, 0, 1, if second & 0x40 == 0 { 3 } else { 5 }))
+/// Bits 7:5 of the second byte are the leaf: 0 for the size of code, 1 for transactions. Each has two
+/// bits below, of which 3 means nothing.
+fn mode(bytes: &[u8]) -> Result<Header, NoPacket> {
+    let second = *bytes.get(1).ok_or(NoPacket::CutOff)?;
+    if second >> 5 > 1 || second & 0b11 == 0b11 {
+        return Err(NoPacket::Bad);
+    }
+    Ok((Kind::Mode, 0, 1, 2))
 }
 
 fn psb(bytes: &[u8]) -> Result<Header, NoPacket> {
@@ -344,11 +345,13 @@ mod tests {
             ("TIP.PGD without address", vec![0x01], Kind::TipPgd),
             ("FUP", filled(&[0xdd], 9), Kind::Fup),
             ("FUP without address", vec![0x1d], Kind::Fup),
-            ("MODE", vec![0x99, 0x01], Kind::Mode),
+            ("MODE of 16-bit code", vec![0x99, 0x00], Kind::Mode),
+            ("MODE of 64-bit code", vec![0x99, 0x01], Kind::Mode),
+            ("MODE of 32-bit code, and interrupts", vec![0x99, 0x06], Kind::Mode),
+            ("MODE of no transaction", vec![0x99, 0x20], Kind::Mode),
+            ("MODE of an aborted one", vec![0x99, 0x22], Kind::Mode),
             ("MTC", vec![0x59, 0x7f], Kind::Mtc),
             ("TSC", filled(&[0x19], 8), Kind::Tsc),
-            ("TRIG", vec![0xd9, 0x80, 0x01], Kind::Trig),
-            ("TRIG with a count", vec![0xd9, 0x40, 0x01, 0x34, 0x12], Kind::Trig),
             ("CYC, 1 byte", vec![0xfb], Kind::Cyc),
             ("CYC, 2 bytes", vec![0x07, 0xfe], Kind::Cyc),
             ("CYC, 3 bytes", vec![0x07, 0x01, 0x02], Kind::Cyc),
@@ -408,12 +411,18 @@ mod tests {
 
     #[test]
     fn what_is_no_packet() {
-        let cases: [(&str, &[u8]); 12] = [
+        let cases: [(&str, &[u8]); 18] = [
             ("address of length 5", &[0xad]),
             ("address of length 7", &[0xed]),
             ("FUP of length 7", &[0xfd]),
             ("1 of 8 that are odd", &[0x05]),
-            ("neither TSC, MTC, MODE nor TRIG", &[0x39]),
+            ("neither TSC, MTC nor MODE", &[0x39]),
+            ("TRIG, the length of which is in doubt", &[0xd9]),
+            ("MODE of code of size 3", &[0x99, 0x03]),
+            ("the same, and interrupts", &[0x99, 0x07]),
+            ("MODE of a transaction that is in two states", &[0x99, 0x23]),
+            ("MODE of leaf 2", &[0x99, 0x40]),
+            ("MODE of leaf 7", &[0x99, 0xff]),
             ("the same", &[0xf9]),
             ("PTWRITE of length 2", &[0x02, 0x52]),
             ("PTWRITE of length 3 with FUP", &[0x02, 0xf2]),
@@ -449,7 +458,6 @@ mod tests {
                 0x19 => Ok(Kind::Tsc),
                 0x59 => Ok(Kind::Mtc),
                 0x99 => Ok(Kind::Mode),
-                0xd9 => Ok(Kind::Trig),
                 _ => Err(NoPacket::Bad),
             };
             assert_eq!(outside, want, "{first:#04x}");
@@ -464,7 +472,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(bad, 1 + 64 - 4 * 6 - 4, "of the 64 that end in 01, 24 have an address");
+        assert_eq!(bad, 1 + 64 - 4 * 6 - 3, "of the 64 that end in 01, 24 have an address");
     }
 
     #[test]

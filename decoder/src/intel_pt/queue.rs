@@ -82,8 +82,8 @@ impl<S: Sink + ?Sized> Steps for Decoding<'_, S> {
     }
 }
 
-/// Gives out a record: once for each counter that asked for it, since each is a sample of its own
-/// event. If there is one event alone, or no counter is named, it is one sample.
+/// Gives out a record: once for each counter that asked for it and is known, since each is a sample
+/// of its own event. If there is one event alone, or no counter is known, it is one sample.
 fn give<S: Sink + ?Sized>(
     record: &Record,
     piece: &Piece,
@@ -110,12 +110,17 @@ fn give<S: Sink + ?Sized>(
             None => sink.other(&origin),
         }
     };
-    let counters = record.counters.unwrap_or(0);
-    if piece.event.is_some() || counters == 0 {
-        return sample(piece.event);
-    }
+    let counters = if piece.event.is_some() { 0 } else { record.counters.unwrap_or(0) };
+    let mut known = false;
     for counter in (0..64u8).filter(|counter| counters >> counter & 1 == 1) {
-        sample(Ring::of(key).and_then(|ring| sideband.event_of(ring, counter, time_ns)));
+        let event = Ring::of(key).and_then(|ring| sideband.event_of(ring, counter, time_ns));
+        if event.is_some() {
+            sample(event);
+            known = true;
+        }
+    }
+    if !known {
+        sample(piece.event);
     }
 }
 
@@ -133,10 +138,14 @@ impl Queue {
 
     /// Starts a piece.
     pub fn begin(&mut self, piece: Piece) {
-        // With timestamps, records that came before are known by their time; without, bytes by
-        // their place, and what follows them goes on where the queue had ended.
-        let by_place = piece.repeated > 0 && self.decoder.newest().is_none();
-        if !by_place {
+        // With times, what came before is known by them. Without, it is passed over by its place;
+        // but places of a ring that is overwritten are those in the ring, so that what follows
+        // may be anything.
+        let by_place = piece.repeated > 0 && self.decoder.is_untimed();
+        self.decoder.refer_to(piece.reference);
+        if by_place {
+            self.decoder.gap();
+        } else {
             self.decoder.join(piece.join);
         }
         let repeated = if by_place { piece.repeated } else { 0 };
@@ -177,5 +186,137 @@ impl Queue {
     pub(crate) fn passed(&self) -> Option<(u32, u64)> {
         let clock = self.course.piece()?.clock?;
         Some((self.key.cpu?, clock.nanoseconds(self.decoder.newest()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::PSB;
+    use super::*;
+    use crate::{Access, Join, VirtAddr};
+
+    const CPU: u32 = 3;
+
+    /// Event and address of each access.
+    #[derive(Default)]
+    struct Told(Vec<(Option<u16>, u64)>);
+
+    impl Sink for Told {
+        fn access(&mut self, access: &Access) {
+            let event = access.origin.event.map(|event| event.0);
+            self.0.push((event, access.vaddr.map_or(0, VirtAddr::get)));
+        }
+        fn other(&mut self, _: &Origin) {}
+    }
+
+    /// PSB, a TSC packet if there is a time, PSBEND.
+    fn start(ticks: Option<u64>) -> Vec<u8> {
+        let time = ticks.map(|ticks| [&[0x19], &ticks.to_le_bytes()[..7]].concat());
+        [&PSB[..], &time.unwrap_or_default(), &[0x02, 0x23]].concat()
+    }
+
+    /// A record of an address without a time: counters, address.
+    fn record(counters: u64, address: u64) -> Vec<u8> {
+        let (counters, address) = (counters.to_le_bytes(), address.to_le_bytes());
+        let basic = [&[0x02, 0x63, 0x04, 0x0c][..], &counters].concat();
+        [&basic[..], &[0x02, 0x63, 0x05, 0x04], &address, &[0x02, 0x33]].concat()
+    }
+
+    fn piece(offset: u64, bytes: &[u8], join: Join, repeated: u64) -> Piece {
+        Piece {
+            offset,
+            data_len: bytes.len() as u64,
+            join,
+            repeated,
+            breaks: Vec::new(),
+            clock: None,
+            reference: None,
+            event: None,
+            unit: Unit::IntelPt(Pebs::default()),
+        }
+    }
+
+    fn run(pieces: &[(Piece, &[u8])], sideband: &SideBand) -> (Told, ByteAccount) {
+        let mut queue = Queue::new(QueueKey { idx: 0, cpu: Some(CPU), tid: None });
+        let (mut told, mut fed) = (Told::default(), 0);
+        for (piece, bytes) in pieces {
+            queue.begin(piece.clone());
+            queue.bytes(bytes, Position::default(), sideband, &mut told);
+            fed += bytes.len() as u64;
+        }
+        let (account, total, _) = queue.finish();
+        assert_eq!((account.sum(), account.sum() + account.overlap), (total, fed));
+        (told, account)
+    }
+
+    /// The addresses in two snapshots, of which the second starts 16 bytes further in the ring.
+    fn snapshots(first: &[u8], second: &[u8]) -> (Vec<u64>, ByteAccount) {
+        let repeated = first.len() as u64 - 16;
+        let snapshot = |repeated_before| Join::Snapshot { repeated_before };
+        let pieces = [
+            (piece(0x1000, first, snapshot(0), 0), first),
+            (piece(0x1010, second, snapshot(0x1010 + repeated), repeated), second),
+        ];
+        let (told, account) = run(&pieces, &SideBand::default());
+        (told.0.into_iter().map(|(_, address)| address).collect(), account)
+    }
+
+    #[test]
+    fn places_in_a_ring_that_is_overwritten_hide_nothing_that_has_a_time() {
+        // No record has come before, but a time: the ring has gone round since.
+        let first = [start(Some(10)), vec![0x06; 100]].concat();
+        let second = [start(Some(20)), record(0, 0x5000), start(Some(30))].concat();
+        let (addresses, account) = snapshots(&first, &second);
+        assert_eq!(addresses, [0x5000]);
+        assert_eq!(account.overlap, 16, "the PSB before the first time");
+        // The same bytes again are known by the time.
+        let (addresses, account) = snapshots(&first, &[&first[..], &second].concat());
+        assert_eq!(addresses, [0x5000]);
+        assert_eq!(account.overlap, first.len() as u64 + 16);
+    }
+
+    #[test]
+    fn where_nothing_was_decoded_nothing_is_repeated() {
+        let second = [start(None), record(0, 0x5000)].concat();
+        assert_eq!(snapshots(&[0x06; 100], &second).0, [0x5000]);
+    }
+
+    #[test]
+    fn without_times_bytes_are_repeated_by_their_place_and_a_psb_is_searched_behind_them() {
+        let first = [start(None), record(0, 0x5000), vec![0x02, 0x63, 0x05]].concat();
+        // Behind those is something else than what was open before them.
+        let rest = [0x04, 1, 2, 3, 4, 5, 6, 7, 8, 0x02, 0x33];
+        let later = [start(None), record(0, 0x6000)].concat();
+        let second = [&first[16..], &rest, &later].concat();
+        let (addresses, account) = snapshots(&first, &second);
+        assert_eq!(addresses, [0x5000, 0x6000]);
+        assert_eq!((account.overlap, account.cut_off), (first.len() as u64 - 16, 3));
+        assert_eq!(account.skipped, rest.len() as u64);
+    }
+
+    #[test]
+    fn a_record_is_a_sample_of_each_known_counter_s_event_or_one_of_none() {
+        let mut sideband = SideBand::default();
+        sideband.counter(Ring::Cpu(CPU), 0, 0, EventIndex(1));
+        sideband.counter(Ring::Cpu(CPU), 3, 0, EventIndex(2));
+        sideband.counter(Ring::Cpu(CPU + 1), 5, 0, EventIndex(3));
+        let one = |event| vec![(event, 0x5000)];
+        let cases = [
+            ("no counter", 0, one(None)),
+            ("a known one", 1, one(Some(1))),
+            ("both", 0b1001, vec![(Some(1), 0x5000), (Some(2), 0x5000)]),
+            ("one that nobody named", 0b10, one(None)),
+            ("several of those", 1 << 63 | 0b11_0110, one(None)),
+            ("one that is known on another CPU", 1 << 5, one(None)),
+            ("one beside others", 0b1110, one(Some(2))),
+            ("all", u64::MAX, vec![(Some(1), 0x5000), (Some(2), 0x5000)]),
+        ];
+        for (name, counters, want) in cases {
+            let bytes = [start(Some(1)), record(counters, 0x5000)].concat();
+            let several = piece(0, &bytes, Join::Continued, 0);
+            let alone = Piece { event: Some(EventIndex(7)), ..several.clone() };
+            assert_eq!(run(&[(several, &bytes)], &sideband).0.0, want, "{name}");
+            assert_eq!(run(&[(alone, &bytes)], &sideband).0.0, one(Some(7)), "{name}");
+        }
     }
 }

@@ -143,7 +143,12 @@ impl<R: Ring> Lane<R> {
             let queue = self.queue;
             let drained = aux.drain(to, |offset, bytes| {
                 let len = (bytes[0].len() + bytes[1].len()) as u64;
-                let piece = Auxtrace { size: len.next_multiple_of(PIECE_ALIGN), offset, queue };
+                let piece = Auxtrace {
+                    size: len.next_multiple_of(PIECE_ALIGN),
+                    offset,
+                    reference: None,
+                    queue,
+                };
                 outlet.aux(&piece, bytes)
             })?;
             passed.aux_bytes = drained.bytes;

@@ -26,8 +26,9 @@ bitflags::bitflags! {
     }
 }
 
-/// The record at the start of `bytes`.
-pub(super) fn step(format: Format, bytes: &[u8]) -> Step {
+/// The record at the start of `bytes`. `two_parts` is whether a record before it had a latency of
+/// two parts, which its core then gives all of them, and then whether this one had.
+pub(super) fn step(format: Format, two_parts: &mut bool, bytes: &[u8]) -> Step {
     let Some(first) = word(bytes, 0) else { return Step::Unfinished };
     let Ok(size) = usize::try_from(first >> 48) else { return Step::Bad };
     match size {
@@ -39,7 +40,16 @@ pub(super) fn step(format: Format, bytes: &[u8]) -> Step {
     if groups_len(format, first, bytes) != Some(size) {
         return Step::Bad;
     }
-    Step::Record(record(format, first, bytes), size)
+    *two_parts |= format.has_two_parts(latency(first, bytes));
+    // From format 5 on all cores have latencies of two parts.
+    let latency_format = if *two_parts { Format::Adaptive5 } else { format };
+    Step::Record(record(latency_format, first, bytes), size)
+}
+
+/// The word of the latency; 0 if there is none.
+fn latency(first: u64, bytes: &[u8]) -> u64 {
+    let has_memory = Groups::from_bits_retain(first).contains(Groups::MEMORY);
+    if has_memory { word(bytes, BASIC + 0x10).unwrap_or(0) } else { 0 }
 }
 
 /// Bytes of the groups that a record has. `None` if it is too short to tell.
@@ -86,6 +96,11 @@ fn record(format: Format, first: u64, bytes: &[u8]) -> Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The record at the start of a buffer.
+    fn step(format: Format, bytes: &[u8]) -> Step {
+        super::step(format, &mut false, bytes)
+    }
 
     const FORMATS: [Format; 3] = [Format::Adaptive4, Format::Adaptive5, Format::Adaptive6];
     const MEMORY: Memory =

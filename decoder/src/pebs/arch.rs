@@ -78,15 +78,22 @@ pub(super) fn step(open: &mut Option<Record>, bytes: &[u8]) -> Step {
         _ => {}
     }
     let Some(bytes) = bytes.get(..size) else { return Step::Unfinished };
-    let so_far = match *open {
+    let so_far = match open.take() {
+        // A basic group starts a record: the rest of the one before it is missing.
+        Some(_) if header.has_basic() => return Step::Dropped,
         Some(record) => record,
         None if header.has_basic() => Record::default(),
-        None if header.is_null() => return Step::Padding(size),
+        None if header.is_null() && holds_nothing(bytes) => return Step::Padding(size),
         None => return Step::Skipped(size),
     };
     let record = add(so_far, header, bytes);
     *open = header.continues().then_some(record);
     if header.continues() { Step::Part(size) } else { Step::Record(record, size) }
+}
+
+/// Whether all that stands behind a fragment's header is 0.
+fn holds_nothing(fragment: &[u8]) -> bool {
+    fragment.iter().skip(HEADER).all(|byte| *byte == 0)
 }
 
 /// The record with what one more fragment tells. What comes again counts as it comes last.
@@ -143,6 +150,7 @@ mod tests {
             at += match step {
                 Step::Record(_, len) | Step::Part(len) | Step::Skipped(len) => len,
                 Step::Padding(len) => len,
+                Step::Dropped => 0,
                 Step::Unfinished | Step::End | Step::Bad => return steps,
             };
         }
@@ -205,6 +213,38 @@ mod tests {
         let whole = Step::Record(record(Some(MEMORY)), 128);
         let want = [Step::Skipped(80), Step::Padding(16), whole, Step::Unfinished];
         assert_eq!(steps(&bytes), want);
+    }
+
+    #[test]
+    fn a_basic_group_in_an_open_record_starts_another() {
+        let both = [&BASIC_WORDS[..], &AUX_WORDS].concat();
+        let open = fragment(BASIC_BIT | AUX_BIT | CONTINUED, &both);
+        let basic = fragment(BASIC_BIT, &BASIC_WORDS);
+        // The second record has not the first one's address.
+        let bytes = [&open[..], &basic].concat();
+        let want = [Step::Part(128), Step::Dropped, Step::Record(record(None), 64)];
+        assert_eq!(steps(&bytes)[..3], want);
+        // Also if it goes on itself, and behind a null fragment.
+        let bytes = [&open[..], &null(16), &open, &fragment(AUX_BIT, &AUX_WORDS)].concat();
+        let whole = Step::Record(record(Some(MEMORY)), 80);
+        let want = [Step::Part(128), Step::Part(16), Step::Dropped, Step::Part(128), whole];
+        assert_eq!(steps(&bytes)[..5], want);
+        // Not before it is there as a whole.
+        let cut = [&open[..], &basic[..63]].concat();
+        assert_eq!(steps(&cut), [Step::Part(128), Step::Unfinished]);
+    }
+
+    #[test]
+    fn a_null_fragment_that_holds_something_is_no_padding() {
+        assert_eq!(steps(&null(48))[0], Step::Padding(48));
+        let mut reserved = null(48);
+        reserved[15] = 1;
+        assert_eq!(steps(&reserved)[0], Step::Padding(48), "the header's second word");
+        for at in [16, 47] {
+            let mut bytes = null(48);
+            bytes[at] = 1;
+            assert_eq!(steps(&bytes)[0], Step::Skipped(48), "{at}");
+        }
     }
 
     #[test]

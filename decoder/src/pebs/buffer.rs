@@ -26,6 +26,8 @@ pub struct Decoder {
     open: Option<Record>,
     /// Bytes of its fragments so far.
     open_len: u64,
+    /// Latencies have two parts, as records of format 4 have shown.
+    two_parts: bool,
     account: Ledger,
     has_ticks: bool,
 }
@@ -38,6 +40,7 @@ impl Decoder {
             state: State::Reading,
             open: None,
             open_len: 0,
+            two_parts: false,
             account: Ledger::default(),
             has_ticks: false,
         }
@@ -79,7 +82,7 @@ impl Decoder {
                 fixed::step(self.format, bytes)
             }
             Format::Adaptive4 | Format::Adaptive5 | Format::Adaptive6 => {
-                adaptive::step(self.format, bytes)
+                adaptive::step(self.format, &mut self.two_parts, bytes)
             }
             Format::Architectural => arch::step(&mut self.open, bytes),
         }
@@ -112,6 +115,7 @@ impl Decoder {
                 self.account.padding_bytes += len as u64;
                 return Some((len, None));
             }
+            Step::Dropped => self.account.skipped_bytes += core::mem::take(&mut self.open_len),
             Step::Unfinished => return None,
             Step::End => {
                 self.account.cut_off_bytes += core::mem::take(&mut self.open_len);
@@ -234,6 +238,8 @@ mod tests {
         let (a, b) = (adaptive(0xa000), adaptive(0xb000));
         let bad = words(&[0x0011_0000_0000_0001]);
         let (first, aux) = (arch_basic(true), arch_aux(0xc000));
+        let whole = arch_basic(false);
+        let (null, filled) = (words(&[32, 0, 0, 0]), words(&[32, 0, 0, 1]));
         let fixed = words(&[&[0x246; 19][..], &[0xd000, 0x51, 90]].concat());
         let at = |list: &[(usize, u64)]| -> Vec<_> {
             list.iter().map(|(end, address)| (*end, Some(*address))).collect()
@@ -289,6 +295,18 @@ mod tests {
                 (at(&[(144, 0xc000), (368, 0xc000)]), account(288, 0, 80, 0)),
             ),
             (
+                "fragments are missing before the next record",
+                Architectural,
+                vec![&first, &first, &aux, &first, &whole],
+                (vec![(208, Some(0xc000)), (336, None)], account(208, 0, 128, 0)),
+            ),
+            (
+                "a null fragment that holds something",
+                Architectural,
+                vec![&null, &filled, &first, &aux],
+                (at(&[(208, 0xc000)]), account(144, 32, 32, 0)),
+            ),
+            (
                 "a fragment is missing at the end",
                 Architectural,
                 vec![&first, &aux, &first],
@@ -319,8 +337,33 @@ mod tests {
     #[test]
     fn a_record_of_endless_fragments_takes_no_memory_and_no_record() {
         let bytes = arch_basic(true).repeat(10_000);
-        let want = account(0, 0, 0, 640_000);
+        let want = account(0, 0, 639_936, 64);
         assert_eq!(read(Format::Architectural, &bytes, 4096), (vec![], want));
+        let bytes = [arch_basic(true), words(&[1 << 61 | 1 << 31 | 176]).repeat(22).repeat(10_000)];
+        let bytes = bytes.concat();
+        let want = account(0, 0, 0, bytes.len() as u64);
+        assert_eq!(read(Format::Architectural, &bytes, 4096), (vec![], want));
+    }
+
+    #[test]
+    fn a_latency_of_two_parts_is_one_for_the_rest_of_the_buffer() {
+        let record =
+            |latency| words(&[0x0040_0000_0000_0001, 0x40_1000, 1, 9, 5, 0x51, latency, 0]);
+        let latencies = |format: Format, words: &[u64]| -> Vec<_> {
+            let bytes: Vec<u8> = words.iter().flat_map(|word| record(*word)).collect();
+            let mut decoder = Decoder::new(format);
+            let records = decoder.records(&bytes);
+            records
+                .map(|(record, _)| record.memory.and_then(|memory| memory.latency_cycles))
+                .collect()
+        };
+        let words = [0x187, 0, 0x21_0000_0187, 0x187, 0x1_0000_0000];
+        let want = [Some(0x187), None, Some(0x21), None, Some(1)];
+        assert_eq!(latencies(Format::Adaptive4, &words), want);
+        let want = [None, None, Some(0x21), None, Some(1)];
+        assert_eq!(latencies(Format::Adaptive5, &words), want);
+        // Bits above are not the cache's.
+        assert_eq!(latencies(Format::Adaptive4, &[1 << 48 | 5, 7]), [Some(5), Some(7)]);
     }
 
     #[test]

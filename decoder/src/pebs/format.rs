@@ -45,10 +45,14 @@ formats! {
 }
 
 impl Format {
+    /// Whether a latency word shows that the core splits it in two.
+    pub(super) fn has_two_parts(self, word: u64) -> bool {
+        self == Self::Adaptive4 && cache_part(word) != 0
+    }
+
     /// Cycles by the word that a record has for them. 0 is none.
     pub(super) fn latency_cycles(self, word: u64) -> Option<u32> {
-        let [.., low, high, _, _] = word.to_le_bytes();
-        let cache = u32::from(u16::from_le_bytes([low, high]));
+        let cache = cache_part(word);
         let cycles = match self {
             Self::Fixed0 | Self::Fixed1 | Self::Fixed2 | Self::Fixed3 => whole(word),
             // Cores before Golden Cove count in bits 31:0 and leave those above 0.
@@ -58,6 +62,12 @@ impl Format {
         };
         Some(cycles).filter(|cycles| *cycles != 0)
     }
+}
+
+/// Bits 47:32.
+fn cache_part(word: u64) -> u32 {
+    let [.., low, high, _, _] = word.to_le_bytes();
+    u32::from(u16::from_le_bytes([low, high]))
 }
 
 /// A number of cycles that stops at what 32 bits hold.

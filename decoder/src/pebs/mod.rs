@@ -89,6 +89,8 @@ enum Step {
     Skipped(usize),
     /// So many bytes that hold nothing.
     Padding(usize),
+    /// Nothing yet, but the record that went on up to here will not be whole.
+    Dropped,
     /// Something that is longer than the bytes.
     Unfinished,
     /// The place behind the last record.

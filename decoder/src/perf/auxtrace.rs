@@ -119,6 +119,8 @@ pub struct Auxtrace {
     pub size: u64,
     /// Place of the first byte in the queue's running count.
     pub offset: u64,
+    /// What the tracer's part of perf makes of it, never 0: of Intel PT the TSC at reading.
+    pub reference: Option<u64>,
     /// The queue.
     pub queue: QueueKey,
 }
@@ -154,6 +156,7 @@ impl Auxtrace {
         Some(Self {
             size: raw.size.get(),
             offset: raw.offset.get(),
+            reference: Some(raw.reference.get()).filter(|reference| *reference != 0),
             queue: QueueKey {
                 idx: raw.idx.get(),
                 cpu: known(raw.cpu.get()),
@@ -235,6 +238,7 @@ mod tests {
         let want = Auxtrace {
             size: 0x100,
             offset: 0x2000,
+            reference: Some(7),
             queue: QueueKey { idx: 5, cpu: Some(3), tid: None },
         };
         assert_eq!(Auxtrace::parse(&body, ByteOrder::Little), Some(want));
@@ -244,5 +248,8 @@ mod tests {
         }
         assert_eq!(Auxtrace::parse(&big, ByteOrder::Big), Some(want));
         assert_eq!(Auxtrace::parse(&body[..39], ByteOrder::Little), None);
+        body[16] = 0;
+        let without = Auxtrace { reference: None, ..want };
+        assert_eq!(Auxtrace::parse(&body, ByteOrder::Little), Some(without));
     }
 }

@@ -41,17 +41,13 @@ impl DataSrc {
         const MISS: u64 = 4;
         const NOT_AVAILABLE: u64 = 15;
         const PEER: u64 = 2;
-        const REMOTE_CORE: u64 = 1;
         if self.bits(5, 14) & (HIT | MISS) == MISS {
             return None;
         }
         let peer = self.bits(38, 2) == PEER;
         let remote = self.bits(37, 1) == 1;
-        let remote_cache = if self.bits(43, 3) == REMOTE_CORE {
-            DataSource::PeerCore
-        } else {
-            DataSource::RemoteCache
-        };
+        let remote_cache =
+            if self.is_within_node() { DataSource::PeerCore } else { DataSource::RemoteCache };
         Some(match (self.bits(33, 4), remote) {
             // L1, and the L0 of cores that have one.
             (1 | 7, _) => DataSource::L1,
@@ -74,6 +70,12 @@ impl DataSrc {
             (14, _) => DataSource::Pmem,
             _ => return self.source_by_level(),
         })
+    }
+
+    /// Whether "remote" means another core of the same node (`PERF_MEM_HOPS_0`). 0 says nothing.
+    const fn is_within_node(self) -> bool {
+        const HOPS_0: u64 = 1;
+        self.bits(43, 3) == HOPS_0
     }
 
     const fn source_by_level(self) -> Option<DataSource> {
@@ -116,7 +118,7 @@ impl DataSrc {
         flags.set(AccessFlags::HITM, snoop & 0x10 != 0);
         flags.set(AccessFlags::LOCKED, lock & 0x2 != 0);
         flags.set(AccessFlags::TLB_WALK, tlb & (0x4 | 0x20) != 0);
-        flags.set(AccessFlags::REMOTE, self.bits(37, 1) == 1);
+        flags.set(AccessFlags::REMOTE, self.bits(37, 1) == 1 && !self.is_within_node());
         flags
     }
 }
@@ -176,6 +178,26 @@ mod tests {
         assert_eq!(DataSrc(15 << 33 | 1 << 37 | 2 << 38).source(), Some(D::RemoteCache));
         assert_eq!(DataSrc(1 << 33 | (4 | 8) << 5).source(), None, "missed the level it names");
         assert_eq!(DataSrc(3 << 33 | 1 << 37 | 1 << 43).source(), Some(D::PeerCore));
+    }
+
+    #[test]
+    fn remote_is_another_node_not_another_core() {
+        let remote = 1 << 37;
+        let cases = [
+            ("nothing", 0, AccessFlags::empty()),
+            ("hops without remote", 2 << 43, AccessFlags::empty()),
+            ("no hops told", remote, AccessFlags::REMOTE),
+            ("another core of the node", remote | 1 << 43, AccessFlags::empty()),
+            ("another node of the socket", remote | 2 << 43, AccessFlags::REMOTE),
+            ("another socket", remote | 3 << 43, AccessFlags::REMOTE),
+            ("another board", remote | 4 << 43, AccessFlags::REMOTE),
+            // As the kernel tells a near and a far cache of Zen 4.
+            ("near", 0x2 | 11 << 33 | remote | 1 << 43, AccessFlags::empty()),
+            ("far", 0x2 | 11 << 33 | remote | 2 << 43, AccessFlags::REMOTE),
+        ];
+        for (name, value, want) in cases {
+            assert_eq!(DataSrc(value).flags(), want, "{name}");
+        }
     }
 
     #[test]
