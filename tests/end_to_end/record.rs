@@ -18,7 +18,8 @@ use decoder::live::{
 use tracegen::Config;
 
 use super::program::{
-    Run, check_ledger, command_words, emulated, folioscope, number, of_ledger, report, scratch,
+    Run, check_ledger, command_words, emulated, folioscope, in_shell, number, of_ledger, report,
+    scratch,
 };
 
 const PAGE: usize = 4096;
@@ -610,6 +611,11 @@ fn what_cannot_be_recorded_is_refused() {
         for word in words {
             assert!(run.stderr.contains(word), "{arguments:?}: no {word:?} in {}", run.stderr);
         }
+    }
+    if can_record("record: too few files") {
+        let script = "ulimit -n 4; exec \"$0\" \"$@\"";
+        let run = in_shell(script, ["record", "--event", "faults", "--duration", "1s"]).run();
+        run.failed(&["Too many open files", "may have 4 open files", "ulimit -n", "LimitNOFILE"]);
     }
     if can_record("record: a command that is none") {
         let run = folioscope(["record", "--event", "faults", "-o", path, "--", "/no/such"]).run();
