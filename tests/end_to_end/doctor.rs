@@ -2,15 +2,14 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::AtomicU64;
 
 use serde_json::Value;
 
 use crate::program::{
-    Run, check_ledger, command_words, emulated, folioscope, in_shell, of_ledger, report, scratch,
+    Nobody, Run, check_ledger, command_words, emulated, folioscope, in_shell, of_ledger, report,
+    scratch,
 };
 
 /// Runs it; that it can record nothing is no failure to describe the machine.
@@ -159,28 +158,17 @@ fn nobody_is_told_what_record_tells() {
     if emulated() {
         return did_not_run(what, "an emulator has no perf events");
     }
-    let folder = scratch();
-    let readable = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(folder.path(), readable).expect("it is ours");
-    let program = folder.path().join("folioscope");
-    std::fs::copy(&command_words()[0], &program).expect("there is room for a copy");
-    let nobody = |arguments: &[&str]| {
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]);
-        command.arg("--bounding-set=-all").arg(&program).args(arguments).output()
+    let nobody = match Nobody::new() {
+        Ok(nobody) => nobody,
+        Err(why) => return did_not_run(what, &why),
     };
-    match nobody(&["--version"]) {
-        Ok(output) if output.status.success() => {}
-        Ok(output) => return did_not_run(what, &String::from_utf8_lossy(&output.stderr)),
-        Err(error) => return did_not_run(what, &format!("setpriv: {error}")),
-    }
-    let output = nobody(&["doctor", "--format", "json"]).expect("it started before");
+    let output = nobody.run(&["doctor", "--format", "json"]);
     let object: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
     let (lines, addresses) = advised(&object);
     let event = object["advice"]["event"].as_str().unwrap_or("faults").to_owned();
     let all = ["record", "--event", &event, "--duration", "200ms"];
-    let all = nobody(&all).expect("it started before");
-    let own = nobody(&["record", "--event", &event, "--", "true"]).expect("it started before");
+    let all = nobody.run(&all);
+    let own = nobody.run(&["record", "--event", &event, "--", "true"]);
     let want = match (all.status.code(), own.status.code()) {
         (Some(0), _) => ["ok", "folioscope"],
         (_, Some(0)) => ["warn", "folioscope"],

@@ -54,6 +54,43 @@ fn executable(name: &str) -> PathBuf {
     program
 }
 
+/// The program as a user without any rights starts it, from a copy that such a user can read.
+pub struct Nobody {
+    folder: tempfile::TempDir,
+}
+
+impl Nobody {
+    /// Says why not if nobody can be become here.
+    pub fn new() -> Result<Self, String> {
+        use std::os::unix::fs::PermissionsExt;
+        let nobody = Self { folder: scratch() };
+        let readable = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(nobody.folder.path(), readable).expect("it is ours");
+        std::fs::copy(&command_words()[0], nobody.program()).expect("there is room for a copy");
+        match nobody.command(&["--version"]).output() {
+            Ok(output) if output.status.success() => Ok(nobody),
+            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+            Err(error) => Err(format!("setpriv: {error}")),
+        }
+    }
+
+    fn program(&self) -> PathBuf {
+        self.folder.path().join("folioscope")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]);
+        command.arg("--bounding-set=-all").arg(self.program()).args(arguments);
+        command
+    }
+
+    /// Runs it to its end.
+    pub fn run(&self, arguments: &[&str]) -> std::process::Output {
+        self.command(arguments).output().expect("it started before")
+    }
+}
+
 /// The command line of `folioscope` up to the program's name.
 pub fn command_words() -> Vec<String> {
     words_of("folioscope")

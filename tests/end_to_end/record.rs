@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read, Write as _};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,8 +18,8 @@ use decoder::live::{
 use tracegen::Config;
 
 use super::program::{
-    Run, check_ledger, command_words, emulated, folioscope, in_shell, number, of_ledger, report,
-    scratch,
+    Nobody, Run, check_ledger, command_words, emulated, folioscope, in_shell, number, of_ledger,
+    report, scratch,
 };
 
 const PAGE: usize = 4096;
@@ -552,22 +552,10 @@ fn without_rights_one_sentence_says_what_to_change() {
     if !can_record(what) {
         return;
     }
-    let folder = scratch();
-    let place = folder.path();
-    std::fs::set_permissions(place, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
-    let words = command_words();
-    let program = place.join("folioscope");
-    std::fs::copy(&words[0], &program).expect("there is room for a copy");
-    let nobody = |arguments: &[&str]| {
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]);
-        command.arg("--bounding-set=-all").arg(&program).args(arguments).output()
+    let nobody = match Nobody::new() {
+        Ok(nobody) => nobody,
+        Err(why) => return did_not_run(what, &why),
     };
-    match nobody(&["--version"]) {
-        Ok(output) if output.status.success() => {}
-        Ok(output) => return did_not_run(what, &String::from_utf8_lossy(&output.stderr)),
-        Err(error) => return did_not_run(what, &format!("setpriv: {error}")),
-    }
     let paranoid = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid");
     let paranoid: i64 = paranoid.expect("it can be read").trim().parse().expect("a number");
     if paranoid <= 1 {
@@ -577,8 +565,10 @@ fn without_rights_one_sentence_says_what_to_change() {
         &["record", "--event", "faults", "--", "true"][..],
         &["record", "--event", "faults", "--duration", "1s"],
         &["record", "--event", "mem:0x1000/8:rw", "--duration", "1s"],
+        // The daemon is refused before it listens anywhere.
+        &["serve", "--live=faults", "--grpc", "unix:/nowhere/socket"],
     ] {
-        let output = nobody(arguments).expect("it started before");
+        let output = nobody.run(arguments);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
