@@ -227,7 +227,12 @@ impl Samples {
         };
         let op = if *source == Source::IbsOp { self.op(&sample, record, position) } else { None };
         match access(&sample, op.as_ref(), origin).filter(|_| !fetches) {
-            Some(access) => sink.access(&access),
+            Some(access) => {
+                if *source == Source::IbsOp {
+                    self.ibs.count(&access);
+                }
+                sink.access(&access);
+            }
             None => sink.other(&origin),
         }
     }

@@ -196,7 +196,7 @@ impl Facts {
 /// What the kernel and the IBS registers that it passed on do not agree on.
 pub fn doubts(recording: &Recording) -> Vec<String> {
     let mut doubts = Vec::new();
-    let Tally { hidden, differ } = recording.ibs;
+    let Tally { hidden, differ, beyond } = recording.ibs;
     if hidden > 0 {
         doubts.push(format!(
             "The kernel hid the physical addresses of {hidden} IBS samples, which are not \
@@ -207,6 +207,13 @@ pub fn doubts(recording: &Recording) -> Vec<String> {
         doubts.push(format!(
             "{differ} IBS samples have another physical address in their registers than in \
              PHYS_ADDR, which is the one that counts."
+        ));
+    }
+    if beyond > 0 {
+        doubts.push(format!(
+            "{beyond} IBS samples have physical addresses of 128 TiB or more, where no machine has \
+             memory: they are of devices, or bit 47 or 51 is the mark of encrypted memory (SME), \
+             and the page frames without it are meant; boot with mem_encrypt=off to be sure."
         ));
     }
     doubts

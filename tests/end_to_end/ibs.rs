@@ -150,6 +150,25 @@ fn what_the_kernel_says_of_the_address_counts_and_a_difference_is_told() {
     assert_eq!(records(&file)[0]["vaddr"], "0x7000");
 }
 
+/// What may be the mark of encrypted memory is told, whoever gives the address.
+#[test]
+fn addresses_beyond_all_memory_are_told() {
+    let beyond = "IBS samples have physical addresses of 128 TiB or more";
+    for bit in [47, 51] {
+        let marked = Op { physical: 1 << bit | 0x5018, ..load(1) };
+        let by_registers = recording(&[sample(&marked), sample(&load(5))], RAW_ALONE);
+        let given = Sample { phys_addr: marked.physical, raw: vec![], ..sample(&marked) };
+        let by_the_kernel = recording(&[given, sample(&load(5))], RAW_ALONE | ADDRESSES);
+        for file in [by_registers, by_the_kernel] {
+            let report = report(&file);
+            assert_eq!(of_ledger(&report, "counted"), 2, "they count all the same");
+            assert!(notes(&report).contains(&format!("1 {beyond}")), "{}", notes(&report));
+        }
+    }
+    let last = Op { physical: (1 << 47) - 8, ..load(1) };
+    assert!(!notes(&report(&recording(&[sample(&last)], RAW_ALONE))).contains(beyond));
+}
+
 #[test]
 fn data_src_and_weight_come_before_registers() {
     let sample_type = RAW_ALONE | st::WEIGHT | st::DATA_SRC;

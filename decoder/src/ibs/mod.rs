@@ -12,6 +12,13 @@ pub use op::{Address, Caps, Control, Data2, Data3, Op};
 
 use core::ops::AddAssign;
 
+use crate::Access;
+
+/// The lowest place of the C-bit, which marks encrypted memory (SME) in a page table; CPUID
+/// Fn8000_001F EBX says where it is, 47 and 51 are known. Whether IbsDcPhysAd can have it is not
+/// known. No machine has memory up there.
+const LOWEST_C_BIT: u32 = 47;
+
 /// What the registers said of physical addresses, in samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -20,6 +27,8 @@ pub struct Tally {
     pub hidden: u64,
     /// Accesses whose PHYS_ADDR, which counts, is not the address in their registers.
     pub differ: u64,
+    /// Accesses whose address is beyond all memory, in the place of the C-bit: 128 TiB or more.
+    pub beyond: u64,
 }
 
 impl Tally {
@@ -33,11 +42,18 @@ impl Tally {
             _ => {}
         }
     }
+
+    /// Takes in an access that is given out.
+    pub(crate) fn count(&mut self, access: &Access) {
+        let beyond = access.paddr.is_some_and(|paddr| paddr.get() >> LOWEST_C_BIT != 0);
+        self.beyond += u64::from(beyond);
+    }
 }
 
 impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         self.hidden += other.hidden;
         self.differ += other.differ;
+        self.beyond += other.beyond;
     }
 }

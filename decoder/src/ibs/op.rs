@@ -366,7 +366,7 @@ pub(super) mod tests {
         for (name, op, given, (hidden, differ)) in cases {
             let mut tally = Tally::default();
             tally.take(&op, given);
-            assert_eq!(tally, Tally { hidden, differ }, "{name}");
+            assert_eq!(tally, Tally { hidden, differ, beyond: 0 }, "{name}");
         }
     }
 }
