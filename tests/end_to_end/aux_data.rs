@@ -7,7 +7,7 @@ use tracegen::perf::record::aux_flag::{COLLISION, OVERWRITE, PARTIAL, TRUNCATED}
 
 use crate::container::Parts;
 use crate::made::{Made, load};
-use crate::program::{check_ledger, counts, folioscope, of_ledger, scratch, write};
+use crate::program::{check_ledger, counts, folioscope, of_ledger, scratch, thinned, write};
 
 /// Records of frames 1, 2, ..., 48 bytes each.
 fn loads(frames: std::ops::RangeInclusive<u64>) -> Vec<u8> {
@@ -57,7 +57,7 @@ const BYTES: [&str; 3] = ["skipped_bytes", "cut_off_bytes", "overlap_bytes"];
 fn a_record_cut_between_two_pieces_is_joined() {
     let data = loads(1..=3);
     // At every multiple of 8, inside packets too; also in three pieces, and with another CPU between them.
-    for cut in (8..data.len()).step_by(8) {
+    for cut in thinned("cuts", (8..data.len()).step_by(8), 3) {
         let mut made = Made::spe();
         made.aux(0, 0, cut as u64, 0).piece(0, 0, &data[..cut]);
         made.piece(1, 0, &loads(9..=9));

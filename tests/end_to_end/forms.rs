@@ -126,7 +126,7 @@ fn records_of_the_three_forms_are_the_same() {
 
 #[test]
 fn any_number_of_threads_gives_the_same_bytes() {
-    for name in thinned("threads", RECORDED.into_iter().chain(MADE), 4) {
+    for name in thinned("threads", RECORDED.into_iter().chain(MADE), 8) {
         for command in ["report", "pages", "decisions"] {
             let run = |threads: &str| {
                 folioscope([command, "--format", "json", "--threads", threads])

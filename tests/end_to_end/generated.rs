@@ -181,7 +181,7 @@ fn layouts_forms_and_containers() {
     cases.push(("no record".to_owned(), Config { records: 0, ..small() }));
 
     let folder = scratch();
-    for (at, (what, config)) in thinned("configurations", cases.iter().enumerate(), 4) {
+    for (at, (what, config)) in thinned("configurations", cases.iter().enumerate(), 7) {
         check_whole(&Recording::of(config, folder.path(), &format!("{at}")), what);
     }
 }
@@ -234,7 +234,7 @@ fn damage_is_bounded_and_told() {
         }
     }
     let folder = scratch();
-    for (at, config) in thinned("damages", cases.iter().enumerate(), 5) {
+    for (at, config) in thinned("damages", cases.iter().enumerate(), 9) {
         let what = format!("{:?} {:?} {:?}", config.damage, config.form, config.layouts);
         let recording = Recording::of(config, folder.path(), &format!("{at}"));
         let report = recording.report();

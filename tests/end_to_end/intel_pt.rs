@@ -14,7 +14,9 @@ use tracegen::perf::{Attr, AuxtraceInfo, Event, Record, TimeConv};
 
 use crate::container::{Parts, index, number as word, walk};
 use crate::made::Made;
-use crate::program::{bytes, check_ledger, folioscope, of_ledger, scratch, testdata, write};
+use crate::program::{
+    bytes, check_ledger, folioscope, of_ledger, scratch, testdata, thinned, write,
+};
 
 /// Type of the unit `intel_pt`.
 const PMU: u32 = 8;
@@ -437,7 +439,7 @@ fn with_a_page_map_its_records_count_on_their_frames() {
 #[test]
 fn a_record_cut_between_two_pieces_is_joined() {
     let trace = [sync(1), load(2), load(3), load(4)].concat();
-    for cut in (8..trace.len()).step_by(8) {
+    for cut in thinned("cuts", (8..trace.len()).step_by(8), 7) {
         let mut made = loads();
         made.aux(0, 0, cut as u64, 0).piece(0, 0, &trace[..cut]);
         made.piece(1, 0, &[sync(8), load(9)].concat());
