@@ -120,12 +120,13 @@ fn each_filter_of_spe_records() {
             }),
         ),
     ];
+    let cases = thinned("filters", cases, 3);
     let mut some = 0;
-    for (filters, keep) in thinned("filters", &cases, 3) {
+    for (filters, keep) in &cases {
         let kept = check(&path, filters, keep);
         some += usize::from(0 < kept && kept < all.len());
     }
-    assert!(some >= 12, "most of these filters keep a part: {some}");
+    assert!(some * 2 > cases.len(), "most of these filters keep a part: {some} of {}", cases.len());
 }
 
 #[test]
