@@ -120,7 +120,7 @@ pub struct Recording {
     pub event_sources: Vec<Source>,
     /// The format of a raw PEBS buffer, if that is what was decoded.
     pub raw_pebs: Option<pebs::Format>,
-    /// What IBS registers said of physical addresses.
+    /// What is to be doubted of the physical addresses of IBS samples.
     pub ibs: ibs::Tally,
     /// It was captured by this process, see [`live`](crate::live).
     pub captured: bool,

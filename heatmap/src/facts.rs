@@ -193,7 +193,7 @@ impl Facts {
     }
 }
 
-/// What the kernel and the IBS registers that it passed on do not agree on.
+/// What is to be doubted of the physical addresses of IBS samples, a sentence or two each.
 pub fn doubts(recording: &Recording) -> Vec<String> {
     let mut doubts = Vec::new();
     let Tally { hidden, differ, beyond } = recording.ibs;
@@ -213,7 +213,7 @@ pub fn doubts(recording: &Recording) -> Vec<String> {
         doubts.push(format!(
             "{beyond} IBS samples have physical addresses of 128 TiB or more, where no machine has \
              memory: they are of devices, or bit 47 or 51 is the mark of encrypted memory (SME), \
-             and the page frames without it are meant; boot with mem_encrypt=off to be sure."
+             and the true page frames are those without it; boot with mem_encrypt=off to be sure."
         ));
     }
     doubts

@@ -19,7 +19,7 @@ use crate::Access;
 /// known. No machine has memory up there.
 const LOWEST_C_BIT: u32 = 47;
 
-/// What the registers said of physical addresses, in samples.
+/// What is to be doubted of the physical addresses of ops, in samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Accesses without a physical address whose registers say that there was one: the kernel
