@@ -1,5 +1,17 @@
-//! Tests of the whole: what must hold for every input, see [`laws`], and the tests of the
-//! programs in `end_to_end/`.
+//! Tests of the whole. In here: what must hold for every input, see [`laws`], and what the tests
+//! beside it read and write.
+//!
+//! | folder | what |
+//! | --- | --- |
+//! | `in_process/` | tests that call the libraries, also run inside an emulator |
+//! | `end_to_end/` | tests that start the programs, which may run in an emulator |
+//! | `allocations/` | a process whose allocations are counted |
+//! | `service/`, `vm/` | tests by other programs, which `.ci/run` starts |
+//! | `spefeed/`, `tracegen/` | a model of the kernel's interfaces; a maker of traces |
 #![forbid(unsafe_code)]
 
+pub mod container;
+pub mod emulation;
+pub mod inputs;
 pub mod laws;
+pub mod made;

@@ -12,14 +12,7 @@ fn program() -> PathBuf {
 }
 
 fn feeder(arguments: &[&str]) -> Output {
-    let program = program();
-    // Compiled for a foreign processor, it runs in what cargo runs tests with.
-    let runner = std::env::var("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER");
-    let runner = runner.ok().filter(|_| cfg!(target_arch = "aarch64"));
-    let mut words: Vec<&str> = runner.iter().flat_map(|runner| runner.split(' ')).collect();
-    words.push(program.to_str().expect("a path of text"));
-    let mut command = Command::new(words[0]);
-    command.args(&words[1..]).args(arguments).output().expect("the program starts")
+    Command::new(program()).args(arguments).output().expect("the program starts")
 }
 
 /// What it prints when it succeeds.

@@ -3,18 +3,8 @@
 use std::process::{Command, Output};
 
 fn folioscope(arguments: &[&str]) -> Output {
-    let program = env!("CARGO_BIN_EXE_folioscope");
-    // Compiled for a foreign processor, it runs in what cargo runs tests with.
-    let runner = std::env::var("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER");
-    let mut words: Vec<String> = match runner {
-        Ok(runner) if cfg!(target_arch = "aarch64") => {
-            runner.split_whitespace().map(str::to_owned).collect()
-        }
-        _ => Vec::new(),
-    };
-    words.push(program.to_owned());
-    let mut command = Command::new(&words[0]);
-    command.args(&words[1..]).args(arguments).output().expect("the program starts")
+    let mut command = Command::new(env!("CARGO_BIN_EXE_folioscope"));
+    command.args(arguments).output().expect("the program starts")
 }
 
 /// What it prints when it succeeds.

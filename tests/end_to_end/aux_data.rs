@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use tests::container::Parts;
+use tests::emulation::thinned;
+use tests::made::{Made, load};
 use tracegen::perf::record::aux_flag::{COLLISION, OVERWRITE, PARTIAL, TRUNCATED};
 
-use crate::container::Parts;
-use crate::made::{Made, load};
-use crate::program::{check_ledger, counts, folioscope, of_ledger, scratch, thinned, write};
+use crate::program::{check_ledger, counts, folioscope, of_ledger, scratch, write};
 
 /// Records of frames 1, 2, ..., 48 bytes each.
 fn loads(frames: std::ops::RangeInclusive<u64>) -> Vec<u8> {
@@ -245,7 +246,7 @@ fn a_piece_that_claims_more_than_there_is() {
         let parts = Parts::of(&bytes);
         let start = usize::try_from(u64::from_le_bytes(bytes[40..48].try_into().expect("eight")));
         let start = start.expect("a place in memory");
-        let records = crate::container::walk(parts.endian, &parts.records);
+        let records = tests::container::walk(parts.endian, &parts.records);
         let (at, _) = records.iter().find(|(_, kind)| *kind == 71).expect("there is one");
         bytes[start + at + 8..start + at + 16].copy_from_slice(&claimed.to_le_bytes());
         let folder = scratch();
@@ -261,14 +262,14 @@ fn a_piece_that_claims_more_than_there_is() {
 
 #[test]
 fn without_auxtrace_info_the_event_says_what_the_bytes_are() {
-    let spe = crate::made::spe_event();
+    let spe = tests::made::spe_event();
     let mut made = Made::of(tracegen::bytes::Endian::Little, false, vec![spe.clone()], "6.12.0");
     made.clock().piece(0, 0, &loads(1..=3));
     let (pages, _) = read(&made.finish());
     assert_eq!(pages, frames(1..=3));
 
     // With no event of the unit nobody knows: nothing is counted, all is foreign, and that is said.
-    let other = crate::made::sample_event("dummy:u", 9, spe.attr.sample_type);
+    let other = tests::made::sample_event("dummy:u", 9, spe.attr.sample_type);
     let mut made = Made::of(tracegen::bytes::Endian::Little, false, vec![other], "6.12.0");
     made.clock().piece(0, 0, &loads(1..=3));
     let folder = scratch();
@@ -284,7 +285,7 @@ fn without_auxtrace_info_the_event_says_what_the_bytes_are() {
 #[test]
 fn hypervisors_are_noted() {
     let note = |comm: &str, release: &str| {
-        let events = vec![crate::made::spe_event()];
+        let events = vec![tests::made::spe_event()];
         let mut made = Made::of(tracegen::bytes::Endian::Little, false, events, release);
         let comm = tracegen::perf::Record::Comm { pid: 7, tid: 7, comm, exec: true };
         made.info().clock().record(comm, 0, 10).piece(0, 0, &loads(1..=3));
@@ -301,7 +302,7 @@ fn hypervisors_are_noted() {
 #[test]
 fn blocks_of_larger_base_pages_are_not_judged() {
     let recording = |release: &str| {
-        let events = vec![crate::made::spe_event()];
+        let events = vec![tests::made::spe_event()];
         let mut made = Made::of(tracegen::bytes::Endian::Little, false, events, release);
         made.info().clock().piece(0, 0, &loads(1..=3));
         made.finish()

@@ -4,15 +4,14 @@ use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use tests::container::{Parts, number};
+use tests::emulation::{emulated, thinned};
+use tests::inputs::{MADE, RECORDED, bytes, input, testdata};
+use tests::made::{Made, load};
 use tracegen::bytes::Endian;
 use tracegen::{Config, Form, Kind};
 
-use crate::container::{Parts, number};
-use crate::made::{Made, load};
-use crate::program::{
-    MADE, RECORDED, Run, bytes, check_ledger, command_words, emulated, folioscope, in_shell, input,
-    scratch, testdata, thinned, write,
-};
+use crate::program::{Run, check_ledger, command_words, folioscope, in_shell, scratch, write};
 
 const COMMANDS: [&str; 4] = ["report", "pages", "records", "decisions"];
 
@@ -180,7 +179,7 @@ fn sizes_beyond_all_memory() {
         let file = match endian {
             Endian::Little => small_file(),
             Endian::Big => {
-                let mut made = Made::of(endian, false, vec![crate::made::spe_event()], "6.12.0");
+                let mut made = Made::of(endian, false, vec![tests::made::spe_event()], "6.12.0");
                 made.info().clock().piece(0, 0, &load(1, 1000));
                 made.finish()
             }

@@ -1,8 +1,9 @@
 //! `decisions` against a naive computation from the counted pages.
 
 use serde_json::Value;
+use tests::inputs::input;
 
-use crate::program::{counts, folioscope, input, number};
+use crate::program::{counts, folioscope, number};
 
 const FIELDS: [&str; 13] = [
     "folio_pfn",

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
 use serde_json::Value;
+use tests::emulation::emulated;
 
 use crate::program::{
-    Nobody, Run, check_ledger, command_words, emulated, folioscope, in_shell, of_ledger, report,
-    scratch,
+    Nobody, Run, check_ledger, command_words, folioscope, in_shell, of_ledger, report, scratch,
 };
 
 /// Runs it; that it can record nothing is no failure to describe the machine.

@@ -16,8 +16,9 @@ use heatmap::{ChunkOrder, HotThreshold, Verdict};
 use serde_json::Value;
 use spefeed::{Mounted, Refusal};
 use tempfile::TempDir;
+use tests::inputs::input;
 
-use crate::program::{feeder, folioscope, input, number, words_of};
+use crate::program::{feeder, folioscope, number, words_of};
 use crate::service::{Daemon, get, wait};
 
 /// Longer than anything here takes.

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
+use tests::emulation::thinned;
+use tests::inputs::input;
 
-use crate::program::{check_ledger, counts, folioscope, input, number, of_ledger, report, thinned};
+use crate::program::{check_ledger, counts, folioscope, number, of_ledger, report};
 
 /// A rule over a record.
 type Rule<'a> = Box<dyn Fn(&Value) -> bool + 'a>;
@@ -202,7 +204,7 @@ fn times() {
 
 #[test]
 fn times_are_refused_without_a_clock() {
-    let ticks = crate::program::testdata().join("real/spe/quipper_decoder_test.wrapped.data");
+    let ticks = tests::inputs::testdata().join("real/spe/quipper_decoder_test.wrapped.data");
     for command in ["report", "pages", "decisions", "records"] {
         for (path, words) in [
             (&input("spe-file-timeless"), ["spe-file-timeless", "--time", "ts_enable"]),

@@ -1,11 +1,11 @@
 //! The same data as file, folder and stream; the same input on one thread and on several.
 
 use serde_json::Value;
+use tests::container::Parts;
+use tests::emulation::thinned;
+use tests::inputs::{MADE, RECORDED, bytes, input};
 
-use crate::container::Parts;
-use crate::program::{
-    MADE, RECORDED, Start, bytes, check_ledger, folioscope, input, scratch, thinned, write,
-};
+use crate::program::{Start, check_ledger, folioscope, scratch, write};
 
 /// A report without what may differ between forms: what was read, and threads that side-band records tell.
 fn comparable(start: Start) -> Value {

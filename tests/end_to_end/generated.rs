@@ -3,13 +3,12 @@
 use std::path::Path;
 
 use serde_json::Value;
+use tests::emulation::thinned;
 use tracegen::bytes::Endian;
 use tracegen::perf::Compression;
 use tracegen::{Config, Damage, Form, Kind, Layout, Source, Truth};
 
-use crate::program::{
-    Run, check_ledger, counts, folioscope, number, of_ledger, scratch, thinned, write,
-};
+use crate::program::{Run, check_ledger, counts, folioscope, number, of_ledger, scratch, write};
 
 /// A small recording, to be varied.
 fn small() -> Config {
@@ -295,7 +294,7 @@ fn damaged_files_say_the_same_in_every_form() {
         let config =
             Config { damage, layouts: vec![Layout::Hw, Layout::N1], piece_size: 4096, ..small() };
         let (file, _) = tracegen::to_bytes(&config).expect("a right configuration");
-        let stream = crate::container::Parts::of(&file).stream();
+        let stream = tests::container::Parts::of(&file).stream();
         let path = write(folder.path(), &format!("{at}"), &file);
         for command in ["pages", "report"] {
             let arguments = [command, "--format", "json"];

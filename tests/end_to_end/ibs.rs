@@ -2,13 +2,13 @@
 //! them.
 
 use serde_json::Value;
+use tests::container::Parts;
+use tests::made::{FIRST_ID, IBS_FETCH, IBS_OP, Made};
 use tracegen::ibs::{Op, data3};
 use tracegen::perf::attr::sample_type as st;
 use tracegen::perf::sample::data_src;
 use tracegen::perf::{Attr, Event, Sample};
 
-use crate::container::Parts;
-use crate::made::{FIRST_ID, IBS_FETCH, IBS_OP, Made};
 use crate::program::{check_ledger, counts, folioscope, of_ledger, scratch, write};
 
 /// What `perf record -R -e ibs_op// -a` asks for.

@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 
 use decoder::intel_pt::{Kind, Packet, Packets};
 use serde_json::{Value, json};
+use tests::container::{Parts, index, number as word, walk};
+use tests::emulation::thinned;
+use tests::inputs::{bytes, testdata};
+use tests::made::Made;
 use tracegen::bytes::Endian;
 use tracegen::intel_pt::{Packet as Written, Pebs, block, sync, write as write_packets};
 use tracegen::perf::attr::{flag, sample_type as st};
@@ -12,11 +16,7 @@ use tracegen::perf::record::Trailer;
 use tracegen::perf::record::aux_flag::{OVERWRITE, PARTIAL, TRUNCATED};
 use tracegen::perf::{Attr, AuxtraceInfo, Event, Record, TimeConv};
 
-use crate::container::{Parts, index, number as word, walk};
-use crate::made::Made;
-use crate::program::{
-    bytes, check_ledger, folioscope, of_ledger, scratch, testdata, thinned, write,
-};
+use crate::program::{check_ledger, folioscope, of_ledger, scratch, write};
 
 /// Type of the unit `intel_pt`.
 const PMU: u32 = 8;

@@ -4,7 +4,6 @@
 //! | --- | --- |
 //! | `pages` | are the counts those of the recorded workloads and of the made traces? |
 //! | `forms` | do file, folder and stream, one thread and many say the same? |
-//! | `threads` | is the result the same with any number of threads, however the work is cut? |
 //! | `truth` | does each record have the values that perf has for it? |
 //! | `second_opinion` | does another reader see the same samples? |
 //! | `generated` | does it find what a generator knows it wrote, whole and damaged? |
@@ -19,12 +18,9 @@
 //! | `record` | are live captures right, refused clearly, ended whole, and read by perf? |
 //! | `bad_input` | what happens with input that is none, damaged, cut or hostile? |
 //!
-//! `program` starts the program, `container` takes recordings apart, `made` writes small ones.
+//! `program` starts the program.
 #![forbid(unsafe_code)]
 
-mod container;
-mod corpus;
-mod made;
 mod program;
 
 mod aux_data;
@@ -45,5 +41,4 @@ mod report;
 mod second_opinion;
 mod service;
 mod side_records;
-mod threads;
 mod truth;

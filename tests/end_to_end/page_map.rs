@@ -7,12 +7,12 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use tests::container::Parts;
+use tests::made::{FIRST_ID, Made, sample_event};
 use tracegen::perf::attr::sample_type as st;
 use tracegen::perf::{Event, Record, Sample};
 use tracegen::spe::{Packet, address, operation};
 
-use crate::container::Parts;
-use crate::made::{FIRST_ID, Made, sample_event};
 use crate::program::{Start, check_ledger, counts, folioscope, number, of_ledger, scratch, write};
 
 const FIELDS: u64 = st::IDENTIFIER | st::IP | st::TID | st::TIME | st::CPU | st::ADDR;

@@ -1,6 +1,8 @@
 //! `pages` against the frame counts of the recorded workloads and of the made traces.
 
-use crate::program::{MADE, RECORDED, bytes, folioscope, input};
+use tests::inputs::{MADE, RECORDED, bytes, input};
+
+use crate::program::folioscope;
 
 #[test]
 fn counts_are_those_that_are_known() {

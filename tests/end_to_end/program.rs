@@ -9,43 +9,19 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tests::inputs::{bytes, input};
 
 /// Longer than any test's run takes, also emulated: what takes longer never ends.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// How a foreign program is started, if it has to be.
-fn runner() -> Option<Vec<String>> {
-    if !cfg!(target_arch = "aarch64") {
-        return None;
-    }
-    let runner = std::env::var("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER").ok()?;
-    Some(runner.split_whitespace().map(str::to_owned).collect())
-}
-
-/// Whether the program runs in an emulator, which is many times slower than the processor.
-pub fn emulated() -> bool {
-    runner().is_some()
-}
-
-/// Takes every `step`-th case where an emulator would need too long for all of them, and says so.
-pub fn thinned<T>(what: &str, cases: impl IntoIterator<Item = T>, step: usize) -> Vec<T> {
-    let cases: Vec<T> = cases.into_iter().collect();
-    if !emulated() {
-        return cases;
-    }
-    let all = cases.len();
-    let cases: Vec<T> = cases.into_iter().step_by(step).collect();
-    // Not by a macro, whose output the test harness keeps to itself where a test passes.
-    let said = writeln!(std::io::stderr(), "emulated: {} of {all} cases of {what}", cases.len());
-    said.expect("standard error is open");
-    cases
-}
-
-/// A built program, which stands beside the test binary's folder.
+/// A built program. Without an emulator it stands beside the test binary's folder.
 fn executable(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its own file");
-    let folder = test.parent().and_then(Path::parent).expect("test binaries are in target/*/deps");
-    let program = folder.join(name);
+    let built = || {
+        let test = std::env::current_exe().expect("a test knows its own file");
+        let folder = test.parent().and_then(Path::parent);
+        folder.expect("test binaries are in target/*/deps").to_owned()
+    };
+    let program = tests::emulation::programs().unwrap_or_else(built).join(name);
     assert!(
         program.exists(),
         "{} is missing: run `cargo test --workspace`, which builds it",
@@ -98,61 +74,9 @@ pub fn command_words() -> Vec<String> {
 
 /// The command line of a program up to its name.
 pub fn words_of(program: &str) -> Vec<String> {
-    let mut words = runner().unwrap_or_default();
+    let mut words = tests::emulation::emulator().unwrap_or_default();
     words.push(executable(program).to_str().expect("the path is text").to_owned());
     words
-}
-
-/// The folder of inputs.
-pub fn testdata() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata")
-}
-
-/// The recordings, without what follows their names.
-pub const RECORDED: [&str; 15] = [
-    "dir-threads",
-    "file-anon",
-    "file-bp",
-    "file-group",
-    "file-kernel",
-    "file-lost",
-    "file-multi",
-    "file-period",
-    "file-shm",
-    "file-sys",
-    "file-wide",
-    "file-z",
-    "file-zero",
-    "pipe-multi-z",
-    "pipe-one",
-];
-
-/// The made traces.
-pub const MADE: [&str; 12] = [
-    "spe-file",
-    "spe-file-be-timeless",
-    "spe-file-timeless",
-    "spe-file-zstd81",
-    "spe-file-zstd81-timeless",
-    "spe-file-zstd83",
-    "spe-file-zstd83-timeless",
-    "spe-stream",
-    "spe-stream-timeless",
-    "spe-stream-zstd81",
-    "spe-stream-zstd83",
-    "spe-stream-zstd83-timeless",
-];
-
-/// Where a recording or made trace is.
-pub fn input(name: &str) -> PathBuf {
-    let folder = if name.starts_with("spe-") { "made" } else { "recorded" };
-    testdata().join(folder).join(format!("{name}.data"))
-}
-
-/// A file of the inputs.
-pub fn bytes(path: impl AsRef<Path>) -> Vec<u8> {
-    let path = path.as_ref();
-    std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// A table of values that perf printed: names of the columns, rows of texts, `-` for absent.

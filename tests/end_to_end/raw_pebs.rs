@@ -2,9 +2,10 @@
 //! tell.
 
 use serde_json::{Value, json};
+use tests::inputs::input;
 use tracegen::pebs::Record;
 
-use crate::program::{folioscope, input, scratch, write};
+use crate::program::{folioscope, scratch, write};
 
 /// The record with this number; its latency word is of the cache alone where that has a place.
 fn made(number: u64, latency: u64) -> Record {

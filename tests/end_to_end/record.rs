@@ -15,11 +15,12 @@ use std::time::{Duration, Instant};
 use decoder::live::{
     About, EventAbout, FileWriter, Lane, MemoryRing, Outlet, SpeCpuAbout, TaskAbout,
 };
+use tests::emulation::emulated;
 use tracegen::Config;
 
 use super::program::{
-    Nobody, Run, check_ledger, command_words, emulated, folioscope, in_shell, number, of_ledger,
-    report, scratch,
+    Nobody, Run, check_ledger, command_words, folioscope, in_shell, number, of_ledger, report,
+    scratch,
 };
 
 const PAGE: usize = 4096;

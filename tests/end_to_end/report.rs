@@ -1,11 +1,10 @@
 //! `report`: the shape of its JSON, its sums, its other formats, its notes.
 
 use serde_json::{Value, json};
+use tests::emulation::thinned;
+use tests::inputs::{MADE, RECORDED, bytes, input};
 
-use crate::program::{
-    MADE, RECORDED, bytes, check_ledger, counts, folioscope, input, number, report, scratch,
-    thinned,
-};
+use crate::program::{check_ledger, counts, folioscope, number, report, scratch};
 
 /// Names of an object's fields.
 fn fields(value: &Value) -> Vec<&str> {
@@ -239,7 +238,7 @@ fn times_and_cpus() {
         assert_eq!([&folio["first_ns"], &folio["last_ns"]], [&Value::Null; 2]);
     }
     // Timestamps whose conversion is not known.
-    let folder = crate::program::testdata().join("real/spe");
+    let folder = tests::inputs::testdata().join("real/spe");
     let ticks = crate::program::report(&folder.join("quipper_decoder_test.wrapped.data"), &[]);
     assert_eq!(ticks["input"]["time_base"], "ticks");
     assert_eq!(ticks["input"]["duration_ns"], Value::Null);
@@ -251,18 +250,18 @@ fn notes_say_how_it_was_sampled() {
     let spe = notes("spe-file");
     assert!(spe.contains("1024 operations") && spe.contains("jitter"), "{spe}");
     assert!(!spe.contains("Add jitter=1"), "{spe}");
-    let folder = crate::program::testdata().join("real/spe");
+    let folder = tests::inputs::testdata().join("real/spe");
     assert!(notes("file-period").contains("20000 times a second"));
     assert!(notes("spe-file-timeless").contains("ts_enable"));
     let ticks = crate::program::report(&folder.join("quipper_decoder_test.wrapped.data"), &[]);
     assert!(ticks["notes"].to_string().contains("--time"));
     // An event without jitter.
-    let mut event = crate::made::spe_event();
+    let mut event = tests::made::spe_event();
     event.attr.config = 0b11;
     event.attr.sample_period = 4096;
     let mut made =
-        crate::made::Made::of(tracegen::bytes::Endian::Little, false, vec![event], "6.12.0");
-    made.info().clock().piece(0, 0, &crate::made::load(7, 1000));
+        tests::made::Made::of(tracegen::bytes::Endian::Little, false, vec![event], "6.12.0");
+    made.info().clock().piece(0, 0, &tests::made::load(7, 1000));
     let scratch = scratch();
     let path = crate::program::write(scratch.path(), "perf.data", &made.finish());
     let notes = crate::program::report(&path, &[])["notes"].to_string();
@@ -281,13 +280,13 @@ fn filters_of_the_recording_are_told_and_forbid_verdicts() {
     ];
     let scratch = scratch();
     for (config, config1, config2, reason) in cases {
-        let mut event = crate::made::spe_event();
+        let mut event = tests::made::spe_event();
         event.attr.config |= config;
         event.attr.config1 = config1;
         event.attr.config2 = config2;
         let mut made =
-            crate::made::Made::of(tracegen::bytes::Endian::Little, false, vec![event], "6.12.0");
-        made.info().clock().piece(0, 0, &crate::made::load(7, 1000));
+            tests::made::Made::of(tracegen::bytes::Endian::Little, false, vec![event], "6.12.0");
+        made.info().clock().piece(0, 0, &tests::made::load(7, 1000));
         let path = crate::program::write(scratch.path(), "perf.data", &made.finish());
         let report = crate::program::report(&path, &[]);
         let notes = report["notes"].to_string();
@@ -298,7 +297,7 @@ fn filters_of_the_recording_are_told_and_forbid_verdicts() {
 
 #[test]
 fn nothing_counted_is_said_with_its_remedy() {
-    let folder = crate::program::testdata().join("real/spe");
+    let folder = tests::inputs::testdata().join("real/spe");
     let cases =
         [("kvm_guest_haiboxu_2020", "physical address"), ("huawei_yangjihong_2021", "pa_enable=1")];
     for (name, words) in cases {

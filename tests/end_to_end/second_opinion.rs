@@ -8,8 +8,9 @@ use std::io::Cursor;
 
 use linux_perf_data::linux_perf_event_reader::EventRecord;
 use linux_perf_data::{PerfFileReader, PerfFileRecord};
+use tests::inputs::{RECORDED, bytes, input, testdata};
 
-use crate::program::{RECORDED, bytes, folioscope, input, number, testdata};
+use crate::program::{folioscope, number};
 
 const WRONG: [&str; 4] = ["dir-threads", "file-group", "file-wide", "pipe-multi-z"];
 

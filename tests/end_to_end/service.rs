@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tests::inputs::{bytes, input};
 
-use crate::program::{bytes, command_words, input};
+use crate::program::command_words;
 
 /// Longer than any answer takes, also emulated.
 const LONGEST: Duration = Duration::from_secs(60);

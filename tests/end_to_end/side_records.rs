@@ -1,13 +1,13 @@
 //! Losses, and records beside the samples: unknown, damaged, of several events.
 
 use serde_json::Value;
+use tests::container::{Parts, record, walk};
+use tests::made::{FIRST_ID, Made, load, sample_event};
 use tracegen::bytes::Endian;
 use tracegen::perf::attr::sample_type as st;
 use tracegen::perf::sample::data_src;
 use tracegen::perf::{Record, Sample};
 
-use crate::container::{Parts, record, walk};
-use crate::made::{FIRST_ID, Made, load, sample_event};
 use crate::program::{check_ledger, folioscope, of_ledger, scratch, write};
 
 /// The report on bytes, and what `--strict` exits with.
@@ -70,7 +70,7 @@ fn throttling_is_told() {
 
 #[test]
 fn the_recording_that_lost_samples() {
-    let path = crate::program::input("file-lost");
+    let path = tests::inputs::input("file-lost");
     let report = crate::program::report(&path, &[]);
     assert_eq!(lost(&report), [1758; 3]);
     assert_eq!(folioscope(["report", "--strict"]).arg(&path).run().code(), 3);
@@ -86,7 +86,7 @@ fn records_that_nobody_knows_are_passed_over() {
             record(&mut unknown, endian, kind, &[&[0xab; 24]]);
             record(&mut unknown, endian, kind, &[]);
         }
-        let events = vec![crate::made::spe_event()];
+        let events = vec![tests::made::spe_event()];
         let mut made = Made::of(endian, false, events, "6.12.0");
         made.info().clock().raw(&unknown).piece(0, 0, &load(7, 1000)).raw(&unknown);
         let (report, strict) = report(&made.finish());
@@ -321,7 +321,7 @@ fn processors_and_samples_in_one_recording() {
     let mut faults = sample_event("minor-faults", 6, sample_type);
     faults.ids = vec![700];
     let mut made =
-        Made::of(Endian::Little, false, vec![crate::made::spe_event(), faults], "6.12.0");
+        Made::of(Endian::Little, false, vec![tests::made::spe_event(), faults], "6.12.0");
     made.info().clock().sample(&sample(700, 0x600, 0), sample_type).piece(0, 0, &load(0x601, 1000));
     let folder = scratch();
     let path = write(folder.path(), "perf.data", &made.finish());

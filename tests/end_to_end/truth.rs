@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 
 use decoder::spe::{Kind, Packets};
 use serde_json::Value;
+use tests::inputs::{MADE, RECORDED, bytes, input, testdata};
 
-use crate::program::{
-    MADE, RECORDED, Table, bytes, check_ledger, folioscope, input, number, of_ledger, report,
-    testdata,
-};
+use crate::program::{Table, check_ledger, folioscope, number, of_ledger, report};
 
 /// The fields that are compared, as text; absent ones are left out.
 type Row = BTreeMap<&'static str, String>;

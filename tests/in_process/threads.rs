@@ -9,15 +9,15 @@ use decoder::{
     Access, Grain, Ledger, Options, Origin, Problem, Recording, Shard, Sink, Source, TimeBase,
     decode_bytes, decode_stream,
 };
+use tests::container::Parts;
+use tests::emulation::thinned;
+use tests::inputs::{MADE, RECORDED, bytes, input};
+use tests::made::{FIRST_ID, Made, load, sample_event, spe_event};
 use tracegen::bytes::Endian;
 use tracegen::perf::Compression;
 use tracegen::perf::attr::sample_type as st;
 use tracegen::perf::{Record, Sample};
 use tracegen::{Config, Damage, Form, Kind, Layout};
-
-use crate::container::Parts;
-use crate::made::{FIRST_ID, Made, load, sample_event, spe_event};
-use crate::program::{MADE, RECORDED, bytes, input, thinned};
 
 /// Remembers everything.
 #[derive(Debug, Default, PartialEq)]

@@ -1,0 +1,10 @@
+//! Tests of the libraries on files and streams, without starting a program.
+//!
+//! | module | question |
+//! | --- | --- |
+//! | `threads` | is the result the same with any number of threads, however the work is cut? |
+//! | `corpus` | do all laws hold for what fuzzing has found worth keeping? |
+#![forbid(unsafe_code)]
+
+mod corpus;
+mod threads;
