@@ -524,6 +524,60 @@ fn a_duration_ends_it_too() {
     check_ledger(&run.json());
 }
 
+/// A command that does not end when it is told to is not waited for, and one that crashed is no
+/// good one.
+#[test]
+fn what_became_of_a_command_is_told() {
+    if !can_record("the end of a command") {
+        return;
+    }
+    let folder = scratch();
+    let path = folder.path().join("perf.data");
+    let to = path.to_str().expect("the path is text");
+    let record = |more: &[&str], script: &str| {
+        let start = folioscope(["record", "--event", "faults", "-o", to]).args(more);
+        start.args(["--", "sh", "-c", script]).run().succeeded().stderr
+    };
+    assert!(record(&[], "exit 5").contains("the command ended with status 5"));
+    assert!(record(&[], "kill -SEGV $$").contains("the command was killed by SIGSEGV"));
+    let told = record(&["--duration", "200ms"], "exec sleep 60 >/dev/null 2>&1");
+    assert!(!told.contains("the command"), "it ended when it was told to: {told}");
+    let begin = Instant::now();
+    // Without the recorder's outputs, which would stay open as long as it runs.
+    let said = record(&["--duration", "200ms"], "trap '' TERM; exec sleep 60 >/dev/null 2>&1");
+    assert!(begin.elapsed() < Duration::from_secs(30), "it is not waited for");
+    let pid = said.split_once("the command (process ").expect(&said).1;
+    let pid = pid.split_once(')').expect(&said).0;
+    let killed = Command::new("kill").args(["-KILL", pid]).status().expect("there is kill");
+    assert!(killed.success(), "it went on: {said}");
+    assert!(of_ledger(&report(&path, &[]), "records") > 0, "the file is complete");
+}
+
+/// Physical addresses are not for everybody, and what a full disk took is not thrown away.
+#[test]
+fn a_file_is_its_owner_s_and_what_was_written_of_it_stays() {
+    if !can_record("a full disk") {
+        return;
+    }
+    use std::os::unix::fs::PermissionsExt;
+    let folder = scratch();
+    let path = folder.path().join("perf.data");
+    record_child(&path, &[]).succeeded();
+    let mode = std::fs::metadata(&path).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let full = folder.path().join("full.data");
+    let test = std::env::current_exe().expect("a test knows its own file");
+    let script = format!("trap '' XFSZ; ulimit -f 32; {TOUCH}=1 exec \"$0\" \"$@\"");
+    let start = in_shell(&script, ["record", "--event", "faults", "-o"]).arg(&full).arg("--");
+    let run = start.arg(&test).args(["--exact", "record::touches_pages"]).run();
+    let part = folder.path().join("full.data.part");
+    let kept = format!("what could be written is in {}", part.display());
+    assert_eq!(run.code(), 1);
+    assert!(run.stderr.contains("File too large") && run.stderr.contains(&kept), "{}", run.stderr);
+    assert!(!full.exists());
+    assert!(of_ledger(&report(&part, &[]), "records") > 50, "it can be read");
+}
+
 #[test]
 fn a_capture_in_which_nothing_counts_says_why() {
     if !can_record("record: nothing to count") {

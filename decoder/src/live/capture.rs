@@ -10,7 +10,7 @@ use super::budget::{Budget, Cost};
 use super::command::Running;
 use super::lane::Passed;
 use super::outlet::Outlet;
-use super::rig::{LEAST_PAGES, OpenLane, Rig};
+use super::rig::{LEAST_PAGES, Rig};
 use super::turns::Turns;
 use super::{Error, Options, Progress, waiting};
 use crate::{Recording, Shard};
@@ -59,6 +59,7 @@ pub fn record(
 ) -> Result<Progress, Error> {
     let mut rig = Rig::new(options)?;
     let waited = waiting::open(&mut rig, options, stop, &mut progress)?;
+    rig.watch_tasks()?;
     let about = rig.about()?;
     outlet.begin(&about).map_err(Error::output)?;
     let state = Progress {
@@ -92,7 +93,7 @@ pub fn record(
     let most = options.duration.map(|most| most.saturating_sub(waited.time));
     capture.run(most, options.flush_every, stop, child.as_mut())?;
     if let Some(child) = child {
-        capture.state.exit_code = child.finish();
+        capture.state.command = Some(child.finish());
     }
     Ok(capture.state)
 }
@@ -121,6 +122,7 @@ impl Moment {
             cpus,
             own: now.own.saturating_sub(self.own),
             samples: now.total.samples - self.total.samples,
+            side_records: now.total.side_records - self.total.side_records,
             aux_bytes: now.total.aux_bytes - self.total.aux_bytes,
         }
     }
@@ -153,7 +155,7 @@ impl<O: Outlet, P: FnMut(&Progress)> Capture<'_, O, P> {
         loop {
             let over = most.is_some_and(|most| self.begin.when.elapsed() >= most);
             let ended = child.as_mut().is_some_and(|child| child.has_ended());
-            let gone = self.rig.lanes.iter().all(OpenLane::hung_up);
+            let gone = self.rig.is_left();
             if stop.load(Ordering::Relaxed) || over || ended || gone || self.outlet.has_enough() {
                 break;
             }
@@ -277,18 +279,20 @@ impl<O: Outlet, P: FnMut(&Progress)> Capture<'_, O, P> {
         if self.looked.when.elapsed() < LOOK_EVERY {
             return Ok(());
         }
-        let (gone, told) = self.rig.follow();
-        for mut open in gone {
+        let times = self.rig.times();
+        for mut open in self.rig.leave(&times) {
             let passed = open.lane.drain(true, self.outlet).map_err(Error::output)?;
             self.state.total.add(&passed);
         }
+        // Not before: of what they held there may be one only.
+        let told = self.rig.join();
         for event in &told {
             self.outlet.more_ids(event).map_err(Error::output)?;
         }
         if !told.is_empty() && self.state.stretched > 1.0 {
             self.rig.stretch(self.state.stretched);
         }
-        let theirs = self.turns.look(self.begin.when.elapsed(), &self.rig.times());
+        let theirs = self.turns.look(self.begin.when.elapsed(), &times);
         let rests = self.budget.as_ref().is_some_and(Budget::rests);
         self.rig.rest(theirs || rests);
         let now = self.now();

@@ -1,12 +1,43 @@
-//! A command that is observed: started so that it inherits the events, and not left behind.
+//! A command that is observed: started so that it inherits the events, and told to end with the
+//! capture.
 
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
-use std::process::{Child, Command};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
 
 use super::Error;
+
+/// How long a command that was told to end is waited for. Whoever waits for the recording is not
+/// to wait for a command that takes its time.
+const GRACE: Duration = Duration::from_secs(2);
+/// How often it is looked whether it has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// What became of an observed command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandEnd {
+    /// It ended by itself, with this status.
+    Exited(i32),
+    /// A signal ended it that was not ours.
+    Killed(i32),
+    /// The capture ended first, and the command when it was told to.
+    Told,
+    /// The capture ended first, and the command goes on although it was told to end: its process.
+    GoesOn(u32),
+}
+
+impl From<ExitStatus> for CommandEnd {
+    fn from(status: ExitStatus) -> Self {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Self::Exited(code),
+            (None, signal) => Self::Killed(signal.unwrap_or(0)),
+        }
+    }
+}
 
 /// A thread that commands are started from, whose events they inherit.
 ///
@@ -53,7 +84,7 @@ impl Starter {
     }
 }
 
-/// A command that runs.
+/// A command that runs. Dropping it tells it to end.
 #[derive(Debug)]
 pub(super) struct Running(Child);
 
@@ -62,13 +93,20 @@ impl Running {
         !matches!(self.0.try_wait(), Ok(None))
     }
 
-    /// Waits for it, once it was told to end if it has not. Its exit code; `None` if a signal ended
-    /// it.
-    pub(super) fn finish(mut self) -> Option<i32> {
-        if !self.has_ended() {
-            terminate(&self.0);
+    /// Tells it to end if it has not, and waits for it, but not for ever.
+    pub(super) fn finish(mut self) -> CommandEnd {
+        if let Ok(Some(status)) = self.0.try_wait() {
+            return status.into();
         }
-        self.0.wait().ok()?.code()
+        terminate(&self.0);
+        let told = Instant::now();
+        while !self.has_ended() {
+            if told.elapsed() >= GRACE {
+                return CommandEnd::GoesOn(self.0.id());
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        CommandEnd::Told
     }
 }
 

@@ -69,6 +69,12 @@ impl Host {
         self.text("sys/devices/system/cpu/online").as_deref().and_then(cpu_list)
     }
 
+    /// How many CPUs there may be, by the greatest number of one that is present.
+    pub(super) fn available(&self) -> Option<u32> {
+        let present = self.text("sys/devices/system/cpu/present").as_deref().and_then(cpu_list)?;
+        present.into_iter().max()?.checked_add(1)
+    }
+
     /// MIDR_EL1 of an Arm CPU.
     pub(super) fn midr(&self, cpu: u32) -> Option<u64> {
         let path = format!("sys/devices/system/cpu/cpu{cpu}/regs/identification/midr_el1");
@@ -95,6 +101,14 @@ impl Host {
     /// Threads of a process; none if it is gone.
     pub(super) fn threads(&self, pid: u32) -> Vec<u32> {
         self.numbers(&format!("proc/{pid}/task"))
+    }
+
+    /// Whether a process has children that run, or that cannot be known: the list is an option of
+    /// the kernel's.
+    pub(super) fn has_children(&self, pid: u32) -> bool {
+        let mut threads = self.threads(pid).into_iter();
+        let children = |tid| self.text(format!("proc/{pid}/task/{tid}/children"));
+        threads.any(|tid| children(tid).is_none_or(|children| !children.is_empty()))
     }
 
     /// The entries of a folder that are numbers, in ascending order.

@@ -40,6 +40,8 @@ pub struct Passed {
     pub record_bytes: u64,
     /// Sample records.
     pub samples: u64,
+    /// Records of what tasks do: switches, starts, ends, names.
+    pub side_records: u64,
     /// Bytes of AUX data, without filling.
     pub aux_bytes: u64,
     /// An AUX record said that the ring was full: the event is off until it is enabled again.
@@ -65,6 +67,7 @@ impl Passed {
     pub fn add(&mut self, other: &Self) {
         self.record_bytes += other.record_bytes;
         self.samples += other.samples;
+        self.side_records += other.side_records;
         self.aux_bytes += other.aux_bytes;
         self.truncated += other.truncated;
         self.collisions += other.collisions;
@@ -80,6 +83,9 @@ impl Passed {
     fn look(&mut self, record: &Record<'_>) {
         match record.kind {
             kind::SAMPLE => self.samples += 1,
+            kind::SWITCH | kind::SWITCH_CPU_WIDE | kind::COMM | kind::FORK | kind::EXIT => {
+                self.side_records += 1;
+            }
             kind::THROTTLE => self.throttled += 1,
             kind::AUX => {
                 let flags = Aux::parse(record.body, NATIVE).map(|aux| aux.flags);

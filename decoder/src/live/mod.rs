@@ -45,6 +45,7 @@ use std::time::Duration;
 use crate::page_map::{Frames, LookUp};
 
 pub use capture::{capture, record, try_open};
+pub use command::CommandEnd;
 pub use decoding::{Decoding, decode};
 pub use event::{Breakpoint, EventChoice, Side, UnknownEvent};
 pub use host::Host;
@@ -182,8 +183,8 @@ pub struct Progress {
     pub shared: Option<f64>,
     /// How long the unit was left to others.
     pub gave_way: Duration,
-    /// What the observed command ended with.
-    pub exit_code: Option<i32>,
+    /// What became of the observed command.
+    pub command: Option<CommandEnd>,
 }
 
 impl Progress {
@@ -216,7 +217,7 @@ impl Default for Progress {
             waited: Duration::ZERO,
             shared: None,
             gave_way: Duration::ZERO,
-            exit_code: None,
+            command: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! All events of a capture, open on each CPU: opened, mapped, enabled, and followed as CPUs come
 //! and go.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -27,10 +28,13 @@ use super::{Error, Options, Target};
 
 /// Rings are not made smaller than this many pages where there is too little locked memory.
 pub(super) const LEAST_PAGES: usize = 4;
-/// How often events are opened again since threads have started meanwhile.
+/// How often events are opened again since threads have started meanwhile, and clocks read again
+/// since time has passed.
 const MOST_TRIES: usize = 4;
 /// The clocks of a machine that did not sleep differ by less.
 const LEAST_SLEEP: Duration = Duration::from_millis(50);
+/// Clocks that are read one after the other are read again if this much passes in between.
+const MOST_APART: Duration = Duration::from_millis(1);
 /// A ring of AUX data wakes us when this part of it is filled.
 const AUX_WATERMARK_PART: usize = 8;
 /// About the length of a sample record.
@@ -65,6 +69,14 @@ impl OpenLane {
         self.lane.aux.is_some() && self.unit.is_silent()
     }
 
+    /// Stops its events; what their units have written is in the rings then.
+    fn disable(&self) {
+        for (_, event) in &self.events {
+            // One that cannot be stopped has stopped already: its CPU is gone.
+            let _ = open::disable(event.as_fd());
+        }
+    }
+
     /// What the speaker was to observe is gone: the next one speaks for all, whose records are in
     /// the same ring.
     pub(super) fn next_speaker(&mut self) {
@@ -92,6 +104,9 @@ pub(super) struct Rig {
     pub(super) resting: bool,
     /// How long the machine has slept: CPUs that sleep lose the events that are not of a task.
     slept: Duration,
+    /// For how long events had been enabled when that was last looked at, if they have not rested
+    /// since.
+    enabled: BTreeMap<Place, Duration>,
 }
 
 impl Rig {
@@ -110,8 +125,8 @@ impl Rig {
             if !task {
                 setup.attr.read_format = TIMES;
             }
-            if setup.role == Role::SideBand {
-                // Tasks that start before all is open are not among those that are looked up.
+            if task && setup.role == Role::SideBand {
+                // Threads that start before all is open are not among those that are looked up.
                 setup.attr.set_disabled(0);
             }
         }
@@ -132,6 +147,7 @@ impl Rig {
             unfollowed: Vec::new(),
             resting: false,
             slept: asleep(),
+            enabled: BTreeMap::new(),
         };
         rig.mark();
         Ok(rig)
@@ -367,6 +383,7 @@ impl Rig {
         let file = |path: &str| self.host.text(path);
         let online = self.host.online().map_or(0, |cpus| cpus.len());
         let online = u32::try_from(online).unwrap_or(0);
+        let available = self.host.available().unwrap_or(online);
         let pmus = self.host.pmus();
         let mut mappings = Bytes::default();
         mappings.u32(u32::try_from(pmus.len()).unwrap_or(0));
@@ -384,7 +401,7 @@ impl Rig {
             (feature::OSRELEASE, file("proc/sys/kernel/osrelease").as_deref().map(text)),
             (feature::VERSION, Some(text(version))),
             (feature::ARCH, Some(text(std::env::consts::ARCH))),
-            (feature::NRCPUS, Some(Bytes::default().u32(online).u32(online).0.clone())),
+            (feature::NRCPUS, Some(Bytes::default().u32(available).u32(online).0.clone())),
             (feature::CPUID, self.host.cpuid().as_deref().map(text)),
             (feature::CMDLINE, Some(command.0)),
             (feature::PMU_MAPPINGS, Some(mappings.0)),
@@ -394,19 +411,24 @@ impl Rig {
         .collect()
     }
 
-    /// Lets all events count. A command's do so by themselves once it runs.
-    pub(super) fn enable(&self) -> Result<(), Error> {
-        for lane in &self.lanes {
-            self.enable_lane(lane)?;
-        }
-        Ok(())
+    /// Has the kernel tell what tasks do from now on, before those that there are are looked up.
+    /// Not before all is open: on a large machine the rings would be full by then.
+    pub(super) fn watch_tasks(&self) -> Result<(), Error> {
+        self.lanes.iter().try_for_each(|lane| self.enable_lane(lane, |role| role == Role::SideBand))
     }
 
-    fn enable_lane(&self, lane: &OpenLane) -> Result<(), Error> {
+    /// Lets all events count. A command's do so by themselves once it runs.
+    pub(super) fn enable(&self) -> Result<(), Error> {
+        self.lanes.iter().try_for_each(|lane| self.enable_lane(lane, |_| true))
+    }
+
+    fn enable_lane(&self, lane: &OpenLane, wanted: impl Fn(Role) -> bool) -> Result<(), Error> {
         for (number, event) in &lane.events {
-            open::enable(event.as_fd()).map_err(|error| {
-                self.refusal(Step::Control, &self.setups[*number].name, lane.cpu, &error)
-            })?;
+            let setup = &self.setups[*number];
+            if wanted(setup.role) {
+                open::enable(event.as_fd())
+                    .map_err(|error| self.refusal(Step::Control, &setup.name, lane.cpu, &error))?;
+            }
         }
         Ok(())
     }
@@ -417,6 +439,7 @@ impl Rig {
             return;
         }
         self.resting = rests;
+        self.enabled.clear();
         for (number, event) in self.lanes.iter().flat_map(|lane| &lane.events) {
             if self.setups[*number].role != Role::SideBand {
                 let event = event.as_fd();
@@ -439,10 +462,12 @@ impl Rig {
 
     /// Stops all events; what their units have written is in the rings then.
     pub(super) fn disable(&self) {
-        for (_, event) in self.lanes.iter().flat_map(|lane| &lane.events) {
-            // One that cannot be stopped has stopped already: its CPU is gone.
-            let _ = open::disable(event.as_fd());
-        }
+        self.lanes.iter().for_each(OpenLane::disable);
+    }
+
+    /// Whether all tasks that were to be observed are gone.
+    pub(super) fn is_left(&self) -> bool {
+        self.scope == Scope::Process && self.lanes.iter().all(OpenLane::hung_up)
     }
 
     /// The events that write AUX data, of one CPU.
@@ -480,48 +505,98 @@ impl Rig {
         })
     }
 
-    /// Follows the CPUs that are online: those that have gone are returned, for their rings to be
-    /// emptied; those that have come are opened, and what is to be told of them is returned too.
+    /// CPUs that have lost the events that are not of a task, stopped, for their rings to be
+    /// emptied: those that are offline, that were so since the last look, and after a sleep of the
+    /// machine all. `times` are those of all events, of now.
     ///
-    /// A machine that has slept had its CPUs go and come in between, and nothing else tells so.
-    pub(super) fn follow(&mut self) -> (Vec<OpenLane>, Vec<EventAbout>) {
-        let Some(online) = self.host.online() else { return (Vec::new(), Vec::new()) };
-        let asleep = asleep();
-        let slept = asleep.abs_diff(self.slept) > LEAST_SLEEP;
-        self.slept = asleep;
-        let stays = |lane: &OpenLane| {
-            online.contains(&lane.cpu) && !(slept && self.scope == Scope::AllCpus)
-        };
-        let (kept, gone): (Vec<_>, Vec<_>) =
-            core::mem::take(&mut self.lanes).into_iter().partition(stays);
+    /// Events of tasks go wherever their tasks do, and wait for a CPU that is offline.
+    pub(super) fn leave(&mut self, times: &[(Place, Times)]) -> Vec<OpenLane> {
+        if self.scope != Scope::AllCpus {
+            return Vec::new();
+        }
+        let slept = self.has_slept();
+        let stopped = self.stopped(times);
+        let Some(online) = self.host.online() else { return Vec::new() };
+        let stays =
+            |lane: &OpenLane| !slept && online.contains(&lane.cpu) && !stopped.contains(&lane.cpu);
+        let lanes = core::mem::take(&mut self.lanes);
+        let (kept, gone): (_, Vec<_>) = lanes.into_iter().partition(stays);
         self.lanes = kept;
-        self.unfollowed.retain(|cpu| online.contains(cpu));
+        gone.iter().for_each(OpenLane::disable);
+        gone
+    }
+
+    /// Whether the machine has slept since it was last asked. Nothing else tells so.
+    fn has_slept(&mut self) -> bool {
+        let asleep = asleep();
+        asleep.abs_diff(core::mem::replace(&mut self.slept, asleep)) > LEAST_SLEEP
+    }
+
+    /// CPUs whose events are on and were not enabled for any time since the last look: they have
+    /// been offline in between.
+    fn stopped(&mut self, times: &[(Place, Times)]) -> Vec<u32> {
+        if self.resting {
+            return Vec::new();
+        }
+        let before = core::mem::take(&mut self.enabled);
+        self.enabled = times.iter().map(|(place, times)| (*place, times.enabled)).collect();
+        let goes_on = |place: &Place| before.get(place) != self.enabled.get(place);
+        let cpus = self.lanes.iter().map(|lane| lane.cpu);
+        cpus.filter(|cpu| {
+            let mut places = self.enabled.keys().filter(|(of, _)| of == cpu).peekable();
+            places.peek().is_some() && !places.any(goes_on)
+        })
+        .collect()
+    }
+
+    /// Opens the events of CPUs that are online and have none. What is to be told of them is
+    /// returned.
+    pub(super) fn join(&mut self) -> Vec<EventAbout> {
+        let Some(online) = self.host.online() else { return Vec::new() };
         let known = self.lanes.len();
         let new: Vec<_> = online
-            .into_iter()
-            .filter(|cpu| !self.lanes.iter().any(|lane| lane.cpu == *cpu))
+            .iter()
+            .filter(|cpu| !self.lanes.iter().any(|lane| lane.cpu == **cpu))
+            .copied()
             .collect();
         if !new.is_empty() {
             self.tids = self.threads();
         }
-        // A command that runs already has no part of events that are opened now.
-        let too_late = matches!(self.target, Target::Command(_));
+        let mut unfollowed = Vec::new();
         for cpu in new {
             // A CPU that cannot be followed is told of; the others go on.
-            if (too_late || self.add(cpu).is_err()) && !self.unfollowed.contains(&cpu) {
-                self.unfollowed.push(cpu);
+            if self.is_too_late() || self.add(cpu).is_err() {
+                unfollowed.push(cpu);
             }
         }
         let fresh = &self.lanes[known..];
+        for lane in fresh {
+            let rests = self.resting;
+            let enabled = self.enable_lane(lane, |role| !rests || role == Role::SideBand);
+            if enabled.is_err() {
+                unfollowed.push(lane.cpu);
+            }
+        }
         let told = (0..self.setups.len()).filter_map(|number| {
             self.event_about(number, fresh).ok().filter(|about| !about.ids.is_empty())
         });
         let told = if fresh.is_empty() { Vec::new() } else { told.collect() };
-        let wanted = fresh.iter().filter(|_| !self.resting);
-        let refused = wanted.filter(|lane| self.enable_lane(lane).is_err());
-        let refused: Vec<_> = refused.map(|lane| lane.cpu).collect();
-        self.unfollowed.extend(refused);
-        (gone, told)
+        // Of tasks it stays so: what runs already has no part of events that are opened now.
+        let tasks = self.scope == Scope::Process;
+        self.unfollowed.retain(|cpu| tasks || online.contains(cpu) && unfollowed.contains(cpu));
+        unfollowed.retain(|cpu| !self.unfollowed.contains(cpu));
+        self.unfollowed.extend(unfollowed);
+        told
+    }
+
+    /// Whether something runs that would have no part of events that are opened now: what a
+    /// command, or an observed process, has started.
+    fn is_too_late(&self) -> bool {
+        match &self.target {
+            Target::AllCpus => false,
+            Target::Pid(pid) => self.host.has_children(*pid),
+            Target::Command(_) => true,
+        }
     }
 
     /// The period of the first event that has one that can be changed.
@@ -556,12 +631,21 @@ fn raise_files() -> bool {
 
 /// How long this machine has slept since it started.
 fn asleep() -> Duration {
-    let [boot, awake] = [ClockId::Boottime, ClockId::Monotonic].map(|clock| {
+    let now = |clock| {
         let time = clock_gettime(clock);
         let (secs, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
         Duration::new(secs.unwrap_or(0), nanos.unwrap_or(0))
-    });
-    boot.saturating_sub(awake)
+    };
+    let mut tries = MOST_TRIES;
+    loop {
+        let awake = now(ClockId::Monotonic);
+        let boot = now(ClockId::Boottime);
+        // Time that passes in between would look like sleep.
+        tries -= 1;
+        if now(ClockId::Monotonic).saturating_sub(awake) < MOST_APART || tries == 0 {
+            return boot.saturating_sub(awake);
+        }
+    }
 }
 
 /// Bytes of records, and of AUX data, at which rings wake us: a part of them, or less if that is
@@ -643,37 +727,107 @@ mod tests {
         assert!(rig.times()[0].1.enabled > off[0].1.enabled);
         // As if it had slept in between: the CPU's events are opened anew.
         let ids = rig.about().unwrap().events[0].ids.clone();
-        assert!(rig.follow().0.is_empty());
+        assert_eq!(follow(&mut rig), (vec![], vec![]));
         rig.slept += Duration::from_secs(60);
-        let (gone, told) = rig.follow();
-        assert_eq!((gone.len(), cpus(&rig)), (1, vec![0]));
-        assert_ne!(told[0].ids, ids, "they are others");
-        assert!(rig.follow().0.is_empty(), "once");
+        let (gone, told) = follow(&mut rig);
+        assert_eq!((&gone[..], cpus(&rig)), (&[0][..], vec![0]));
+        assert_ne!(told, ids, "they are others");
+        assert_eq!(follow(&mut rig), (vec![], vec![]), "once");
         // A list that cannot be read says nothing of CPUs.
         std::fs::remove_file(folder.join("online")).unwrap();
-        assert!(rig.follow().0.is_empty());
+        assert_eq!(follow(&mut rig), (vec![], vec![]));
         assert_eq!((cpus(&rig), rig.unfollowed.len()), (vec![0], 0));
         let second = Host::default().online().into_iter().flatten().find(|cpu| *cpu != 0);
         if let Some(second) = second {
             online(&format!("0,{second}"));
-            let (gone, told) = rig.follow();
-            assert_eq!((gone.len(), told.len(), told[0].ids.len()), (0, 1, 1));
+            let (gone, told) = follow(&mut rig);
+            assert_eq!((gone.len(), told.len()), (0, 1));
             assert_eq!((cpus(&rig), rig.unfollowed.len()), (vec![0, second], 0));
             online(&second.to_string());
-            let (gone, told) = rig.follow();
-            assert_eq!((gone[0].cpu, told.len(), cpus(&rig)), (0, 0, vec![second]));
+            let gone = rig.leave(&[]);
+            assert_eq!((gone[0].cpu, rig.join().len(), cpus(&rig)), (0, 0, vec![second]));
             let ring = gone[0].lane.records.ring();
             assert!(ring.head() >= ring.tail(), "it can still be emptied");
         }
-        // One that is not there is told of, and the others go on.
-        online("0,60000");
-        rig.follow();
-        rig.follow();
-        assert_eq!((cpus(&rig), &rig.unfollowed[..]), (vec![0], &[60_000][..]));
-        rig.target = Target::Command(Vec::new());
-        online("0,1");
-        rig.follow();
-        assert_eq!((cpus(&rig), &rig.unfollowed[..]), (vec![0], &[1][..]), "it runs already");
+        // One that is not there is told of as long as it is said to be, and the others go on.
+        for unfollowed in [&[60_000][..], &[60_000], &[]] {
+            online(if unfollowed.is_empty() { "0" } else { "0,60000" });
+            follow(&mut rig);
+            assert_eq!((cpus(&rig), &rig.unfollowed[..]), (vec![0], unfollowed));
+        }
+        // As if it had been offline since the last look, and is back.
+        for (_, event) in &rig.lanes[0].events {
+            open::disable(event.as_fd()).unwrap();
+        }
+        assert_eq!(follow(&mut rig).0, [], "it was on for some time");
+        assert_eq!(follow(&mut rig).0, [0], "and then not");
+        assert_eq!(follow(&mut rig).0, [], "it is opened anew");
+        // Off because it rests is something else.
+        rig.rest(true);
+        assert_eq!([follow(&mut rig).0, follow(&mut rig).0].concat(), []);
+        rig.rest(false);
+        assert_eq!([follow(&mut rig).0, follow(&mut rig).0].concat(), []);
         std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    /// The CPUs that have left, and the ids of those that have joined.
+    fn follow(rig: &mut Rig) -> (Vec<u32>, Vec<u64>) {
+        let times = rig.times();
+        let gone = rig.leave(&times).into_iter().map(|lane| lane.cpu).collect();
+        (gone, rig.join().into_iter().flat_map(|about| about.ids).collect())
+    }
+
+    /// Events of tasks stay where they are: they wait for their CPU.
+    #[test]
+    fn events_of_tasks_do_not_leave() {
+        let root = std::env::temp_dir().join(format!("folioscope-tasks-{}", std::process::id()));
+        let (cpus, task) = (root.join("sys/devices/system/cpu"), root.join("proc/7/task/7"));
+        std::fs::create_dir_all(&cpus).unwrap();
+        std::fs::create_dir_all(&task).unwrap();
+        let online = |list: &str| std::fs::write(cpus.join("online"), list).unwrap();
+        let children = |list: &str| std::fs::write(task.join("children"), list).unwrap();
+        online("0");
+        children("");
+        let options = Options {
+            event: "minor-faults".parse().unwrap(),
+            host: Host::at(&root),
+            target: Target::Pid(7),
+            ..Options::default()
+        };
+        let mut rig = Rig::new(&options).unwrap();
+        online("1");
+        assert!(!rig.is_too_late());
+        rig.slept += Duration::from_secs(60);
+        assert_eq!(rig.leave(&[]).len(), 0);
+        // The thread is another one's here, or nobody's: nothing can be opened for it.
+        children("8 9");
+        assert!(rig.is_too_late());
+        rig.join();
+        assert_eq!(rig.unfollowed, [1]);
+        online("0");
+        rig.target = Target::Command(Vec::new());
+        rig.join();
+        assert_eq!(rig.unfollowed, [1, 0], "it ran on both without being recorded");
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    /// What a CPU's events held is free before it is opened anew.
+    #[test]
+    fn what_there_is_one_of_is_given_back_first() {
+        let watched = [0_u64; 3];
+        let places: Vec<_> = watched.iter().map(|word| format!("mem:{:p}/8:w", word)).collect();
+        let options = Options { event: places.join(",").parse().unwrap(), ..Options::default() };
+        let mut rig = Rig::new(&options).unwrap();
+        if let Err(error) = rig.open() {
+            let _ = writeln!(io::stderr(), "DID NOT RUN: a CPU's events opened anew: {error}");
+            return;
+        }
+        let lanes = rig.lanes.len();
+        rig.slept += Duration::from_secs(60);
+        let times = rig.times();
+        assert_eq!(rig.leave(&times).len(), lanes);
+        assert!(!rig.is_left(), "all CPUs are observed, whichever there are");
+        rig.join();
+        assert_eq!((rig.lanes.len(), &rig.unfollowed[..]), (lanes, &[][..]));
     }
 }

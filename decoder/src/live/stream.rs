@@ -23,8 +23,6 @@ pub(super) mod feature {
     pub(crate) const PMU_MAPPINGS: u8 = 16;
     pub(crate) const AUXTRACE: u8 = 18;
 }
-/// The number behind the last feature that perf 6.1 knows; an empty section of it ends them.
-const FEATURES_END: u64 = 32;
 /// `auxtrace_info.type` of Arm SPE.
 const TYPE_ARM_SPE: u32 = 4;
 /// Starts each CPU's block in AUXTRACE_INFO version 2.
@@ -182,11 +180,13 @@ impl About {
         sections
     }
 
-    /// The records that a stream has in the place of a file's tables.
+    /// The records that a stream has in the place of a file's tables. Without the mark that perf
+    /// puts behind its last feature: each version has another number there, of which the next one
+    /// may make a feature, and `perf report` refuses any but its own.
     pub(super) fn tables(&self) -> Vec<u8> {
         let mut records: Vec<u8> = self.events.iter().flat_map(EventAbout::header_attrs).collect();
         let sections = self.sections().into_iter().map(|(bit, bytes)| (u64::from(bit), bytes));
-        for (bit, bytes) in sections.chain([(FEATURES_END, Vec::new())]) {
+        for (bit, bytes) in sections {
             let mut body = Bytes::default();
             body.u64(bit).bytes(&bytes);
             // One that is too long for a record is left out, as perf does.
@@ -303,7 +303,7 @@ mod tests {
     fn a_stream_has_records_in_the_place_of_tables() {
         let records = records(&about().tables());
         let kinds: Vec<_> = records.iter().map(|(kind, _)| *kind).collect();
-        assert_eq!(kinds, [64, 80, 80, 80], "an event; arch, events, the end of features");
+        assert_eq!(kinds, [64, 80, 80], "an event; arch, events");
         let (attr, size) = Attr::parse(&records[0].1, NATIVE).unwrap();
         assert_eq!((attr.type_, size), (11, 128));
         assert_eq!(records[0].1[128..], [7u64.to_ne_bytes(), 9u64.to_ne_bytes()].concat());

@@ -54,6 +54,7 @@ mod tests {
     const NOTHING: Passed = Passed {
         record_bytes: 0,
         samples: 0,
+        side_records: 0,
         aux_bytes: 0,
         truncated: 0,
         collisions: 0,

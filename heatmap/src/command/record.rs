@@ -3,13 +3,16 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use clap::Args;
-use decoder::live::{self, EventChoice, FileWriter, Progress, Side, StreamWriter, Target};
+use decoder::live::{
+    self, CommandEnd, EventChoice, FileWriter, Progress, Side, StreamWriter, Target,
+};
 use decoder::page_map::ProcessFrames;
 
 use super::Outcome;
@@ -61,8 +64,9 @@ pub(super) struct Record {
     /// Observe all that runs; the default
     #[arg(short, long, conflicts_with = "words")]
     all_cpus: bool,
-    /// Stop after so long, waiting included, for example 10s [default: at Ctrl-C, or when what is
-    /// observed ends]
+    /// Stop after so long, waiting included, for example 10s; a command is told to end then
+    /// (SIGTERM), and one that does not within 2 s goes on unrecorded [default: at Ctrl-C, or when
+    /// what is observed ends]
     #[arg(long, value_name = "DURATION")]
     duration: Option<Duration>,
     /// Take at most this part of the recorded CPUs' time on average, for example 1%: periods get
@@ -223,7 +227,8 @@ impl Record {
         Ok(self.written(&progress, messages))
     }
 
-    /// Writes a file beside the one that was named, which it becomes once it is complete.
+    /// Writes a file beside the one that was named, which it becomes once it is complete. What
+    /// could be written of it before writing failed stays there: it can be read.
     fn to_file(
         &self,
         options: &live::Options,
@@ -233,12 +238,21 @@ impl Record {
     ) -> anyhow::Result<Outcome> {
         let mut part = path.as_os_str().to_owned();
         part.push(".part");
-        let part = Part(PathBuf::from(part));
-        let file = File::create(&part.0).context("cannot write")?;
+        let part = Part::new(PathBuf::from(part)).context("cannot write")?;
+        let file = part.file.try_clone().context("cannot write")?;
         let mut writer = FileWriter::new(BufWriter::with_capacity(BUFFER_LEN, file));
-        let progress = live::record(options, stop, news(messages), &mut writer)?;
-        writer.finish().context("cannot write")?;
-        std::fs::rename(&part.0, path).context("cannot put the finished file there")?;
+        let progress = match live::record(options, stop, news(messages), &mut writer) {
+            Err(live::Error::Output(error)) => {
+                // What is in the buffer still would fail once more, or come late.
+                drop(writer);
+                return Err(part.keep(error));
+            }
+            done => done?,
+        };
+        if let Err(error) = writer.finish() {
+            return Err(part.keep(error));
+        }
+        part.rename(path).context("cannot put the finished file there")?;
         Ok(self.written(&progress, messages))
     }
 
@@ -299,8 +313,8 @@ impl Record {
                 progress.unfollowed_cpus
             ));
         }
-        if let Some(code) = progress.exit_code.filter(|code| *code != 0) {
-            messages.warn(&format!("the command ended with status {code}"));
+        if let Some(line) = progress.command.and_then(command_end) {
+            messages.warn(&line);
         }
         if self.strict && lossy { Outcome::Lossy } else { Outcome::Done }
     }
@@ -321,6 +335,22 @@ fn news(messages: &Messages) -> impl FnMut(&Progress) {
             messages.warn("somebody else uses the unit too: leaving it to them (--yield)");
         }
     }
+}
+
+/// What became of a command, if that is not what was to be expected.
+fn command_end(end: CommandEnd) -> Option<String> {
+    Some(match end {
+        CommandEnd::Exited(0) | CommandEnd::Told => return None,
+        CommandEnd::Exited(code) => format!("the command ended with status {code}"),
+        CommandEnd::Killed(signal) => match signal_hook::low_level::signal_name(signal) {
+            Some(name) => format!("the command was killed by {name}"),
+            None => format!("the command was killed by signal {signal}"),
+        },
+        CommandEnd::GoesOn(pid) => format!(
+            "the command (process {pid}) was told to end and has not: it goes on and is not \
+             recorded any more"
+        ),
+    })
 }
 
 /// How a unit was shared with others, if it was.
@@ -387,12 +417,47 @@ fn cost(progress: &Progress) -> String {
     )
 }
 
-/// A file that is not complete: gone unless it was renamed.
-struct Part(PathBuf);
+/// A file that is not complete: gone unless it is renamed or kept.
+struct Part {
+    file: File,
+    path: PathBuf,
+    stays: bool,
+}
+
+impl Part {
+    /// Nobody else is to read it: it tells where everybody's memory lies.
+    fn new(path: PathBuf) -> io::Result<Self> {
+        // One that is there has somebody's rights.
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = File::options().write(true).create_new(true).mode(0o600).open(&path)?;
+        Ok(Self { file, path, stays: false })
+    }
+
+    fn rename(mut self, path: &Path) -> io::Result<()> {
+        std::fs::rename(&self.path, path)?;
+        self.stays = true;
+        Ok(())
+    }
+
+    /// Leaves what could be written, if there is something, and says so.
+    fn keep(mut self, error: io::Error) -> anyhow::Error {
+        self.stays = self.file.metadata().is_ok_and(|file| file.len() > 0);
+        let written = match self.stays {
+            true => format!("; what could be written is in {}", self.path.display()),
+            false => String::new(),
+        };
+        anyhow::anyhow!("cannot write: {error}{written}")
+    }
+}
 
 impl Drop for Part {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        if !self.stays {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
