@@ -7,33 +7,45 @@ use crate::DataSource;
 /// DataSrc of what is no memory: memory-mapped I/O, configuration space, APIC.
 const IO: u8 = 7;
 
-/// The source of an op that is a load or a store. The names are those that its DATA_SRC would
-/// give it: the kernel makes that of the same registers.
+/// The source of an op that is a load or a store. The kernel makes its DATA_SRC of the same
+/// registers, and the names are those that this would give it, with two exceptions: a code that
+/// the kernel does not know stays visible, and of what is uncacheable misses are not asked even
+/// where the code is that of I/O.
 pub fn data_source(op: &Op) -> Option<DataSource> {
     let has = |bits| op.data3.contains(bits);
     if has(Data3::UNCACHEABLE) {
         // Stores have no code.
-        let io = has(Data3::LOAD) && op.data2.source(op.caps) == IO;
+        let told = has(Data3::LOAD) && !op.is_erratum_1293();
+        let io = told && op.data2.source(op.caps) == IO;
         return Some(if io { DataSource::Io } else { DataSource::Uncached });
     }
     if !has(Data3::DC_MISS) {
         return Some(DataSource::L1);
     }
-    let told = if op.is_erratum_1293() { None } else { behind_l1(op) };
+    if !has(Data3::L2_MISS) && !op.is_erratum_1293() {
+        return Some(DataSource::L2);
+    }
+    let told = code_behind_l2(op).and_then(|code| {
+        let remote = op.data2.remote();
+        if op.caps.contains(Caps::ZEN4) { zen4(code, remote) } else { before_zen4(code, remote) }
+    });
     told.or_else(|| has(Data3::NO_MISS_BUFFER).then_some(DataSource::Lfb))
 }
 
-/// The source of an op that missed the data cache. Only loads are told of one behind the second
-/// level.
-fn behind_l1(op: &Op) -> Option<DataSource> {
-    if !op.data3.contains(Data3::L2_MISS) {
-        return Some(DataSource::L2);
-    }
-    if !op.data3.contains(Data3::LOAD) {
-        return None;
-    }
-    let (code, remote) = (op.data2.source(op.caps), op.data2.remote());
-    if op.caps.contains(Caps::ZEN4) { zen4(code, remote) } else { before_zen4(code, remote) }
+/// Whether the data came from a cache that had modified it: HITM, as the kernel tells it
+/// (`perf_ibs_get_mem_snoop`).
+pub(super) fn is_modified(op: &Op) -> bool {
+    let caches: &[u8] = if op.caps.contains(Caps::ZEN4) { &[1, 2, 5] } else { &[2] };
+    op.tells_cache_state()
+        && op.data2.modified()
+        && code_behind_l2(op).is_some_and(|code| caches.contains(&code))
+}
+
+/// DataSrc of an op that missed the second level. Only loads have it.
+fn code_behind_l2(op: &Op) -> Option<u8> {
+    let missed = op.data3.contains(Data3::LOAD | Data3::DC_MISS | Data3::L2_MISS)
+        && !op.data3.contains(Data3::UNCACHEABLE);
+    (missed && !op.is_erratum_1293()).then(|| op.data2.source(op.caps))
 }
 
 /// DataSrc of five bits.
@@ -70,6 +82,7 @@ const fn dram(remote: bool) -> DataSource {
 
 #[cfg(test)]
 mod tests {
+    use super::super::op::Model;
     use super::super::op::tests::op;
     use super::*;
     use crate::AccessFlags;
@@ -182,15 +195,66 @@ mod tests {
     }
 
     #[test]
-    fn erratum_1293_leaves_nothing_behind_the_data_cache_before_zen_4() {
+    fn erratum_1293_leaves_nothing_behind_the_data_cache() {
         let (prefetch, no_buffer) = (1 << 21, 1 << 16);
-        for data3 in [BEHIND_L2, LOAD | MISS] {
-            assert_eq!(old(3, data3 | prefetch).data_source(), None);
-            assert_eq!(old(3, data3 | no_buffer).data_source(), Some(D::Lfb));
-            assert_eq!(old(3, data3 | prefetch).flags(), AccessFlags::L1_MISS);
+        // The model; whether it has the erratum without the capabilities of Zen 4, and with them.
+        let models = [
+            (Model::Unknown, true, false),
+            (Model::Zen3Server, true, true),
+            (Model::Zen3, false, false),
+            (Model::Other, false, false),
+        ];
+        for (model, before_zen4, zen4) in models {
+            for (has_it, of) in [(before_zen4, old as fn(u64, u64) -> Op), (zen4, op)] {
+                let of = |data3| Op { model, ..of(3, data3) };
+                for (data3, source, missed) in [
+                    (BEHIND_L2, D::Dram, AccessFlags::L1_MISS | AccessFlags::L2_MISS),
+                    (LOAD | MISS, D::L2, AccessFlags::L1_MISS),
+                ] {
+                    let want = |left| if has_it { left } else { Some(source) };
+                    assert_eq!(of(data3).data_source(), Some(source), "{model:?}");
+                    assert_eq!(of(data3 | prefetch).data_source(), want(None), "{model:?}");
+                    let buffer = of(data3 | no_buffer).data_source();
+                    assert_eq!(buffer, want(Some(D::Lfb)), "{model:?}");
+                    let flags = if has_it { AccessFlags::L1_MISS } else { missed };
+                    assert_eq!(of(data3 | prefetch).flags(), flags, "{model:?}");
+                }
+                assert_eq!(of(LOAD | prefetch).data_source(), Some(D::L1), "{model:?}");
+            }
         }
-        assert_eq!(old(3, LOAD | prefetch).data_source(), Some(D::L1));
-        assert_eq!(op(3, BEHIND_L2 | prefetch).data_source(), Some(D::Dram), "Zen 4");
-        assert_eq!(op(3, BEHIND_L2 | no_buffer).data_source(), Some(D::Dram), "Zen 4");
+        let io = Op { model: Model::Zen3Server, ..old(7, LOAD | 1 << 14 | prefetch) };
+        assert_eq!(io.data_source(), Some(D::Uncached), "its code cannot be trusted either");
+    }
+
+    #[test]
+    fn a_line_that_another_cache_had_modified() {
+        let owned = 1 << 5;
+        for code in 0..8 {
+            let is = |op: Op, model| Op { model, ..op }.flags().contains(AccessFlags::HITM);
+            let (of_zen4, of_older) = (matches!(code, 1 | 2 | 5), code == 2);
+            // The model; what it is without the capabilities of Zen 4, and with them.
+            let models = [
+                (Model::Other, of_older, of_zen4),
+                (Model::Zen3Server, false, false),
+                (Model::Zen3, false, false),
+                (Model::Unknown, false, of_zen4),
+            ];
+            for (model, older, zen4) in models {
+                assert_eq!(is(old(code, BEHIND_L2), model), older, "{code} {model:?}");
+                assert_eq!(is(op(code, BEHIND_L2), model), zen4, "{code} {model:?}");
+                assert!(!is(op(code | owned, BEHIND_L2), model), "{code} {model:?}, owned");
+                for (name, data3) in [
+                    ("in the first level", LOAD | L2_MISS),
+                    ("in the second", LOAD | MISS),
+                    ("a store", STORE | MISS | L2_MISS),
+                    ("no memory", MISS | L2_MISS),
+                    ("uncacheable", BEHIND_L2 | 1 << 14),
+                ] {
+                    assert!(!is(op(code, data3), model), "{code} {model:?}, {name}");
+                }
+            }
+        }
+        let prefetch = Op { model: Model::Other, ..old(2, BEHIND_L2 | 1 << 21) };
+        assert!(prefetch.flags().contains(AccessFlags::HITM));
     }
 }
