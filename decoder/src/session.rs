@@ -829,7 +829,10 @@ fn access(sample: &Sample<'_>, op: Option<&ibs::Op>, origin: Origin) -> Option<A
     };
     let paddr = present(sample.phys_addr).map(PhysAddr::new_truncate).or_else(known_paddr);
     let vaddr = present(sample.addr).or_else(|| op?.lin_addr());
-    let data_src = sample.data_src.map(DataSrc);
+    let data_src = sample.data_src.map(DataSrc).map(|data_src| match origin.source {
+        Source::IbsOp => data_src.of_ibs(),
+        _ => data_src,
+    });
     let told = data_src.is_some_and(|data_src| data_src.0 & 0b11110 != 0);
     // Kernels before 6.1 leave DATA_SRC of IBS ops open.
     let teller = op.filter(|op| !told && op.direction().is_some());

@@ -216,6 +216,30 @@ fn flags_are_those_of_data_src_and_of_the_registers() {
     assert_eq!(flags(far | 1 << 43, st::DATA_SRC), near, "another core of the node");
 }
 
+/// Kernels before 6.6 told levels alone.
+#[test]
+fn levels_alone_are_told_as_newer_kernels_tell_them() {
+    // A miss whose registers do not say more, so that DATA_SRC says all.
+    let op = Op { data3: data3::LOAD | data3::MISS | BOTH_VALID, ..load(9) };
+    let told = |kind: u32, level: u64| {
+        let sample_type = RAW_ALONE | ADDRESSES | st::DATA_SRC;
+        let mut made = Made::amd(vec![event(kind, "loads", sample_type)]);
+        let data_src = data_src::OP_LOAD | level << 5;
+        made.sample(&Sample { data_src, addr: 0x7000, ..sample(&op) }, sample_type);
+        let record = records(&made.finish()).remove(0);
+        let remote = record["flags"].to_string().contains("remote");
+        (record["source"].as_str().expect("it is told").to_owned(), remote)
+    };
+    let ibs = |level| told(IBS_OP, level);
+    assert_eq!(ibs(0x2 | 0x400), ("peer-core".to_owned(), false));
+    assert_eq!(ibs(0x2 | 0x40 | 0x400), ("peer-core".to_owned(), false));
+    assert_eq!(ibs(0x2 | 0x800), ("remote-cache".to_owned(), true));
+    assert_eq!(ibs(0x2 | 0x100), ("remote-dram".to_owned(), true));
+    // Other units mean another node by the same level.
+    let other = told(77, 0x2 | 0x400);
+    assert_eq!(other, ("remote-cache".to_owned(), true));
+}
+
 #[test]
 fn the_processor_decides_which_registers_are_believed() {
     const NO_BUFFER: u64 = 1 << 16;

@@ -86,6 +86,7 @@ mod tests {
     use super::super::op::tests::op;
     use super::*;
     use crate::AccessFlags;
+    use crate::perf::DataSrc;
     use DataSource as D;
 
     const LOAD: u64 = 1;
@@ -256,5 +257,96 @@ mod tests {
         }
         let prefetch = Op { model: Model::Other, ..old(2, BEHIND_L2 | 1 << 21) };
         assert!(prefetch.flags().contains(AccessFlags::HITM));
+    }
+
+    /// What kernels write of the level (`perf_ibs_get_mem_lvl` in arch/x86/events/amd/ibs.c, up
+    /// to 6.5 and from 6.6 on), for a load or a store that is local, or far.
+    #[test]
+    fn names_are_those_of_data_src() {
+        const HIT: u64 = 0x2 << 5;
+        const L3: u64 = 0x40 << 5;
+        const NEAR: u64 = 0x400 << 5;
+        const FAR: u64 = 0x800 << 5;
+        const NOT_AVAILABLE: u64 = 0x1 << 5;
+        const REM: u64 = 1 << 37;
+        const HOPS_0: u64 = 1 << 43;
+        const HOPS_1: u64 = 2 << 43;
+        const NO_BUFFER: u64 = 1 << 16;
+        const UNCACHEABLE: u64 = 1 << 14;
+        const OWNED: u64 = 1 << 5;
+        const NODE: u64 = OWNED | 1 << 4;
+        const CXL: u64 = OWNED | 1 << 6;
+        let ram = HIT | 0x80 << 5;
+        let far_ram = HIT | 0x100 << 5;
+        let (io, lfb) = (0x1000 << 5, HIT | 0x10 << 5);
+        let number = |number: u64| number << 33;
+        let (any, no) = (number(0xb), number(0xf));
+        // IbsOpData2 and IbsOpData3; DATA_SRC of either kernel; the name.
+        let of_all = [
+            (0, LOAD, HIT | 0x8 << 5, number(1), Some(D::L1)),
+            (0, STORE, HIT | 0x8 << 5, number(1), Some(D::L1)),
+            (0, LOAD | MISS, HIT | 0x20 << 5, number(2), Some(D::L2)),
+            (0, LOAD | UNCACHEABLE, HIT | 0x2000 << 5, number(8), Some(D::Uncached)),
+            (0, STORE | MISS | L2_MISS, NOT_AVAILABLE, no, None),
+            (0, STORE | MISS | L2_MISS | NO_BUFFER, lfb, number(0xc), Some(D::Lfb)),
+            (0, BEHIND_L2, NOT_AVAILABLE, no, None),
+            (OWNED | 3, BEHIND_L2, ram, number(0xd), Some(D::Dram)),
+            (NODE | 3, BEHIND_L2, far_ram, number(0xd) | REM | HOPS_1, Some(D::RemoteDram)),
+        ];
+        let of_zen4 = [
+            (OWNED | 1, BEHIND_L2, HIT | L3, number(3), Some(D::L3)),
+            (OWNED | 2, BEHIND_L2, HIT | NEAR, any | REM | HOPS_0, Some(D::PeerCore)),
+            (OWNED | 5, BEHIND_L2, HIT | FAR, any | REM | HOPS_1, Some(D::RemoteCache)),
+        ];
+        let before_zen4 = [
+            (OWNED | 2, BEHIND_L2, HIT | L3 | NEAR, any | HOPS_0, Some(D::PeerCore)),
+            (OWNED | 4, BEHIND_L2, HIT | FAR, any | REM | HOPS_1, Some(D::RemoteCache)),
+        ];
+        // Those that have had a number ever since; I/O is no hit there.
+        let with_number = [
+            (OWNED | 7, io | number(0xa), HIT | io | number(0xa), D::Io),
+            (OWNED | 6, number(0xe), number(0xe), D::Pmem),
+            (NODE | 6, number(0xe) | REM | HOPS_1, number(0xe) | REM | HOPS_1, D::Pmem),
+            (CXL, number(9), number(9), D::Cxl),
+            (NODE | CXL, number(9) | REM | HOPS_1, number(9) | REM | HOPS_1, D::Cxl),
+        ];
+        let same = |op: Op, value: u64, want: Option<D>| {
+            let data_src = DataSrc(value).of_ibs();
+            let of_interest = AccessFlags::REMOTE | AccessFlags::HITM;
+            assert_eq!(op.data_source(), want, "{op:x?}");
+            assert_eq!(data_src.source(), want, "{op:x?} {value:#x}");
+            assert_eq!(
+                op.flags() & of_interest,
+                data_src.flags() & of_interest,
+                "{op:x?} {value:#x}"
+            );
+        };
+        let rows = |of: fn(u64, u64) -> Op, rows: &[(u64, u64, u64, u64, Option<D>)]| {
+            for (data2, data3, level, more, want) in rows.iter().copied() {
+                let op = Op { model: Model::Other, ..of(data2, data3) };
+                same(op, level, want);
+                // As `PERF_MEM_NA` left it for a while.
+                same(op, level | no, want);
+                same(op, level | more, want);
+                let code = data2 & 7;
+                if data3 == BEHIND_L2 && matches!(want, Some(D::L3 | D::PeerCore)) || code == 5 {
+                    let modified = Op { model: Model::Other, ..of(data2 & !OWNED, data3) };
+                    let hitm = 0x10 << 19;
+                    same(modified, level | hitm, want);
+                    same(modified, level | more | hitm, want);
+                }
+            }
+        };
+        rows(op, &of_all);
+        rows(old, &of_all);
+        rows(op, &of_zen4);
+        rows(old, &before_zen4);
+        for (data2, before, since, want) in with_number {
+            for value in [before, since] {
+                same(op(data2, BEHIND_L2), value, Some(want));
+            }
+        }
+        same(old(OWNED | 7, BEHIND_L2), io | number(0xa), Some(D::Io));
+        same(old(OWNED | 7, BEHIND_L2), HIT | io | number(0xa), Some(D::Io));
     }
 }

@@ -27,6 +27,9 @@ mod number {
     pub(super) const NOT_AVAILABLE: u64 = 15;
 }
 
+/// `PERF_MEM_HOPS_0`: no hop to another node.
+const HOPS_0: u64 = 1;
+
 impl DataSrc {
     const fn bits(self, shift: u32, width: u32) -> u64 {
         self.0 >> shift & ((1 << width) - 1)
@@ -38,6 +41,17 @@ impl DataSrc {
 
     const fn number(self) -> u64 {
         self.bits(33, 4)
+    }
+
+    /// The value of an IBS op with what newer kernels write beside the levels. Before 6.6 levels
+    /// were mostly all (`arch/x86/events/amd/ibs.c`): of those, `REM_CCE1` is a cache of another
+    /// core complex of the same node.
+    pub const fn of_ibs(self) -> Self {
+        let has_number = !matches!(self.number(), 0 | number::NOT_AVAILABLE);
+        if has_number || self.is_remote() || !self.hit(level::REMOTE_CACHE_1) {
+            return self;
+        }
+        Self(self.0 & !(0xf << 33 | 0x7 << 43) | number::ANY_CACHE << 33 | HOPS_0 << 43)
     }
 
     /// What the access did; `access` where the field does not say.
@@ -69,7 +83,7 @@ impl DataSrc {
             return None;
         }
         let peer = self.bits(38, 2) == PEER;
-        let remote = self.bits(37, 1) == 1;
+        let remote = self.is_remote();
         let remote_cache = if self.is_within_node() {
             DataSource::PeerCore
         } else if self.hit(level::REMOTE_RAM) {
@@ -102,9 +116,12 @@ impl DataSrc {
         })
     }
 
-    /// Whether "remote" means another core of the same node (`PERF_MEM_HOPS_0`). 0 says nothing.
+    const fn is_remote(self) -> bool {
+        self.bits(37, 1) == 1
+    }
+
+    /// Whether "remote" means another core of the same node. 0 says nothing.
     const fn is_within_node(self) -> bool {
-        const HOPS_0: u64 = 1;
         self.bits(43, 3) == HOPS_0
     }
 
@@ -150,7 +167,7 @@ impl DataSrc {
         flags.set(AccessFlags::TLB_WALK, tlb & (0x4 | 0x20) != 0);
         // Before there was a bit for it, only the levels said so.
         let far = level::REMOTE_RAM | level::REMOTE_CACHE_1 | level::REMOTE_CACHE_2;
-        let remote = self.bits(37, 1) == 1 || self.hit(far);
+        let remote = self.is_remote() || self.hit(far);
         flags.set(AccessFlags::REMOTE, remote && !self.is_within_node());
         flags
     }
@@ -259,6 +276,31 @@ mod tests {
         ];
         for (name, value, want) in cases {
             assert_eq!(DataSrc(value).flags(), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_an_ibs_op_s_near_cache_without_a_number_is_completed() {
+        let near = (2 | 0x400) << 5;
+        let number = |number: u64| number << 33;
+        let cases = [
+            ("near", near, near | number(11) | 1 << 43),
+            (
+                "one that may be the third level",
+                near | 0x40 << 5,
+                near | 0x40 << 5 | number(11) | 1 << 43,
+            ),
+            ("a number that says nothing", near | number(15), near | number(11) | 1 << 43),
+            ("a number", near | number(3), near | number(3)),
+            ("remote", near | 1 << 37, near | 1 << 37),
+            ("far", (2 | 0x800) << 5, (2 | 0x800) << 5),
+            ("not hit", 0x400 << 5, 0x400 << 5),
+            ("nothing known", 0x1e_0508_0021, 0x1e_0508_0021),
+        ];
+        for (name, value, want) in cases {
+            // Whatever else it says.
+            let others = 0x2 | 0x1f << 19 | 0x7f << 26;
+            assert_eq!(DataSrc(value | others).of_ibs(), DataSrc(want | others), "{name}");
         }
     }
 
