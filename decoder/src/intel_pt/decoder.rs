@@ -219,7 +219,7 @@ impl Decoder {
         while at < bytes.len() {
             at = match self.state {
                 State::Searching(_) => self.search(bytes, at),
-                State::Walking if self.carry_len > 0 => self.complete(bytes, at, place, sink),
+                State::Walking if self.carry_len > 0 => self.complete(bytes, at, sink),
                 State::Walking => self.walk(bytes, at, place, sink),
             };
         }
@@ -290,7 +290,6 @@ impl Decoder {
         &mut self,
         bytes: &[u8],
         at: usize,
-        place: u64,
         sink: &mut impl FnMut(&Record, usize),
     ) -> usize {
         self.carry[self.carry_len] = bytes[at];
@@ -298,7 +297,7 @@ impl Decoder {
         match Packet::parse(&self.carry[..self.carry_len], self.blocks.items()) {
             Ok(packet) => {
                 self.carry_len = 0;
-                self.packet(&packet, place.wrapping_add(at as u64), at + 1, sink);
+                self.packet(&packet, self.carry_start, at + 1, sink);
             }
             Err(NoPacket::CutOff) => {}
             Err(NoPacket::Bad) => {
@@ -553,6 +552,22 @@ mod tests {
         assert_eq!(run(50, 30), [4], "in its past");
         assert_eq!(run(50, 26), [2, 4], "where it starts");
         assert_eq!(run(70, 60), [2, 4], "in what is done with");
+    }
+
+    #[test]
+    fn a_break_in_a_record_s_first_packet_cuts_the_record() {
+        let trace = [start(1), record(2, 2), start(3), record(4, 4)].concat();
+        // BBP stands at 26; the break, where its first byte or its second ended.
+        for cut in [27, 28] {
+            let mut decoder = Decoder::default();
+            let mut addresses = Vec::new();
+            let mut take = |record: &Record, _: usize| addresses.extend(record.address);
+            decoder.feed(&trace[..cut], 0, &mut take);
+            decoder.feed(&trace[cut..40], cut as u64, &mut take);
+            decoder.gap_at(cut as u64);
+            decoder.feed(&trace[40..], 40, &mut take);
+            assert_eq!(addresses, [4], "{cut}");
+        }
     }
 
     #[test]
