@@ -78,15 +78,22 @@ impl Made {
         Self::with(endian, stream, events, features)
     }
 
-    /// A file of samples of these events, whose machine is one of AMD's.
+    /// A file of samples of these events, whose machine is one of AMD's, a Zen 4.
     pub fn amd(events: Vec<Event>) -> Self {
+        Self::amd_of(Some("AuthenticAMD,25,17,1"), events)
+    }
+
+    /// The same on a processor that is called so, or not at all.
+    pub fn amd_of(cpuid: Option<&str>, events: Vec<Event>) -> Self {
         let mut features = Features::new(Endian::Little);
         features
             .text(bit::OSRELEASE, "6.12.0")
             .text(bit::ARCH, "x86_64")
-            .text(bit::CPUID, "AuthenticAMD,25,17,1")
             .pmus(&[(1, "software"), (4, "cpu"), (IBS_FETCH, "ibs_fetch"), (IBS_OP, "ibs_op")])
             .events(&events);
+        if let Some(cpuid) = cpuid {
+            features.text(bit::CPUID, cpuid);
+        }
         Self::with(Endian::Little, false, events, features)
     }
 

@@ -157,6 +157,8 @@ pub(crate) struct Facts {
     events: Vec<SampleFacts>,
     /// A name for every event, by index.
     pub(crate) names: Vec<String>,
+    /// The processor whose registers are in the samples of IBS.
+    ibs_model: ibs::Model,
 }
 
 /// What is known of an event's sample records.
@@ -225,7 +227,10 @@ impl Samples {
             not_retired: false,
             position,
         };
-        let op = if *source == Source::IbsOp { self.op(&sample, record, position) } else { None };
+        let op = match source {
+            Source::IbsOp => self.op(&sample, facts.ibs_model, record, position),
+            _ => None,
+        };
         match access(&sample, op.as_ref(), origin).filter(|_| !fetches) {
             Some(access) => {
                 if *source == Source::IbsOp {
@@ -238,10 +243,16 @@ impl Samples {
     }
 
     /// The registers of an IBS op, if the sample has any.
-    fn op(&mut self, sample: &Sample<'_>, record: u64, position: Position) -> Option<ibs::Op> {
+    fn op(
+        &mut self,
+        sample: &Sample<'_>,
+        model: ibs::Model,
+        record: u64,
+        position: Position,
+    ) -> Option<ibs::Op> {
         // An event without raw data has RAW all the same: four zeros.
         let raw = sample.raw.filter(|raw| raw.iter().any(|byte| *byte != 0))?;
-        let op = ibs::Op::parse(raw);
+        let op = ibs::Op::parse(raw, model);
         if let Some(op) = &op {
             self.ibs.take(op, present(sample.phys_addr));
         } else {
@@ -338,7 +349,8 @@ impl Session {
                 SampleFacts { attr: event.attr, source, has_addresses, fetches }
             });
             let events = events.collect();
-            self.facts = Arc::new(Facts { events, names: self.event_names() });
+            let ibs_model = self.features.cpuid.as_deref().map(ibs::Model::of).unwrap_or_default();
+            self.facts = Arc::new(Facts { events, names: self.event_names(), ibs_model });
             sink.event_names(&self.facts.names);
         }
     }
@@ -817,7 +829,10 @@ fn access(sample: &Sample<'_>, op: Option<&ibs::Op>, origin: Origin) -> Option<A
     };
     let paddr = present(sample.phys_addr).map(PhysAddr::new_truncate).or_else(known_paddr);
     let vaddr = present(sample.addr).or_else(|| op?.lin_addr());
-    let data_src = sample.data_src.map(DataSrc);
+    let data_src = sample.data_src.map(DataSrc).map(|data_src| match origin.source {
+        Source::IbsOp => data_src.of_ibs(),
+        _ => data_src,
+    });
     let told = data_src.is_some_and(|data_src| data_src.0 & 0b11110 != 0);
     // Kernels before 6.1 leave DATA_SRC of IBS ops open.
     let teller = op.filter(|op| !told && op.direction().is_some());
@@ -848,11 +863,11 @@ fn access(sample: &Sample<'_>, op: Option<&ibs::Op>, origin: Origin) -> Option<A
 }
 
 /// What else is told of an access. DATA_SRC has no place for much of what registers tell; whether
-/// the data came from afar is said by whoever says where it came from.
+/// the data came from afar, or was modified there, is said by whoever says where it came from.
 fn flags(data_src: Option<DataSrc>, op: Option<&ibs::Op>, told: bool) -> AccessFlags {
     let of_kernel = data_src.map(DataSrc::flags).unwrap_or_default();
     let of_op = op.map(ibs::Op::flags).unwrap_or_default();
-    of_kernel | if told { of_op - AccessFlags::REMOTE } else { of_op }
+    of_kernel | if told { of_op - (AccessFlags::REMOTE | AccessFlags::HITM) } else { of_op }
 }
 
 /// A task, unless the kernel says -1: it is gone, or was never one.

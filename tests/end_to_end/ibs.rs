@@ -216,6 +216,64 @@ fn flags_are_those_of_data_src_and_of_the_registers() {
     assert_eq!(flags(far | 1 << 43, st::DATA_SRC), near, "another core of the node");
 }
 
+/// Kernels before 6.6 told levels alone.
+#[test]
+fn levels_alone_are_told_as_newer_kernels_tell_them() {
+    // A miss whose registers do not say more, so that DATA_SRC says all.
+    let op = Op { data3: data3::LOAD | data3::MISS | BOTH_VALID, ..load(9) };
+    let told = |kind: u32, level: u64| {
+        let sample_type = RAW_ALONE | ADDRESSES | st::DATA_SRC;
+        let mut made = Made::amd(vec![event(kind, "loads", sample_type)]);
+        let data_src = data_src::OP_LOAD | level << 5;
+        made.sample(&Sample { data_src, addr: 0x7000, ..sample(&op) }, sample_type);
+        let record = records(&made.finish()).remove(0);
+        let remote = record["flags"].to_string().contains("remote");
+        (record["source"].as_str().expect("it is told").to_owned(), remote)
+    };
+    let ibs = |level| told(IBS_OP, level);
+    assert_eq!(ibs(0x2 | 0x400), ("peer-core".to_owned(), false));
+    assert_eq!(ibs(0x2 | 0x40 | 0x400), ("peer-core".to_owned(), false));
+    assert_eq!(ibs(0x2 | 0x800), ("remote-cache".to_owned(), true));
+    assert_eq!(ibs(0x2 | 0x100), ("remote-dram".to_owned(), true));
+    // Other units mean another node by the same level.
+    let other = told(77, 0x2 | 0x400);
+    assert_eq!(other, ("remote-cache".to_owned(), true));
+}
+
+#[test]
+fn the_processor_decides_which_registers_are_believed() {
+    const NO_BUFFER: u64 = 1 << 16;
+    const BEFORE_ZEN4: u32 = 0x3ff;
+    let told = |cpuid: Option<&str>, op: &Op| {
+        let mut made = Made::amd_of(cpuid, vec![event(IBS_OP, "ibs_op//", RAW_ALONE)]);
+        made.sample(&sample(op), RAW_ALONE);
+        let record = records(&made.finish()).remove(0);
+        let hitm = record["flags"].to_string().contains("hitm");
+        (record["source"].as_str().expect("it is told").to_owned(), hitm)
+    };
+    let zen4 = load(9);
+    let older = Op { caps: BEFORE_ZEN4, ..load(9) };
+    let no_buffer = Op { data3: older.data3 | NO_BUFFER, ..older.clone() };
+    let (near, near_older) = (Op { data2: 2, ..zen4 }, Op { data2: 2, ..older });
+    // The processor; a miss without a buffer of its own; whether a line of another core is modified.
+    let cases = [
+        (None, "lfb", false),
+        (Some("AuthenticAMD"), "lfb", false),
+        (Some("AuthenticAMD,25,1,1"), "lfb", false),
+        (Some("AuthenticAMD,25,33,0"), "dram", false),
+        (Some("AuthenticAMD,23,49,0"), "dram", true),
+    ];
+    for (cpuid, source, modified) in cases {
+        assert_eq!(told(cpuid, &no_buffer), (source.to_owned(), false), "{cpuid:?}");
+        assert_eq!(told(cpuid, &near_older), ("peer-core".to_owned(), modified), "{cpuid:?}");
+    }
+    let owned = Op { data2: 2 | 1 << 5, ..near.clone() };
+    for cpuid in [None, Some("AuthenticAMD,25,17,1")] {
+        assert_eq!(told(cpuid, &near), ("peer-core".to_owned(), true), "{cpuid:?}");
+        assert_eq!(told(cpuid, &owned), ("peer-core".to_owned(), false), "{cpuid:?}");
+    }
+}
+
 #[test]
 fn raw_data_that_holds_no_op_is_told() {
     let not_valid = Op { control: 1 << 17, ..load(3) };

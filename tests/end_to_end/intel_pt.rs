@@ -276,8 +276,10 @@ fn each_record_is_listed_as_it_was_written() {
     // No time of its own: that of the last TSC packet; no counter; the register for the instruction.
     write_packets(&mut trace, &[Written::Tsc(700)]);
     Pebs { rip: Some(0x40_1000), address: Some(0x1234), ..Pebs::default() }.write(&mut trace);
-    // No address: a record, but no access.
-    Pebs { counters: Some(1), ticks: Some(800), ..Pebs::default() }.write(&mut trace);
+    // No address: a record, but no access. So is one whose event has none, though it was asked for.
+    let nowhere = Pebs { counters: Some(1), ticks: Some(800), ..Pebs::default() };
+    nowhere.write(&mut trace);
+    Pebs { address: Some(0), auxiliary: Some(0), latency: Some(0), ..nowhere }.write(&mut trace);
     made.piece(0, 0, &trace);
     let recording = made.finish();
     let (records, report) = read(&recording);
@@ -325,7 +327,7 @@ fn each_record_is_listed_as_it_was_written() {
     }
     assert_eq!(ledger(&report, BYTES), [0; 3]);
     let fields = ["records", "no_physical_address", "not_memory", "tid_unknown"];
-    assert_eq!(ledger(&report, fields), [6, 5, 1, 0]);
+    assert_eq!(ledger(&report, fields), [7, 5, 2, 0]);
     assert_eq!(report["input"]["sources"], json!(["intel_pt"]));
     assert_eq!(report["input"]["time_base"], "ns");
     let reason = report["reason"].as_str().expect("nothing was counted");

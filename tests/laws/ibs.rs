@@ -1,7 +1,7 @@
 //! Any bytes as the RAW field of an IBS op, and in a recording.
 
-use decoder::ibs::{Address, Op};
-use decoder::{DataSource, Direction};
+use decoder::ibs::{Address, Model, Op};
+use decoder::{AccessFlags, DataSource, Direction};
 use tracegen::perf::attr::sample_type as st;
 use tracegen::perf::feature::{Features, bit};
 use tracegen::perf::{Attr, Event, Sample, Settings, Writer};
@@ -53,8 +53,15 @@ fn naive(raw: &[u8]) -> Option<(Option<Direction>, Option<Address>)> {
     Some((Some(direction), address))
 }
 
+/// The processor has no say in addresses.
 fn compare(raw: &[u8]) {
-    let op = Op::parse(raw);
+    for model in [Model::Unknown, Model::Zen3Server, Model::Zen3, Model::Other] {
+        compare_on(raw, model);
+    }
+}
+
+fn compare_on(raw: &[u8], model: Model) {
+    let op = Op::parse(raw, model);
     assert_eq!(op.map(|op| (op.direction(), op.phys_addr())), naive(raw), "{raw:02x?}");
     let Some((op, data3)) = op.zip(register(raw, 4)) else { return };
     let bit = |number: u32| data3 & 1 << number != 0;
@@ -62,10 +69,17 @@ fn compare(raw: &[u8]) {
     assert_eq!(op.lin_addr().is_some(), !none && bit(17) && register(raw, 5) != Some(0));
     assert!(!none || op.data_source().is_none() && op.flags().is_empty());
     assert!(op.latency_cycles().is_none() || bit(0) && bit(7) && !bit(14));
+    let data2 = register(raw, 3).expect("it has more");
+    let behind_l2 = bit(0) && bit(7) && bit(20) && !bit(14);
+    assert!(!op.flags().contains(AccessFlags::HITM) || behind_l2 && data2 & 1 << 5 == 0);
     if bit(14) && !none {
         let five_bits = u32::from_le_bytes([raw[0], raw[1], raw[2], raw[3]]) & 1 << 11 != 0;
-        let code = register(raw, 3).expect("it has more") & if five_bits { 0xc7 } else { 0x7 };
-        let io = bit(0) && code == 7;
+        let code = data2 & if five_bits { 0xc7 } else { 0x7 };
+        let erratum = match model {
+            Model::Unknown => !five_bits,
+            model => model == Model::Zen3Server,
+        };
+        let io = bit(0) && code == 7 && !(erratum && (bit(16) || bit(21)));
         let want = if io { DataSource::Io } else { DataSource::Uncached };
         assert_eq!(op.data_source(), Some(want));
     }

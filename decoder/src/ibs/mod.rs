@@ -8,7 +8,7 @@ mod data_source;
 mod op;
 
 pub use data_source::data_source;
-pub use op::{Address, Caps, Control, Data2, Data3, Op};
+pub use op::{Address, Caps, Control, Data2, Data3, Model, Op};
 
 use core::ops::AddAssign;
 

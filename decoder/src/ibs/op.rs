@@ -19,6 +19,35 @@ bitflags::bitflags! {
     }
 }
 
+/// The processor, as far as its capabilities do not tell what its registers are worth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Model {
+    /// Family 19h, models 00h to 0Fh: Zen 3 of servers and workstations.
+    Zen3Server,
+    /// Family 19h, models 20h to 5Fh: any other Zen 3.
+    Zen3,
+    /// Any other.
+    Other,
+    /// Not known.
+    #[default]
+    Unknown,
+}
+
+impl Model {
+    /// The model of a processor that the recording calls `vendor,family,model,stepping`.
+    pub fn of(cpuid: &str) -> Self {
+        let mut parts = cpuid.split(',').skip(1).map(|part| part.trim().parse::<u32>());
+        let (Some(Ok(family)), Some(Ok(model))) = (parts.next(), parts.next()) else {
+            return Self::Unknown;
+        };
+        match (family, model) {
+            (0x19, 0x00..=0x0f) => Self::Zen3Server,
+            (0x19, 0x20..=0x5f) => Self::Zen3,
+            _ => Self::Other,
+        }
+    }
+}
+
 bitflags::bitflags! {
     /// IbsOpCtl.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +75,11 @@ impl Data2 {
     /// The source belongs to another node.
     pub const fn remote(self) -> bool {
         self.0 >> 4 & 1 == 1
+    }
+
+    /// The cache that had the line had modified it (CacheHitSt 0, state M; 1 is state O).
+    pub const fn modified(self) -> bool {
+        self.0 >> 5 & 1 == 0
     }
 }
 
@@ -109,6 +143,8 @@ pub(super) const fn physical(raw: u64) -> PhysAddr {
 /// The registers of one op.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Op {
+    /// The processor.
+    pub model: Model,
     /// What the processor can do.
     pub caps: Caps,
     /// IbsOpCtl.
@@ -124,15 +160,16 @@ pub struct Op {
 }
 
 impl Op {
-    /// Reads a RAW field, without its size. `None` if it is shorter than the registers that
+    /// Reads a RAW field of this processor, without its size. `None` if it is shorter than the registers that
     /// every processor with IBS has, or if IbsOpCtl does not say that they hold an op.
-    pub fn parse(raw: &[u8]) -> Option<Self> {
+    pub fn parse(raw: &[u8], model: Model) -> Option<Self> {
         // Only x86 has these registers.
         let mut at = Cursor::new(raw, ByteOrder::Little);
         let caps = Caps::from_bits_retain(at.u32()?);
         let control = Control::from_bits_retain(at.u64()?);
         let (_rip, _data) = (at.u64()?, at.u64()?);
         let op = Self {
+            model,
             caps,
             control,
             data2: Data2(at.u64()?),
@@ -201,15 +238,29 @@ impl Op {
             _ => false,
         };
         flags.set(AccessFlags::REMOTE, remote);
+        flags.set(AccessFlags::HITM, super::data_source::is_modified(self));
         flags
     }
 
-    /// Whether what stands behind the data cache cannot be trusted: on Zen 3, for prefetches and
-    /// for misses that took no miss buffer (AMD erratum 1293). The registers do not tell models
-    /// apart, so it is asked of all before Zen 4: those lose the source of few accesses.
+    /// Whether what stands behind the data cache cannot be trusted: on Zen 3 of servers, for
+    /// prefetches and for misses that took no miss buffer (AMD erratum 1293). A processor that is
+    /// not known may be one if it is older than Zen 4: those lose the source of few accesses.
     pub(super) fn is_erratum_1293(&self) -> bool {
-        !self.caps.contains(Caps::ZEN4)
-            && self.data3.intersects(Data3::SOFTWARE_PREFETCH | Data3::NO_MISS_BUFFER)
+        let has_it = match self.model {
+            Model::Zen3Server => true,
+            Model::Zen3 | Model::Other => false,
+            Model::Unknown => !self.caps.contains(Caps::ZEN4),
+        };
+        has_it && self.data3.intersects(Data3::SOFTWARE_PREFETCH | Data3::NO_MISS_BUFFER)
+    }
+
+    /// Whether the state of a line in the cache that had it can be trusted. On no Zen 3.
+    pub(super) const fn tells_cache_state(&self) -> bool {
+        match self.model {
+            Model::Zen3Server | Model::Zen3 => false,
+            Model::Other => true,
+            Model::Unknown => self.caps.contains(Caps::ZEN4),
+        }
     }
 
     /// Whether it is a memory operation, and all of these are set.
@@ -231,7 +282,7 @@ pub(super) mod tests {
     }
 
     pub(in crate::ibs) fn op(data2: u64, data3: u64) -> Op {
-        Op::parse(&raw(data2, data3, 0x7f00_0000_1008, 0x1234_5008)).unwrap()
+        Op::parse(&raw(data2, data3, 0x7f00_0000_1008, 0x1234_5008), Model::Unknown).unwrap()
     }
 
     #[test]
@@ -247,7 +298,7 @@ pub(super) mod tests {
             0x08, 0x10, 0x00, 0xf7, 0xff, 0x7f, 0, 0, // IbsDcLinAd
             0x08, 0x50, 0x34, 0x12, 0x05, 0, 0, 0, // IbsDcPhysAd
         ];
-        let op = Op::parse(&raw).unwrap();
+        let op = Op::parse(&raw, Model::Unknown).unwrap();
         assert_eq!(op.caps.bits(), 0x1_0bff);
         assert_eq!(op.control.bits(), 0x6_2710);
         assert_eq!((op.data2.0, op.data3.bits()), (0x43, 0xc8_0006_0081));
@@ -262,13 +313,13 @@ pub(super) mod tests {
         let raw = raw(0, 0x6_0001, 0x1000, 0x5000);
         assert_eq!(raw.len(), 60);
         for len in 0..raw.len() {
-            assert_eq!(Op::parse(&raw[..len]), None, "{len}");
+            assert_eq!(Op::parse(&raw[..len], Model::Unknown), None, "{len}");
         }
-        let whole = Op::parse(&raw).unwrap();
+        let whole = Op::parse(&raw, Model::Unknown).unwrap();
         // IbsBrTarget, IbsOpData4, and what newer kernels may add.
         for more in [1, 8, 16, 100] {
             let longer = [&raw[..], &vec![0xff; more]].concat();
-            assert_eq!(Op::parse(&longer), Some(whole), "{more}");
+            assert_eq!(Op::parse(&longer, Model::Unknown), Some(whole), "{more}");
         }
     }
 
@@ -277,7 +328,7 @@ pub(super) mod tests {
         for (bits, good) in [(0, false), (1 << 17, false), (1 << 18, false), (3 << 17, true)] {
             let mut raw = raw(0, 1, 0, 0);
             raw[4..12].copy_from_slice(&u64::to_le_bytes(bits | 0xffff));
-            assert_eq!(Op::parse(&raw).is_some(), good, "{bits:#x}");
+            assert_eq!(Op::parse(&raw, Model::Unknown).is_some(), good, "{bits:#x}");
         }
     }
 
@@ -308,13 +359,13 @@ pub(super) mod tests {
 
     #[test]
     fn valid_and_zero_is_hidden_and_bits_above_52_are_cut() {
-        let of = |address| Op::parse(&raw(0, 0x6_0001, 0, address)).unwrap();
+        let of = |address| Op::parse(&raw(0, 0x6_0001, 0, address), Model::Unknown).unwrap();
         assert_eq!(of(0).phys_addr(), Some(Address::Hidden));
         assert_eq!(of(0).lin_addr(), None, "an address of 0 is none");
         assert_eq!(of(0xfff0_0000_0000_0000).phys_addr(), Some(Address::Hidden));
         let top = PhysAddr::new_truncate(0xf_ffff_ffff_ffff);
         assert_eq!(of(u64::MAX).phys_addr(), Some(Address::Known(top)));
-        let invalid = Op::parse(&raw(0, 0x2_0001, 0, 0)).unwrap();
+        let invalid = Op::parse(&raw(0, 0x2_0001, 0, 0), Model::Unknown).unwrap();
         assert_eq!(invalid.phys_addr(), None, "not valid, so not hidden");
     }
 
@@ -330,6 +381,31 @@ pub(super) mod tests {
         assert_eq!(latency(load | miss | 1 << 14), None, "uncacheable");
         assert_eq!(latency(load | miss | 1 << 21), None, "a prefetch");
         assert_eq!(op(0, load | miss).latency_cycles(), Some(0));
+    }
+
+    #[test]
+    fn models_by_family_and_number() {
+        let cases = [
+            ("AuthenticAMD,25,0,0", Model::Zen3Server),
+            ("AuthenticAMD,25,1,1", Model::Zen3Server),
+            ("AuthenticAMD,25,15,0", Model::Zen3Server),
+            ("AuthenticAMD,25,16,0", Model::Other),
+            ("AuthenticAMD,25,31,0", Model::Other),
+            ("AuthenticAMD,25,32,0", Model::Zen3),
+            ("AuthenticAMD, 25, 33, 2", Model::Zen3),
+            ("AuthenticAMD,25,95,0", Model::Zen3),
+            ("AuthenticAMD,25,96,0", Model::Other),
+            ("AuthenticAMD,23,1,2", Model::Other),
+            ("HygonGenuine,24,0,1", Model::Other),
+            ("AuthenticAMD,26,2,1", Model::Other),
+            ("AuthenticAMD,25", Model::Unknown),
+            ("AuthenticAMD,25,1x,1", Model::Unknown),
+            ("0x00000000413fd0c1", Model::Unknown),
+            ("", Model::Unknown),
+        ];
+        for (cpuid, want) in cases {
+            assert_eq!(Model::of(cpuid), want, "{cpuid}");
+        }
     }
 
     #[test]
@@ -351,7 +427,7 @@ pub(super) mod tests {
     #[test]
     fn hidden_and_differing_addresses_are_counted() {
         use crate::ibs::Tally;
-        let of = |data3, address| Op::parse(&raw(0, data3, 0, address)).unwrap();
+        let of = |data3, address| Op::parse(&raw(0, data3, 0, address), Model::Unknown).unwrap();
         let valid = 1 | 1 << 18;
         let cases = [
             ("hidden", of(valid, 0), None, (1, 0)),

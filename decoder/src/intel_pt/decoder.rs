@@ -41,6 +41,8 @@ pub struct Decoder {
     /// Padding packets since the last other one. Fewer than the zeros that perf added mean that
     /// the others completed that packet's payload.
     padding_run: u64,
+    /// A PSB has come, and behind it at most padding, which may be perf's.
+    behind_psb: bool,
     bytes: ByteAccount,
     total: u64,
 }
@@ -63,6 +65,10 @@ impl Newest {
 /// How far a record's own time may be from the time so far, in ticks: some minutes. One that is
 /// damaged must not make all that follows look repeated.
 const MAX_FROM_TSC: u64 = 1 << 40;
+
+/// What a PSB consists of, eight times. Where more of them follow, it was found too early: stray
+/// ones stood before it, since no PSB follows a PSB, and no other packet starts like one.
+const PSB_PAIR: [u8; 2] = [PSB[0], PSB[1]];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -164,6 +170,7 @@ impl Decoder {
         self.count(CUT_OFF, dropped);
         self.state = State::Searching(0);
         self.padding_run = 0;
+        self.behind_psb = false;
     }
 
     /// Counts bytes, unless a snapshot repeats them.
@@ -219,7 +226,7 @@ impl Decoder {
         while at < bytes.len() {
             at = match self.state {
                 State::Searching(_) => self.search(bytes, at),
-                State::Walking if self.carry_len > 0 => self.complete(bytes, at, place, sink),
+                State::Walking if self.carry_len > 0 => self.complete(bytes, at, sink),
                 State::Walking => self.walk(bytes, at, place, sink),
             };
         }
@@ -252,6 +259,7 @@ impl Decoder {
         }
         self.count(RECORD, now as u64);
         self.state = State::Walking;
+        self.behind_psb = true;
         true
     }
 
@@ -264,6 +272,11 @@ impl Decoder {
         sink: &mut impl FnMut(&Record, usize),
     ) -> usize {
         while at < bytes.len() {
+            if self.behind_psb && bytes[at..].starts_with(&PSB_PAIR) {
+                at += PSB_PAIR.len();
+                self.count(SKIPPED, PSB_PAIR.len() as u64);
+                continue;
+            }
             let start = place.wrapping_add(at as u64);
             match Packet::parse(&bytes[at..], self.blocks.items()) {
                 Ok(packet) => {
@@ -290,15 +303,19 @@ impl Decoder {
         &mut self,
         bytes: &[u8],
         at: usize,
-        place: u64,
         sink: &mut impl FnMut(&Record, usize),
     ) -> usize {
         self.carry[self.carry_len] = bytes[at];
         self.carry_len += 1;
+        if self.behind_psb && self.carry[..self.carry_len] == PSB_PAIR {
+            self.carry_len = 0;
+            self.count(SKIPPED, PSB_PAIR.len() as u64);
+            return at + 1;
+        }
         match Packet::parse(&self.carry[..self.carry_len], self.blocks.items()) {
             Ok(packet) => {
                 self.carry_len = 0;
-                self.packet(&packet, place.wrapping_add(at as u64), at + 1, sink);
+                self.packet(&packet, self.carry_start, at + 1, sink);
             }
             Err(NoPacket::CutOff) => {}
             Err(NoPacket::Bad) => {
@@ -326,6 +343,7 @@ impl Decoder {
             return self.count(PADDING, len);
         }
         self.padding_run = 0;
+        self.behind_psb = packet.kind == Kind::Psb;
         if packet.kind == Kind::Tsc {
             self.time(whole_time(packet.payload, self.reference));
         }
@@ -474,6 +492,62 @@ mod tests {
     }
 
     #[test]
+    fn a_psb_starts_behind_stray_bytes_that_look_like_its_own() {
+        let period = [start(9), record(2, 2)].concat();
+        for pairs in 1..20 {
+            let stray = PSB_PAIR.repeat(pairs);
+            let skipped = stray.len() as u64;
+            // Where it is searched, and where it is walked to.
+            let sought = [&stray[..], &period].concat();
+            let walked = [&start(1)[..], &record(1, 1), &stray, &period].concat();
+            for (name, trace, addresses) in
+                [("sought", sought, &[2][..]), ("walked", walked, &[1, 2])]
+            {
+                let len = (START_LEN + RECORD_LEN) * addresses.len() as u64;
+                let want = ByteAccount { record: len, skipped, ..ByteAccount::default() };
+                let want = (addresses.to_vec(), want);
+                assert_eq!(whole(&trace), want, "{pairs} {name}");
+                for cut in 0..=trace.len() {
+                    let (first, second) = trace.split_at(cut);
+                    let pieces = [(Join::Continued, first), (Join::Continued, second)];
+                    assert_eq!(decode(&pieces), want, "{pairs} {name}, cut at {cut}");
+                }
+                let bytes: Vec<_> = trace.chunks(1).map(|byte| (Join::Continued, byte)).collect();
+                assert_eq!(decode(&bytes), want, "{pairs} {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn stray_bytes_before_a_psb_in_a_snapshot_behind_filling_and_before_a_gap() {
+        let first = [start(10), record(12, 1)].concat();
+        let again = [&PSB_PAIR[..], &first, &PSB_PAIR, &start(20), &record(22, 2)].concat();
+        let (addresses, bytes) = decode(&[(Join::Continued, &first), (SNAPSHOT, &again)]);
+        assert_eq!(addresses, [1, 2]);
+        assert_eq!(bytes.overlap, 2 + START_LEN + RECORD_LEN + 2 + 16, "up to a new time");
+        assert_eq!(bytes.skipped, 0);
+
+        // The match ends where the piece does, and zeros fill that up.
+        let period = [start(10), record(12, 1)].concat();
+        let (before, behind) = period.split_at(14);
+        for zeros in 1..8 {
+            let filled = [&PSB_PAIR[..], before, &vec![0; zeros.into()]].concat();
+            let (addresses, bytes) =
+                decode(&[(Join::Continued, &filled), (Join::Trimmed(zeros), behind)]);
+            assert_eq!((addresses, bytes.skipped), (vec![1], 2), "{zeros}");
+            assert_eq!(bytes.padding, zeros.into(), "{zeros}");
+        }
+
+        // Half a pair before a gap is cut off, and no pair goes on behind one.
+        let half = [&PSB[..], &PSB_PAIR, &PSB[..1]].concat();
+        let (addresses, bytes) = decode(&[(Join::Continued, &half), (Join::Gap, &period)]);
+        assert_eq!((addresses, bytes.skipped, bytes.cut_off), (vec![1], 2, 1));
+        let behind = [&PSB_PAIR[..], &[0x05], &period].concat();
+        let (addresses, bytes) = decode(&[(Join::Continued, &PSB), (Join::Gap, &behind)]);
+        assert_eq!((addresses, bytes.skipped, bytes.cut_off), (vec![1], 3, 0));
+    }
+
+    #[test]
     fn after_what_is_no_packet_the_next_psb_is_searched() {
         for (name, damage) in [("bad", &[0x05][..]), ("bad PSB", &PSB[..8]), ("MNT", &[2, 0xc3, 1])]
         {
@@ -553,6 +627,22 @@ mod tests {
         assert_eq!(run(50, 30), [4], "in its past");
         assert_eq!(run(50, 26), [2, 4], "where it starts");
         assert_eq!(run(70, 60), [2, 4], "in what is done with");
+    }
+
+    #[test]
+    fn a_break_in_a_record_s_first_packet_cuts_the_record() {
+        let trace = [start(1), record(2, 2), start(3), record(4, 4)].concat();
+        // BBP stands at 26; the break, where its first byte or its second ended.
+        for cut in [27, 28] {
+            let mut decoder = Decoder::default();
+            let mut addresses = Vec::new();
+            let mut take = |record: &Record, _: usize| addresses.extend(record.address);
+            decoder.feed(&trace[..cut], 0, &mut take);
+            decoder.feed(&trace[cut..40], cut as u64, &mut take);
+            decoder.gap_at(cut as u64);
+            decoder.feed(&trace[40..], 40, &mut take);
+            assert_eq!(addresses, [4], "{cut}");
+        }
     }
 
     #[test]

@@ -20,8 +20,9 @@ pub use queue::{Pebs, Queue};
 use crate::{Access, AccessFlags, Direction, Operation, Origin, VirtAddr};
 
 impl Record {
-    /// The memory access that the record tells of, if it is one. What the record does not know
-    /// (CPU, nanoseconds, thread, event) comes from `origin` and the thread's numbers.
+    /// The memory access that the record tells of. Address 0 is none: events without a data address
+    /// have it where the setup asks for memory blocks. What the record does not know (CPU,
+    /// nanoseconds, thread, event) comes from `origin` and the thread's numbers.
     pub fn access(
         &self,
         origin: Origin,
@@ -29,7 +30,7 @@ impl Record {
         core: Core,
         sampled: Sampled,
     ) -> Option<Access> {
-        let address = self.address?;
+        let address = self.address.filter(|address| *address != 0)?;
         let (data_source, flags) = match self.auxiliary {
             Some(auxiliary) if sampled.has_source => core.decode(auxiliary),
             _ => (None, AccessFlags::empty()),
@@ -38,8 +39,7 @@ impl Record {
             origin,
             operation: Operation::plain(sampled.direction.unwrap_or(Direction::Unknown)),
             paddr: None,
-            // The processor writes 0 where it has none.
-            vaddr: (address != 0).then(|| VirtAddr::new(address)),
+            vaddr: Some(VirtAddr::new(address)),
             ip: self.instruction.or(self.rip).map(VirtAddr::new),
             pid,
             tid,

@@ -193,20 +193,22 @@ impl Queue {
 mod tests {
     use super::super::PSB;
     use super::*;
-    use crate::{Access, Join, VirtAddr};
+    use crate::{Access, Join};
 
     const CPU: u32 = 3;
 
-    /// Event and address of each access.
+    /// Event and address of each access, and of what is none 0.
     #[derive(Default)]
     struct Told(Vec<(Option<u16>, u64)>);
 
     impl Sink for Told {
         fn access(&mut self, access: &Access) {
-            let event = access.origin.event.map(|event| event.0);
-            self.0.push((event, access.vaddr.map_or(0, VirtAddr::get)));
+            let vaddr = access.vaddr.expect("an access has one");
+            self.0.push((access.origin.event.map(|event| event.0), vaddr.get()));
         }
-        fn other(&mut self, _: &Origin) {}
+        fn other(&mut self, origin: &Origin) {
+            self.0.push((origin.event.map(|event| event.0), 0));
+        }
     }
 
     /// PSB, a TSC packet if there is a time, PSBEND.
@@ -292,6 +294,15 @@ mod tests {
         assert_eq!(addresses, [0x5000, 0x6000]);
         assert_eq!((account.overlap, account.cut_off), (first.len() as u64 - 16, 3));
         assert_eq!(account.skipped, rest.len() as u64);
+    }
+
+    #[test]
+    fn address_0_is_no_access() {
+        let bytes = [start(Some(1)), record(0, 0), record(0, 0x5000)].concat();
+        let (told, account) =
+            run(&[(piece(0, &bytes, Join::Continued, 0), &bytes)], &SideBand::default());
+        assert_eq!(told.0, [(None, 0), (None, 0x5000)]);
+        assert_eq!(account.record, bytes.len() as u64);
     }
 
     #[test]

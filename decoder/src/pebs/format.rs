@@ -35,6 +35,7 @@ formats! {
     /// 200 bytes: Skylake and its kin.
     Fixed3 = "3",
     /// Groups as each record says: Ice Lake to Golden Cove.
+    /// Golden Cove splits latencies in two parts: until a record shows that, they are taken whole.
     Adaptive4 = "4",
     /// The same, as newer cores number it.
     Adaptive5 = "5",

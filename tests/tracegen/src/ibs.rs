@@ -28,7 +28,7 @@ pub mod data3 {
 /// One op.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Op {
-    /// CPUID 8000_001B EAX; 11: data sources of Zen 4.
+    /// CPUID 8000_001B EAX; 5: IbsBrTarget, 10: IbsOpData4, 11: data sources of Zen 4.
     pub caps: u32,
     /// IbsOpCtl; 17: enabled, 18: valid.
     pub control: u64,
@@ -36,7 +36,7 @@ pub struct Op {
     pub rip: u64,
     /// IbsOpData.
     pub data: u64,
-    /// IbsOpData2; 2:0 and 7:6 the data source.
+    /// IbsOpData2; 2:0 and 7:6 the data source, 4 another node, 5 the state of the line.
     pub data2: u64,
     /// IbsOpData3, see [`data3`].
     pub data3: u64,
@@ -44,8 +44,10 @@ pub struct Op {
     pub linear: u64,
     /// IbsDcPhysAd.
     pub physical: u64,
-    /// Registers behind these.
-    pub more: Vec<u64>,
+    /// IbsBrTarget.
+    pub branch_target: u64,
+    /// IbsOpData4.
+    pub data4: u64,
 }
 
 impl Default for Op {
@@ -60,7 +62,8 @@ impl Default for Op {
             data3: 0,
             linear: 0,
             physical: 0,
-            more: vec![0x40_2000, 0],
+            branch_target: 0x40_2000,
+            data4: 0,
         }
     }
 }
@@ -68,10 +71,12 @@ impl Default for Op {
 impl Op {
     /// The bytes of RAW behind its size.
     pub fn raw(&self) -> Vec<u8> {
-        let Self { caps, control, rip, data, data2, data3, linear, physical, more } = self;
+        let Self { caps, control, rip, data, data2, data3, linear, physical, .. } = *self;
+        let mut registers = vec![control, rip, data, data2, data3, linear, physical];
+        registers.extend((caps >> 5 & 1 == 1).then_some(self.branch_target));
+        registers.extend((caps >> 10 & 1 == 1).then_some(self.data4));
         let mut raw = caps.to_le_bytes().to_vec();
-        let registers = [control, rip, data, data2, data3, linear, physical];
-        registers.into_iter().chain(more).for_each(|register| raw.extend(register.to_le_bytes()));
+        registers.iter().for_each(|register| raw.extend(register.to_le_bytes()));
         raw
     }
 }
@@ -87,5 +92,18 @@ mod tests {
         assert_eq!((raw.len() + 4) % 8, 0);
         assert_eq!(raw[..6], [0xff, 0x0b, 0, 0, 0x10, 0x27]);
         assert_eq!((raw[0x24], raw[0x2c], raw[0x34]), (0x11, 0x22, 0x33));
+    }
+
+    #[test]
+    fn two_registers_are_there_if_they_are_announced() {
+        let tail = |caps| {
+            let op = Op { caps, branch_target: 0x44, data4: 0x55, ..Op::default() };
+            let raw = op.raw();
+            raw[0x3c..].chunks(8).map(|register| register[0]).collect::<Vec<_>>()
+        };
+        assert_eq!(tail(0x0bff), [0x44], "Zen 4");
+        assert_eq!(tail(0x0fff), [0x44, 0x55]);
+        assert_eq!(tail(0x0bdf), []);
+        assert_eq!(tail(0x0fdf), [0x55]);
     }
 }
