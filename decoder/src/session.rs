@@ -863,9 +863,67 @@ fn task(pid: u32, tid: u32) -> Option<Task> {
 /// Whether a task's name, of at most 15 bytes as the kernel keeps it, is one of a program that
 /// runs virtual machines.
 pub fn runs_guests(comm: &[u8]) -> bool {
-    const NAMES: [&[u8]; 7] =
-        [b"qemu", b"vhost-", b"firecracker", b"cloud-hyperviso", b"crosvm", b"kvm-", b"kvm"];
+    const NAMES: [&[u8]; 2] = [b"qemu", b"kvm"];
+    // QEMU is also called as the distribution or libvirt ("qemu:NAME") wants. Its emulators of
+    // single programs ("qemu-aarch64") and its tools ("qemu-img") run no guest.
+    const BEGINNINGS: [&[u8]; 10] = [
+        b"qemu-system",
+        b"qemu-kvm",
+        b"qemu-dm",
+        b"qemu-lite",
+        b"qemu:",
+        b"vhost-",
+        b"firecracker",
+        b"cloud-hyperviso",
+        b"crosvm",
+        b"kvm-",
+    ];
     // QEMU names the threads of its virtual CPUs "CPU 0/KVM".
     comm.ends_with(b"/KVM")
-        || NAMES.iter().any(|name| comm.starts_with(name) && (*name != b"kvm" || comm == *name))
+        || NAMES.contains(&comm)
+        || BEGINNINGS.iter().any(|beginning| comm.starts_with(beginning))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_that_run_guests_are_told_from_those_that_emulate_one_program() {
+        for comm in [
+            "qemu",
+            "qemu-system-x86",
+            "qemu-system-aar",
+            "qemu-kvm",
+            "qemu-dm",
+            "qemu-lite-syste",
+            "qemu:my-guest",
+            "CPU 0/KVM",
+            "CPU 12/KVM",
+            "vhost-4711",
+            "kvm",
+            "kvm-nx-lpage-re",
+            "firecracker",
+            "cloud-hyperviso",
+            "crosvm",
+        ] {
+            assert!(runs_guests(comm.as_bytes()), "{comm}");
+        }
+        for comm in [
+            "qemu-aarch64",
+            "qemu-aarch64-st",
+            "qemu-x86_64",
+            "qemu-arm",
+            "qemu-s390x-stat",
+            "qemu-img",
+            "qemu-nbd",
+            "qemu-ga",
+            "my-qemu-notes",
+            "kvmtop",
+            "bash",
+            "",
+        ] {
+            assert!(!runs_guests(comm.as_bytes()), "{comm}");
+        }
+    }
 }
