@@ -18,8 +18,8 @@ use crate::piece::{Join, Piece, Unit};
 use crate::queue::Account;
 use crate::spe::{Encoding, encoding};
 use crate::{
-    Access, AccessFlags, EventIndex, Ledger, Operation, Origin, PhysAddr, Position, Problem, Sink,
-    Source, TraceOffset, VirtAddr,
+    Access, AccessFlags, Direction, EventIndex, Ledger, Operation, Origin, PhysAddr, Position,
+    Problem, Sink, Source, TraceOffset, VirtAddr,
 };
 
 /// Queues that are decoded: one for each CPU or thread. More come only from damage.
@@ -170,6 +170,8 @@ struct SampleFacts {
     has_addresses: bool,
     /// They tell of instructions that were fetched.
     fetches: bool,
+    /// What all of them did, as far as the event tells.
+    direction: Direction,
 }
 
 /// A sample record with addresses, and what reading it takes beside the facts of its event.
@@ -202,7 +204,7 @@ impl Samples {
     ) {
         let SampleRecord { event, body, position, record } = record;
         let Some(known) = facts.events.get(usize::from(event.0)) else { return };
-        let SampleFacts { attr, source, fetches, .. } = known;
+        let SampleFacts { attr, source, fetches, direction, .. } = known;
         let Some(sample) = Sample::parse(body, attr, order) else {
             self.problems.record = record;
             self.problems.add(
@@ -226,7 +228,7 @@ impl Samples {
             position,
         };
         let op = if *source == Source::IbsOp { self.op(&sample, record, position) } else { None };
-        match access(&sample, op.as_ref(), origin).filter(|_| !fetches) {
+        match access(&sample, op.as_ref(), origin, *direction).filter(|_| !fetches) {
             Some(access) => {
                 if *source == Source::IbsOp {
                     self.ibs.count(&access);
@@ -335,7 +337,8 @@ impl Session {
                 let source = self.events.source(index, &self.features);
                 let has_addresses = event.has_addresses(source);
                 let fetches = self.events.fetches(index, &self.features);
-                SampleFacts { attr: event.attr, source, has_addresses, fetches }
+                let direction = event.direction();
+                SampleFacts { attr: event.attr, source, has_addresses, fetches, direction }
             });
             let events = events.collect();
             self.facts = Arc::new(Facts { events, names: self.event_names() });
@@ -808,8 +811,13 @@ fn present(value: Option<u64>) -> Option<u64> {
 }
 
 /// The access that a sample tells of. What the kernel says comes first; what it leaves open, the
-/// registers of an IBS op may tell.
-fn access(sample: &Sample<'_>, op: Option<&ibs::Op>, origin: Origin) -> Option<Access> {
+/// registers of an IBS op may tell, or else its event.
+fn access(
+    sample: &Sample<'_>,
+    op: Option<&ibs::Op>,
+    origin: Origin,
+    of_event: Direction,
+) -> Option<Access> {
     const NONE: u32 = u32::MAX;
     let known_paddr = || match op?.phys_addr()? {
         ibs::Address::Known(address) => Some(address),
@@ -826,9 +834,10 @@ fn access(sample: &Sample<'_>, op: Option<&ibs::Op>, origin: Origin) -> Option<A
     if origin.source == Source::IbsOp && says_nothing {
         return None;
     }
-    let operation = match teller.and_then(ibs::Op::direction) {
-        Some(direction) => Operation::plain(direction),
-        None => data_src.unwrap_or(DataSrc(0)).operation(),
+    let operation = match (data_src, teller.and_then(ibs::Op::direction)) {
+        (_, Some(direction)) => Operation::plain(direction),
+        (Some(data_src), None) if told => data_src.operation(),
+        _ => Operation::plain(of_event),
     };
     let weight = present(sample.weight).map(|weight| u32::try_from(weight).unwrap_or(u32::MAX));
     let (pid, tid) = sample.pid_tid.unwrap_or((NONE, NONE));
