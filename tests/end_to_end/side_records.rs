@@ -392,3 +392,28 @@ fn a_breakpoint_on_one_kind_of_access_tells_which() {
         }
     }
 }
+
+#[test]
+fn samples_without_a_physical_address_say_what_would_have_one() {
+    const ADDRESSED: u64 = st::IDENTIFIER | st::IP | st::TID | st::TIME | st::ADDR;
+    // Of software events: the clock, page faults.
+    let rows = [
+        (0, st::PHYS_ADDR, "samples of one have no data address; record loads and stores with"),
+        (0, 0, "samples of one have no data address; record loads and stores with"),
+        (2, st::PHYS_ADDR, "although --phys-data asked for them"),
+        (2, 0, "none with a physical address: record with --phys-data as root"),
+    ];
+    for (number, physical, why) in rows {
+        let mut event = sample_event("one", number, ADDRESSED | physical);
+        event.ids = vec![FIRST_ID];
+        let mut made = Made::samples(vec![event]);
+        made.sample(
+            &Sample { id: FIRST_ID, time: 5000, ..Sample::default() },
+            ADDRESSED | physical,
+        );
+        let (report, _) = report(&made.finish());
+        let reason = report["reason"].as_str().unwrap_or_default();
+        assert!(reason.contains(why), "{number}: {reason}");
+        assert_eq!(reason.contains("record with --phys-data"), (number, physical) == (2, 0));
+    }
+}

@@ -195,7 +195,8 @@ impl Record {
         let memory = usize::try_from(memory).unwrap_or(usize::MAX);
         let counter = Counter::<Folio>::new(Filters::default(), memory);
         let mut sink = options.look_up(counter, ProcessFrames::default());
-        let (recording, progress) = live::capture(options, stop, news(messages), &mut sink)?;
+        let (mut recording, progress) = live::capture(options, stop, news(messages), &mut sink)?;
+        recording.in_use = progress.waiting_for;
         let counted = Counted::new("live".to_owned(), sink.into_inner(), recording);
         let mut wanted = report.judge.wanted(report.order, report.top);
         wanted.page_size = wanted.page_size.or_else(PageSize::of_this_host);
@@ -244,16 +245,19 @@ impl Record {
 
     /// What there is to say of a recording that was not decoded.
     fn written(&self, progress: &Progress, messages: &Messages) -> Outcome {
-        self.outcome(progress, progress.total.is_lossy(), messages)
-    }
-
-    fn outcome(&self, progress: &Progress, lossy: bool, messages: &Messages) -> Outcome {
-        let total = &progress.total;
+        // A report says it as its reason.
         if let Some(cpu) = progress.waiting_for {
             messages.warn(&format!(
                 "nothing was captured: the unit on CPU {cpu} was in use all the time, {:.1} s",
                 progress.waited.as_secs_f64()
             ));
+        }
+        self.outcome(progress, progress.total.is_lossy(), messages)
+    }
+
+    fn outcome(&self, progress: &Progress, lossy: bool, messages: &Messages) -> Outcome {
+        let total = &progress.total;
+        if progress.waiting_for.is_some() {
             return Outcome::Done;
         }
         messages.info(&cost(progress));
