@@ -784,4 +784,5 @@ fn health_is_what_the_daemon_says() {
     let (code, said) = health(&socket);
     assert_eq!(code, Some(1));
     assert!(said.contains("no daemon answers"), "{said}");
+    assert_eq!(said.matches("(os error 2)").count(), 1, "{said}");
 }
