@@ -30,21 +30,25 @@ const BUFFER_LEN: usize = 1 << 20;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  folioscope record --duration 10s                     all CPUs, the best unit, a report
-  folioscope record -o perf.data --pid 4711            until Ctrl-C, a file that perf reads too
-  folioscope record -o - --duration 1m | folioscope serve --http tcp:127.0.0.1:8080 -
-  folioscope record --event faults -- make -j8         which pages a command touches first
+  folioscope record --duration 10s             # all CPUs, best unit, a report
+  folioscope record -o perf.data --pid 4711    # until Ctrl-C; for perf too
+  folioscope record -o - --duration 1m | \\
+      folioscope serve --http tcp:127.0.0.1:8080 -
+  folioscope record --event faults -- make -j8 # pages that it touches
   folioscope record --event mem:0x7f0012345678/8:rw --pid 4711
 
-With --yield others go first. A unit that somebody else has is tried once a second until it is free.
-Where all CPUs are captured and the kernel shares the unit among several (IBS, PEBS), it is left to
-the others for 10 s as soon as it worked for us in less than 95 % of a second, then tried again.
-Arm SPE is never shared: whoever wants it while we have it is refused, which we cannot see.
+With --yield others go first. A unit that somebody else has is tried once a
+second until it is free. Where all CPUs are captured and the kernel shares the
+unit among several (IBS, PEBS), it is left to the others for 10 s as soon as it
+worked for us in less than 95 % of a second, then tried again. Arm SPE is never
+shared: whoever wants it while we have it is refused, which we cannot see.
 
-Recording physical addresses needs root, CAP_PERFMON, or a low kernel.perf_event_paranoid.")]
+Recording physical addresses needs root, CAP_PERFMON, or a low
+kernel.perf_event_paranoid.")]
 pub(super) struct Record {
     /// Write a perf.data file, or with `-` a stream as `perf record -o -` does, in the place of a
-    /// report
+    /// report. Only what is counted here is looked up in page maps: samples without a physical
+    /// address are written as they come
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// What is sampled: spe, ibs, pebs, faults, mem:ADDR/LEN:rw (several with commas), or a
