@@ -124,6 +124,8 @@ pub struct Recording {
     pub ibs: ibs::Tally,
     /// It was captured by this process, see [`live`](crate::live).
     pub captured: bool,
+    /// The CPU whose unit somebody else had for as long as this process waited to capture.
+    pub in_use: Option<u32>,
 }
 
 /// An input that has been opened.
@@ -874,6 +876,7 @@ pub(crate) fn recording(
         foreign_tracer: session.foreign_tracer.clone(),
         raw_pebs: None,
         captured: false,
+        in_use: None,
         ibs: session.ibs(),
     }
 }

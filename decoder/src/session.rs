@@ -18,8 +18,8 @@ use crate::piece::{Join, Piece, Unit};
 use crate::queue::Account;
 use crate::spe::{Encoding, encoding};
 use crate::{
-    Access, AccessFlags, EventIndex, Ledger, Operation, Origin, PhysAddr, Position, Problem, Sink,
-    Source, TraceOffset, VirtAddr,
+    Access, AccessFlags, Direction, EventIndex, Ledger, Operation, Origin, PhysAddr, Position,
+    Problem, Sink, Source, TraceOffset, VirtAddr,
 };
 
 /// Queues that are decoded: one for each CPU or thread. More come only from damage.
@@ -172,6 +172,8 @@ struct SampleFacts {
     has_addresses: bool,
     /// They tell of instructions that were fetched.
     fetches: bool,
+    /// What all of them did, as far as the event tells.
+    direction: Direction,
 }
 
 /// A sample record with addresses, and what reading it takes beside the facts of its event.
@@ -204,7 +206,7 @@ impl Samples {
     ) {
         let SampleRecord { event, body, position, record } = record;
         let Some(known) = facts.events.get(usize::from(event.0)) else { return };
-        let SampleFacts { attr, source, fetches, .. } = known;
+        let SampleFacts { attr, source, fetches, direction, .. } = known;
         let Some(sample) = Sample::parse(body, attr, order) else {
             self.problems.record = record;
             self.problems.add(
@@ -231,7 +233,7 @@ impl Samples {
             Source::IbsOp => self.op(&sample, facts.ibs_model, record, position),
             _ => None,
         };
-        match access(&sample, op.as_ref(), origin).filter(|_| !fetches) {
+        match access(&sample, op.as_ref(), origin, *direction).filter(|_| !fetches) {
             Some(access) => {
                 if *source == Source::IbsOp {
                     self.ibs.count(&access);
@@ -346,7 +348,8 @@ impl Session {
                 let source = self.events.source(index, &self.features);
                 let has_addresses = event.has_addresses(source);
                 let fetches = self.events.fetches(index, &self.features);
-                SampleFacts { attr: event.attr, source, has_addresses, fetches }
+                let direction = event.direction();
+                SampleFacts { attr: event.attr, source, has_addresses, fetches, direction }
             });
             let events = events.collect();
             let ibs_model = self.features.cpuid.as_deref().map(ibs::Model::of).unwrap_or_default();
@@ -820,8 +823,13 @@ fn present(value: Option<u64>) -> Option<u64> {
 }
 
 /// The access that a sample tells of. What the kernel says comes first; what it leaves open, the
-/// registers of an IBS op may tell.
-fn access(sample: &Sample<'_>, op: Option<&ibs::Op>, origin: Origin) -> Option<Access> {
+/// registers of an IBS op may tell, or else its event.
+fn access(
+    sample: &Sample<'_>,
+    op: Option<&ibs::Op>,
+    origin: Origin,
+    of_event: Direction,
+) -> Option<Access> {
     const NONE: u32 = u32::MAX;
     let known_paddr = || match op?.phys_addr()? {
         ibs::Address::Known(address) => Some(address),
@@ -841,9 +849,10 @@ fn access(sample: &Sample<'_>, op: Option<&ibs::Op>, origin: Origin) -> Option<A
     if origin.source == Source::IbsOp && says_nothing {
         return None;
     }
-    let operation = match teller.and_then(ibs::Op::direction) {
-        Some(direction) => Operation::plain(direction),
-        None => data_src.unwrap_or(DataSrc(0)).operation(),
+    let operation = match (data_src, teller.and_then(ibs::Op::direction)) {
+        (_, Some(direction)) => Operation::plain(direction),
+        (Some(data_src), None) if told => data_src.operation(),
+        _ => Operation::plain(of_event),
     };
     let weight = present(sample.weight).map(|weight| u32::try_from(weight).unwrap_or(u32::MAX));
     let (pid, tid) = sample.pid_tid.unwrap_or((NONE, NONE));
@@ -878,9 +887,67 @@ fn task(pid: u32, tid: u32) -> Option<Task> {
 /// Whether a task's name, of at most 15 bytes as the kernel keeps it, is one of a program that
 /// runs virtual machines.
 pub fn runs_guests(comm: &[u8]) -> bool {
-    const NAMES: [&[u8]; 7] =
-        [b"qemu", b"vhost-", b"firecracker", b"cloud-hyperviso", b"crosvm", b"kvm-", b"kvm"];
+    const NAMES: [&[u8]; 2] = [b"qemu", b"kvm"];
+    // QEMU is also called as the distribution or libvirt ("qemu:NAME") wants. Its emulators of
+    // single programs ("qemu-aarch64") and its tools ("qemu-img") run no guest.
+    const BEGINNINGS: [&[u8]; 10] = [
+        b"qemu-system",
+        b"qemu-kvm",
+        b"qemu-dm",
+        b"qemu-lite",
+        b"qemu:",
+        b"vhost-",
+        b"firecracker",
+        b"cloud-hyperviso",
+        b"crosvm",
+        b"kvm-",
+    ];
     // QEMU names the threads of its virtual CPUs "CPU 0/KVM".
     comm.ends_with(b"/KVM")
-        || NAMES.iter().any(|name| comm.starts_with(name) && (*name != b"kvm" || comm == *name))
+        || NAMES.contains(&comm)
+        || BEGINNINGS.iter().any(|beginning| comm.starts_with(beginning))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_that_run_guests_are_told_from_those_that_emulate_one_program() {
+        for comm in [
+            "qemu",
+            "qemu-system-x86",
+            "qemu-system-aar",
+            "qemu-kvm",
+            "qemu-dm",
+            "qemu-lite-syste",
+            "qemu:my-guest",
+            "CPU 0/KVM",
+            "CPU 12/KVM",
+            "vhost-4711",
+            "kvm",
+            "kvm-nx-lpage-re",
+            "firecracker",
+            "cloud-hyperviso",
+            "crosvm",
+        ] {
+            assert!(runs_guests(comm.as_bytes()), "{comm}");
+        }
+        for comm in [
+            "qemu-aarch64",
+            "qemu-aarch64-st",
+            "qemu-x86_64",
+            "qemu-arm",
+            "qemu-s390x-stat",
+            "qemu-img",
+            "qemu-nbd",
+            "qemu-ga",
+            "my-qemu-notes",
+            "kvmtop",
+            "bash",
+            "",
+        ] {
+            assert!(!runs_guests(comm.as_bytes()), "{comm}");
+        }
+    }
 }

@@ -25,6 +25,7 @@ use feeder::sink::spe_feed::{Feeding, Manner};
 use feeder::sink::{Figures, Sink, act, damo, vab};
 use feeder::{service, supervisor};
 use heatmap::client::Address;
+use heatmap::command::manual;
 use heatmap::command::messages::{MessageOptions, Messages};
 use heatmap::{ChunkOrder, HotThreshold, Verdict};
 
@@ -37,10 +38,12 @@ use heatmap::{ChunkOrder, HotThreshold, Verdict};
 #[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "Examples:
   folioscope decisions perf.data | folioscope-feeder --decisions - --explain
-  folioscope-feeder --sink spe-feed --accept-split-on-death --http tcp:127.0.0.1:9090
+  folioscope-feeder --sink spe-feed --accept-split-on-death \\
+      --http tcp:127.0.0.1:9090
   folioscope-feeder --decisions FILE --sink damos --action stat
 
-Exit status: 0 done; 1 failed; 2 wrong usage; 3 with --strict if a folio found no place.")]
+Exit status: 0 done; 1 failed; 2 wrong usage; 3 with --strict if a folio found
+no place.")]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -229,7 +232,7 @@ impl Command {
                 clap_complete::generate(*shell, &mut cli, "folioscope-feeder", &mut script);
                 Ok(std::io::Write::write_all(&mut std::io::stdout(), &script)?)
             }
-            Self::Man { folder } => clap_mangen::generate_to(Cli::command(), folder)
+            Self::Man { folder } => manual::write(Cli::command(), folder)
                 .with_context(|| format!("{}: cannot write man pages", folder.display())),
             Self::Supervise { sysfs, kdamond, pid } => {
                 supervisor::run(sysfs, Mark { kdamond: *kdamond, pid: *pid })

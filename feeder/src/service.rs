@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, bail, ensure};
 use heatmap::client::{self, Address};
+use heatmap::command::messages::with_causes;
 use heatmap::{ChunkOrder, HotThreshold, Verdict};
 use proto::v1;
 use proto::v1::watch_decisions_response::Kind;
@@ -34,7 +35,7 @@ pub async fn follow(address: Address, order: ChunkOrder, threshold: HotThreshold
             Ok(()) => anyhow::anyhow!("{address}: the daemon has ended the stream"),
             Err(error) => error,
         };
-        inbox.put(News::Lost(format!("{error:#}")));
+        inbox.put(News::Lost(with_causes(&error)));
         if begin.elapsed() > PAUSES.1 {
             pause = PAUSES.0;
         }

@@ -51,6 +51,9 @@ fn the_help_lists_the_options_and_no_secret_commands() {
         assert!(help.contains(&format!("- {sink}:")), "{sink} is not in {help}");
     }
     assert!(help.contains("Examples:") && help.contains("Exit status:"));
+    let examples = help.lines().skip_while(|line| *line != "Examples:").skip(1);
+    let examples: Vec<_> = examples.take_while(|line| line.starts_with("  ")).collect();
+    assert!(examples.len() > 3 && examples.iter().all(|line| line.len() <= 78), "{help}");
     assert!(!help.contains("supervise"), "it is not for people");
     assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
     let version = concat!("folioscope-feeder ", env!("CARGO_PKG_VERSION"), "\n");
@@ -71,5 +74,6 @@ fn completions_and_man_pages() {
     let folder = tempfile::tempdir().expect("a folder");
     said(&["man", folder.path().to_str().expect("a path of text")]);
     let page = std::fs::read_to_string(folder.path().join("folioscope-feeder.1"));
-    assert!(page.expect("it is there").contains(".TH"));
+    let page = page.expect("it is there");
+    assert!(page.contains(".TH") && page.contains("Examples:\n.nf\n  folioscope"), "{page}");
 }

@@ -5,7 +5,7 @@ use crate::page_size::PageSize;
 use crate::query::Filters;
 use decoder::ibs::Tally;
 use decoder::pebs::Format;
-use decoder::perf::{Attr, AttrFlags, Event};
+use decoder::perf::{Attr, AttrFlags, Event, SampleType};
 use decoder::{Ledger, Recording, Source, TimeBase};
 
 /// The command that records what this program wants, on an Arm machine.
@@ -219,11 +219,19 @@ pub fn doubts(recording: &Recording) -> Vec<String> {
     doubts
 }
 
+/// `attr.type` of the kernel's own events.
+const SOFTWARE: u32 = 1;
+
 /// Whether an event only carries other records.
 fn is_dummy(event: &Event) -> bool {
-    const SOFTWARE: u32 = 1;
     const DUMMY: u64 = 9;
     event.attr.type_ == SOFTWARE && event.attr.config == DUMMY
+}
+
+/// Whether an event of the kernel's happens to a task or a CPU, and not to an address.
+fn touches_no_data(event: &Event) -> bool {
+    const CLOCKS_SWITCHES_AND_OUTPUT: [u64; 6] = [0, 1, 3, 4, 10, 11];
+    event.attr.type_ == SOFTWARE && CLOCKS_SWITCHES_AND_OUTPUT.contains(&event.attr.config)
 }
 
 /// What the configuration of an SPE event leaves out of its loads and stores.
@@ -393,8 +401,17 @@ pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filt
             ledger.lookup_hidden
         );
     }
+    if let Some(cpu) = recordings.iter().find_map(|recording| recording.in_use) {
+        return format!(
+            "nothing was captured: the unit on CPU {cpu} was in use all the time; end what uses \
+             it, or wait for longer"
+        );
+    }
     if captured && records + ledger.aux_bytes == 0 {
-        return "nothing was sampled: record for longer, or with a shorter --period".to_owned();
+        let all =
+            any(|recording| recording.events.iter().all(|event| event.attr.sample_period <= 1));
+        let or = if all { "choose another --event" } else { "with a shorter --period" };
+        return format!("nothing was sampled: record for longer, or {or}");
     }
     if captured && ledger.no_physical_address > 0 {
         return format!(
@@ -421,7 +438,7 @@ pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filt
             ),
             (true, false) => format!(": record with pa_enable=1 as root: `{RECORD_SPE}`"),
             _ => match recordings.iter().map(|recording| recording.ibs.hidden).sum() {
-                0_u64 => ": record with --phys-data as root".to_owned(),
+                0_u64 => samples_without_addresses(recordings, &record),
                 hidden => format!(
                     ", and the kernel hid those of {hidden} IBS samples: record as root with \
                      `{RECORD_AMD}`"
@@ -464,6 +481,30 @@ pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filt
         );
     }
     format!("it has no memory samples with addresses: record with {either}")
+}
+
+/// Why sample records that are none of IBS have no physical address, and what to do about it.
+fn samples_without_addresses(recordings: &[Recording], record: &str) -> String {
+    let events: Vec<_> = recordings
+        .iter()
+        .flat_map(|recording| recording.events.iter().zip(&recording.event_sources))
+        .filter(|(event, source)| event.has_addresses(**source) && !is_dummy(event))
+        .map(|(event, _)| event)
+        .collect();
+    if events.iter().all(|event| touches_no_data(event)) {
+        let names = events.iter().map(|event| event.name.as_deref().unwrap_or("an event"));
+        let names = names.collect::<Vec<_>>().join(", ");
+        return format!(
+            ": samples of {names} have no data address; record loads and stores with {record}"
+        );
+    }
+    if events.iter().all(|event| event.attr.sample_type.contains(SampleType::PHYS_ADDR)) {
+        return format!(
+            ", although --phys-data asked for them: the events have none, or the kernel or a \
+             hypervisor withheld them; record loads and stores as root with {record}"
+        );
+    }
+    ": record with --phys-data as root".to_owned()
 }
 
 /// Why nothing was counted of a raw PEBS buffer.

@@ -69,6 +69,44 @@ fn the_help_of_each_command_lists_its_options() {
     }
 }
 
+/// The lines of examples in a help.
+fn examples(help: &str) -> Vec<&str> {
+    let lines = help.lines().skip_while(|line| *line != "Examples:").skip(1);
+    lines.take_while(|line| line.starts_with("  ")).collect()
+}
+
+#[test]
+fn examples_can_be_copied() {
+    let overview = said(&["--help"]);
+    let commands = overview.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands = commands.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let commands = commands.filter(|name| !name.is_empty());
+    let commands: Vec<_> = commands.take_while(|name| *name != "help").collect();
+    assert!(commands.contains(&"record") && commands.contains(&"man"), "{commands:?}");
+    let mut with_examples = 0;
+    for command in commands.iter().map(|name| vec![*name, "--help"]).chain([vec!["--help"]]) {
+        let help = said(&command);
+        let lines = examples(&help);
+        with_examples += usize::from(!lines.is_empty());
+        assert_eq!(help.contains("Examples:"), !lines.is_empty(), "{help}");
+        let mut goes_on = false;
+        for line in lines {
+            assert!(line.chars().count() <= 78, "{command:?}: {line}");
+            assert_eq!(line.starts_with("      "), goes_on, "{command:?}: {line}");
+            goes_on = line.ends_with(" \\");
+        }
+        assert!(!goes_on, "{command:?}");
+        let narrow = Command::new(env!("CARGO_BIN_EXE_folioscope"))
+            .args(&command)
+            .env("COLUMNS", "80")
+            .output()
+            .expect("the program starts");
+        let narrow = String::from_utf8(narrow.stdout).expect("it prints text");
+        assert_eq!(examples(&narrow), examples(&help), "{command:?}");
+    }
+    assert!(with_examples >= 2, "{with_examples}");
+}
+
 #[test]
 fn the_help_of_doctor() {
     let help = said(&["doctor", "--help"]);
@@ -133,6 +171,10 @@ fn man_pages() {
         let page = std::fs::read_to_string(folder.join(page)).expect(page);
         assert!(page.contains(".TH"), "{page}");
     }
+    let page = std::fs::read_to_string(folder.join("folioscope-record.1")).expect("it is there");
+    assert!(page.contains("[\\-\\- \\fICOMMAND\\fR...]"), "{page}");
+    assert!(page.contains("Examples:\n.nf\n  folioscope record"), "{page}");
+    assert!(page.contains(".fi\n\nWith"), "{page}");
     std::fs::remove_dir_all(&folder).expect("it was made");
     let output = folioscope(&["man", folder.to_str().expect("a path of text")]);
     assert_eq!(output.status.code(), Some(1), "a folder that is not there");

@@ -297,6 +297,7 @@ fn hypervisors_are_noted() {
     assert!(note("bash", "6.8.12-4-pve"));
     assert!(!note("bash", "6.12.0"));
     assert!(!note("my-qemu-notes", "6.12.0"));
+    assert!(!note("qemu-aarch64-st", "6.12.0"), "it emulates a program");
 }
 
 #[test]

@@ -378,6 +378,8 @@ fn who_waits_in_vain_ends_with_a_reason() {
     check_ledger(&empty);
     assert_eq!((empty["accesses"].as_u64(), empty["reason"].is_string()), (Some(0), true));
     assert!(said.contains(reason), "{said}");
+    let told = empty["reason"].to_string();
+    assert!(told.contains(reason) && !told.contains("period"), "{told}");
     let path = taken.folder.path().join("empty.data");
     let file = ["-o", path.to_str().expect("the path is text")];
     let waiter = taken.wait_for_one(&file);
@@ -585,7 +587,7 @@ fn a_capture_in_which_nothing_counts_says_why() {
     }
     // No access is ever misaligned on x86 and aarch64, and a clock has no address.
     for (event, why) in [
-        ("alignment-faults", "nothing was sampled: record for longer"),
+        ("alignment-faults", "nothing was sampled: record for longer, or with a shorter"),
         ("cpu-clock", "the event has none"),
     ] {
         let run =
@@ -599,6 +601,9 @@ fn a_capture_in_which_nothing_counts_says_why() {
         assert!(reason.contains(why), "{event}: {reason:?}");
         assert!(run.stderr.contains(why), "{event}: {}", run.stderr);
     }
+    // There is no shorter period than 1.
+    let run = folioscope(["record", "--event", "alignment-faults", "--", "true"]).run().succeeded();
+    assert!(run.stderr.contains("record for longer, or choose another --event"), "{}", run.stderr);
 }
 
 #[test]

@@ -195,6 +195,9 @@ fn the_example_of_a_recording() {
         list(&report["top"]).iter().map(|folio| count(&folio["accesses"])).collect();
     hits.sort_unstable();
     assert_eq!(hits.iter().sum::<u64>(), 2400 + 3600 + 600 + 5);
+    // The second and the last were set on stores alone.
+    let stores = crate::program::report(&input("file-bp"), &["--stores"]);
+    assert_eq!(count(&stores["accesses"]), 3600 + 5);
     assert_eq!(
         report["verdicts"]["filtered"], report["folios"],
         "breakpoints are no sample of accesses"

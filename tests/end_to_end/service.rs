@@ -744,6 +744,8 @@ fn refusals_are_one_line_that_says_what_to_do() {
         ),
         (&["--grpc", &socket, "/no/such/file"], 1, "cannot open"),
         (&["--grpc", &socket, "--exit-on-eof", text], 1, "text"),
+        (&["--grpc", &socket, "--follow", file], 1, "expected a stream"),
+        (&["--grpc", &socket, "--follow", file], 1, "leave out --follow"),
     ];
     for (arguments, code, wanted) in cases {
         let (found, said) = refused(arguments);
@@ -782,4 +784,5 @@ fn health_is_what_the_daemon_says() {
     let (code, said) = health(&socket);
     assert_eq!(code, Some(1));
     assert!(said.contains("no daemon answers"), "{said}");
+    assert_eq!(said.matches("(os error 2)").count(), 1, "{said}");
 }

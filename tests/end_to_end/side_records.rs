@@ -337,3 +337,83 @@ fn processors_and_samples_in_one_recording() {
     let only = folioscope(["pages", "--event", "arm_spe_0"]).arg(&path).text();
     assert_eq!(only, "0x601 1\n");
 }
+
+#[test]
+fn a_breakpoint_on_one_kind_of_access_tells_which() {
+    const BREAKPOINT: u32 = 5;
+    let fields = st::IDENTIFIER | st::IP | st::TID | st::TIME | st::ADDR | st::CPU | st::PHYS_ADDR;
+    let written = |endian, bp_type, data_src| {
+        let sample_type = fields | if data_src == 0 { 0 } else { st::DATA_SRC };
+        let mut event = sample_event("mem:0x7f0000000018/8", 0, sample_type);
+        event.attr.kind = BREAKPOINT;
+        event.attr.bp_type = bp_type;
+        let sample = Sample {
+            id: FIRST_ID,
+            ip: 0x40_1000,
+            pid: 7,
+            tid: 7,
+            time: 5000,
+            addr: 0x7f00_0000_0018,
+            phys_addr: 0x7018,
+            data_src,
+            ..Sample::default()
+        };
+        let mut made = Made::of(endian, false, vec![event], "6.12.0");
+        made.sample(&sample, sample_type);
+        made.finish()
+    };
+    let rows = [
+        (1, 0, Some("load"), "--loads"),
+        (2, 0, Some("store"), "--stores"),
+        (3, 0, Some("access"), ""),
+        (4, 0, None, ""),
+        (2, data_src::OP_NA | data_src::LEVEL_NA, Some("store"), "--stores"),
+        (2, data_src::OP_LOAD, Some("load"), "--loads"),
+        (3, data_src::OP_STORE, Some("store"), "--stores"),
+    ];
+    let folder = scratch();
+    for endian in [Endian::Little, Endian::Big] {
+        for (bp_type, data_src, op, kept_by) in rows {
+            let name = format!("{endian:?} {bp_type} {data_src:#x}");
+            let path = write(folder.path(), "perf.data", &written(endian, bp_type, data_src));
+            let report = folioscope(["report", "--format", "json"]).arg(&path).json();
+            check_ledger(&report);
+            let want = if op.is_some() { (1, 1, 0) } else { (1, 0, 1) };
+            let [records, counted, not_memory] =
+                ["records", "counted", "not_memory"].map(|field| of_ledger(&report, field));
+            assert_eq!((records, counted, not_memory), want, "{name}");
+            let listed = folioscope(["records", "--format", "json"]).arg(&path).json_lines();
+            let listed: Vec<_> = listed.iter().map(|record| record["op"].as_str()).collect();
+            assert_eq!(listed, op.map(Some).as_slice(), "{name}");
+            for filter in ["--loads", "--stores"] {
+                let kept = folioscope(["pages", filter]).arg(&path).run().stdout;
+                assert_eq!(!kept.is_empty(), filter == kept_by, "{name} {filter}");
+            }
+        }
+    }
+}
+
+#[test]
+fn samples_without_a_physical_address_say_what_would_have_one() {
+    const ADDRESSED: u64 = st::IDENTIFIER | st::IP | st::TID | st::TIME | st::ADDR;
+    // Of software events: the clock, page faults.
+    let rows = [
+        (0, st::PHYS_ADDR, "samples of one have no data address; record loads and stores with"),
+        (0, 0, "samples of one have no data address; record loads and stores with"),
+        (2, st::PHYS_ADDR, "although --phys-data asked for them"),
+        (2, 0, "none with a physical address: record with --phys-data as root"),
+    ];
+    for (number, physical, why) in rows {
+        let mut event = sample_event("one", number, ADDRESSED | physical);
+        event.ids = vec![FIRST_ID];
+        let mut made = Made::samples(vec![event]);
+        made.sample(
+            &Sample { id: FIRST_ID, time: 5000, ..Sample::default() },
+            ADDRESSED | physical,
+        );
+        let (report, _) = report(&made.finish());
+        let reason = report["reason"].as_str().unwrap_or_default();
+        assert!(reason.contains(why), "{number}: {reason}");
+        assert_eq!(reason.contains("record with --phys-data"), (number, physical) == (2, 0));
+    }
+}

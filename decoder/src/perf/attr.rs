@@ -12,6 +12,13 @@ pub const TYPE_TRACEPOINT: u32 = 2;
 /// `attr.type` of breakpoints.
 pub const TYPE_BREAKPOINT: u32 = 5;
 
+/// `attr.bp_type` of breakpoints on loads alone.
+pub const BP_READ: u32 = 1;
+/// `attr.bp_type` of breakpoints on stores alone.
+pub const BP_WRITE: u32 = 2;
+/// `attr.bp_type` of breakpoints on instructions.
+pub const BP_EXECUTE: u32 = 4;
+
 bitflags::bitflags! {
     /// `attr.sample_type`: which fields a sample record has.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -195,7 +202,8 @@ mod tests {
 
     #[test]
     fn every_size_from_the_first_to_beyond_the_newest() {
-        for order in [ByteOrder::Little, ByteOrder::Big] {
+        // The latter half of word 6.
+        for (order, bp_type) in [(ByteOrder::Little, 0), (ByteOrder::Big, 0x1006)] {
             for size in [64, 72, 80, 96, 104, 112, 120, 128, 136, 144, 152, 160] {
                 let (attr, len) = Attr::parse(&bytes(size, order), order).unwrap();
                 assert_eq!((attr.type_, attr.size, len), (11, size, size as usize));
@@ -203,6 +211,7 @@ mod tests {
                     |offset: u64| if u64::from(size) > offset { 0x1000 + offset / 8 } else { 0 };
                 assert_eq!(attr.config, 0x1001);
                 assert_eq!(attr.sample_type.bits(), 0x1003);
+                assert_eq!(attr.bp_type, bp_type);
                 assert_eq!(attr.config1, 0x1007);
                 assert_eq!(attr.config2, from(64), "{size}");
                 assert_eq!(attr.branch_sample_type, from(72), "{size}");

@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::attr::{Attr, AttrFlags, SampleType, TYPE_BREAKPOINT, TYPE_SOFTWARE, TYPE_TRACEPOINT};
+use super::attr::{
+    Attr, AttrFlags, BP_EXECUTE, BP_READ, BP_WRITE, SampleType, TYPE_BREAKPOINT, TYPE_SOFTWARE,
+    TYPE_TRACEPOINT,
+};
 use super::feature::Features;
 use super::sample::id_in_sample;
 use crate::cursor::{ByteOrder, Cursor};
-use crate::{EventIndex, Source};
+use crate::{Direction, EventIndex, Source};
 
 /// Events that are remembered. A recording has a handful; a damaged one may claim any number.
 const MAX_EVENTS: usize = 1 << 10;
@@ -31,6 +34,15 @@ impl Event {
             _ => SampleType::ADDR | SampleType::PHYS_ADDR,
         };
         self.attr.sample_type.intersects(fields)
+    }
+
+    /// What its samples did, as far as its set-up tells: a breakpoint may watch one kind alone.
+    pub fn direction(&self) -> Direction {
+        match (self.attr.type_, self.attr.bp_type) {
+            (TYPE_BREAKPOINT, BP_READ) => Direction::Load,
+            (TYPE_BREAKPOINT, BP_WRITE) => Direction::Store,
+            _ => Direction::Unknown,
+        }
     }
 
     fn is_arm_spe(&self, features: &Features) -> bool {
@@ -203,8 +215,9 @@ impl Events {
 
     /// Whether an event samples the fetching of instructions, which is no access to data.
     pub fn fetches(&self, index: EventIndex, features: &Features) -> bool {
-        let unit = self.get(index).and_then(|event| features.pmu(event.attr.type_));
-        unit == Some("ibs_fetch")
+        let Some(Event { attr, .. }) = self.get(index) else { return false };
+        let executed = attr.type_ == TYPE_BREAKPOINT && attr.bp_type == BP_EXECUTE;
+        executed || features.pmu(attr.type_) == Some("ibs_fetch")
     }
 
     /// A name for every event, by [`EventIndex`]. `spe` are known to be of an Arm SPE unit.
@@ -272,6 +285,28 @@ mod tests {
         assert_eq!(of_sample(&[0x401000, 6, 0]), Some(EventIndex(1)));
         assert_eq!(of_sample(&[0x401000, 0, 0]), Some(EventIndex(0)), "id 0 is no error");
         assert_eq!(alike.of_trailer(&body(&[6, 0]), ByteOrder::Little), Some(EventIndex(1)));
+    }
+
+    #[test]
+    fn a_breakpoint_tells_what_it_watches() {
+        use Direction::{Load, Store, Unknown};
+        let rows = [
+            (TYPE_BREAKPOINT, 1, Load, false),
+            (TYPE_BREAKPOINT, 2, Store, false),
+            (TYPE_BREAKPOINT, 3, Unknown, false),
+            (TYPE_BREAKPOINT, 4, Unknown, true),
+            (TYPE_BREAKPOINT, 0, Unknown, false),
+            // Another event has no bp_type.
+            (TYPE_SOFTWARE, 2, Unknown, false),
+            (TYPE_SOFTWARE, 4, Unknown, false),
+        ];
+        for (type_, bp_type, direction, fetches) in rows {
+            let mut events = Events::default();
+            events.add(Attr { type_, bp_type, ..Attr::default() }, [].into_iter());
+            let told = events.list()[0].direction();
+            let is_fetch = events.fetches(EventIndex(0), &Features::default());
+            assert_eq!((told, is_fetch), (direction, fetches), "{type_} {bp_type}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use super::{Cli, Outcome};
+use super::{Cli, Outcome, manual};
 
 #[derive(Debug, Args)]
 pub(super) struct Completions {
@@ -32,7 +32,7 @@ pub(super) struct Man {
 
 impl Man {
     pub(super) fn run(&self) -> anyhow::Result<Outcome> {
-        clap_mangen::generate_to(Cli::command(), &self.folder)
+        manual::write(Cli::command(), &self.folder)
             .with_context(|| format!("{}: cannot write man pages", self.folder.display()))?;
         Ok(Outcome::Done)
     }

@@ -65,7 +65,7 @@ impl InputOptions {
                 Some(format) => input.decode_raw_pebs(format, first_file, sink),
                 None => input.decode(first_file, &options, sink),
             };
-            let recording = open(path)
+            let recording = open(path, raw)
                 .and_then(|input| Ok(decode(input)?))
                 .with_context(|| path.display().to_string())?;
             first_file += recording.files;
@@ -209,7 +209,7 @@ fn saved_frames(path: &Path) -> anyhow::Result<SavedFrames> {
     Ok(SavedFrames::read(BufReader::new(file))?)
 }
 
-fn open(path: &Path) -> anyhow::Result<Input> {
+fn open(path: &Path, raw: RawOptions) -> anyhow::Result<Input> {
     if path.as_os_str() == "-" {
         // A file that the shell opened for us can be mapped like any other.
         let input = std::io::stdin().as_fd().try_clone_to_owned()?;
@@ -217,10 +217,16 @@ fn open(path: &Path) -> anyhow::Result<Input> {
     }
     Input::open(path).map_err(|error| match error {
         decoder::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            let (expected, remedy) = match raw.raw_pebs {
+                Some(_) => ("the bytes of a PEBS buffer", "name the file that holds them"),
+                None => (
+                    "what `perf record` or `folioscope record` wrote",
+                    "name it, or record with the command that `folioscope doctor` prints for this \
+                     host",
+                ),
+            };
             anyhow::anyhow!(
-                "cannot open: there is no such file or folder, expected what `perf record` wrote: \
-                 name it, or record with `{}`",
-                crate::RECORD_SPE
+                "cannot open: there is no such file or folder, expected {expected}: {remedy}"
             )
         }
         error => error.into(),

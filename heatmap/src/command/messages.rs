@@ -26,6 +26,20 @@ enum LogFormat {
     Json,
 }
 
+/// What failed and its causes, on one line. Many an error repeats the one below it, which is said
+/// once.
+pub fn with_causes(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if said.is_empty() {
+            said = cause;
+        } else if said != cause && !said.ends_with(&format!(": {cause}")) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
+}
+
 /// The options of messages.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Messages")]
@@ -65,7 +79,7 @@ impl Messages {
 
     /// Why the program failed.
     pub fn error(&self, error: &anyhow::Error) {
-        self.write("error", &format!("{error:#}"));
+        self.write("error", &with_causes(error));
     }
 
     /// What the user should know although it worked.
@@ -140,4 +154,40 @@ fn to_journal() -> bool {
     let Some(named) = std::env::var("JOURNAL_STREAM").ok() else { return false };
     let Ok(stderr) = rustix::fs::fstat(std::io::stderr()) else { return false };
     named == format!("{}:{}", stderr.st_dev, stderr.st_ino)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An error that may repeat its cause.
+    #[derive(Debug, thiserror::Error)]
+    #[error("{said}")]
+    struct Layer {
+        said: &'static str,
+        source: Option<Box<Self>>,
+    }
+
+    #[test]
+    fn each_cause_is_said_once() {
+        let rows: [(&[&str], &str); 6] = [
+            (&["cannot open"], "cannot open"),
+            (&["cannot open", "gone"], "cannot open: gone"),
+            (&["cannot open: gone", "gone"], "cannot open: gone"),
+            (
+                &["no answer", "transport error", "gone", "gone", "gone"],
+                "no answer: transport error: gone",
+            ),
+            (&["gone", "gone"], "gone"),
+            (&["a bygone", "gone"], "a bygone: gone"),
+        ];
+        for (layers, want) in rows {
+            let chain = layers
+                .iter()
+                .rev()
+                .fold(None, |source, said| Some(Box::new(Layer { said, source })));
+            let error = anyhow::Error::from(*chain.expect("there is one"));
+            assert_eq!(with_causes(&error), want, "{layers:?}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ mod generate;
 mod health;
 mod heatmap;
 mod input;
+pub mod manual;
 pub mod messages;
 mod options;
 mod output;
@@ -35,11 +36,13 @@ use messages::Messages;
 #[command(after_help = "Examples:
   perf record -e arm_spe_0/pa_enable=1,ts_enable=1,jitter=1/ -a -- sleep 10
   folioscope report perf.data
-  perf record -e arm_spe_0/pa_enable=1,ts_enable=1,jitter=1/ -a -o - -- sleep 10 | folioscope report -
-  folioscope decisions --order 4 perf.data | jq 'select(.verdict == \"sparse\")'
+  perf record -e arm_spe_0/pa_enable=1,ts_enable=1,jitter=1/ -a -o - \\
+      -- sleep 10 | folioscope report -
+  folioscope decisions --order 4 perf.data | \\
+      jq 'select(.verdict == \"sparse\")'
 
-Exit status: 0 done, also with damage found, which the ledger shows; 1 failed; 2 wrong usage;
-3 with --strict if anything was lost.")]
+Exit status: 0 done, also with damage found, which the ledger shows; 1 failed;
+2 wrong usage; 3 with --strict if anything was lost.")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

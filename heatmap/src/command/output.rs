@@ -25,7 +25,7 @@ impl Usage {
     /// Settings that cannot be meant.
     #[cfg(feature = "service")]
     pub(super) fn from_error(error: &anyhow::Error) -> Self {
-        Self(format!("{error:#}").into())
+        Self(super::messages::with_causes(error).into())
     }
 }
 

@@ -33,21 +33,25 @@ const BUFFER_LEN: usize = 1 << 20;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  folioscope record --duration 10s                     all CPUs, the best unit, a report
-  folioscope record -o perf.data --pid 4711            until Ctrl-C, a file that perf reads too
-  folioscope record -o - --duration 1m | folioscope serve --http tcp:127.0.0.1:8080 -
-  folioscope record --event faults -- make -j8         which pages a command touches first
+  folioscope record --duration 10s             # all CPUs, best unit, a report
+  folioscope record -o perf.data --pid 4711    # until Ctrl-C; for perf too
+  folioscope record -o - --duration 1m | \\
+      folioscope serve --http tcp:127.0.0.1:8080 -
+  folioscope record --event faults -- make -j8 # pages that it touches
   folioscope record --event mem:0x7f0012345678/8:rw --pid 4711
 
-With --yield others go first. A unit that somebody else has is tried once a second until it is free.
-Where all CPUs are captured and the kernel shares the unit among several (IBS, PEBS), it is left to
-the others for 10 s as soon as it worked for us in less than 95 % of a second, then tried again.
-Arm SPE is never shared: whoever wants it while we have it is refused, which we cannot see.
+With --yield others go first. A unit that somebody else has is tried once a
+second until it is free. Where all CPUs are captured and the kernel shares the
+unit among several (IBS, PEBS), it is left to the others for 10 s as soon as it
+worked for us in less than 95 % of a second, then tried again. Arm SPE is never
+shared: whoever wants it while we have it is refused, which we cannot see.
 
-Recording physical addresses needs root, CAP_PERFMON, or a low kernel.perf_event_paranoid.")]
+Recording physical addresses needs root, CAP_PERFMON, or a low
+kernel.perf_event_paranoid.")]
 pub(super) struct Record {
     /// Write a perf.data file, or with `-` a stream as `perf record -o -` does, in the place of a
-    /// report
+    /// report. Only what is counted here is looked up in page maps: samples without a physical
+    /// address are written as they come
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// What is sampled: spe, ibs, pebs, faults, mem:ADDR/LEN:rw (several with commas), or a
@@ -199,7 +203,8 @@ impl Record {
         let memory = usize::try_from(memory).unwrap_or(usize::MAX);
         let counter = Counter::<Folio>::new(Filters::default(), memory);
         let mut sink = options.look_up(counter, ProcessFrames::default());
-        let (recording, progress) = live::capture(options, stop, news(messages), &mut sink)?;
+        let (mut recording, progress) = live::capture(options, stop, news(messages), &mut sink)?;
+        recording.in_use = progress.waiting_for;
         let counted = Counted::new("live".to_owned(), sink.into_inner(), recording);
         let mut wanted = report.judge.wanted(report.order, report.top);
         wanted.page_size = wanted.page_size.or_else(PageSize::of_this_host);
@@ -258,16 +263,19 @@ impl Record {
 
     /// What there is to say of a recording that was not decoded.
     fn written(&self, progress: &Progress, messages: &Messages) -> Outcome {
-        self.outcome(progress, progress.total.is_lossy(), messages)
-    }
-
-    fn outcome(&self, progress: &Progress, lossy: bool, messages: &Messages) -> Outcome {
-        let total = &progress.total;
+        // A report says it as its reason.
         if let Some(cpu) = progress.waiting_for {
             messages.warn(&format!(
                 "nothing was captured: the unit on CPU {cpu} was in use all the time, {:.1} s",
                 progress.waited.as_secs_f64()
             ));
+        }
+        self.outcome(progress, progress.total.is_lossy(), messages)
+    }
+
+    fn outcome(&self, progress: &Progress, lossy: bool, messages: &Messages) -> Outcome {
+        let total = &progress.total;
+        if progress.waiting_for.is_some() {
             return Outcome::Done;
         }
         messages.info(&cost(progress));

@@ -13,12 +13,14 @@ use crate::service::{Flags, Given};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  perf record -e arm_spe_0/pa_enable=1,ts_enable=1,jitter=1/ -a -o - | folioscope serve -
+  perf record -e arm_spe_0/pa_enable=1,ts_enable=1,jitter=1/ -a -o - | \\
+      folioscope serve -
   folioscope serve --live --max-overhead 1% --http tcp:127.0.0.1:8080
   folioscope serve --replay 1 --http tcp:127.0.0.1:8080 perf.data
 
-Every option can stand in the file (cooling-interval = \"10s\") and in the environment
-(FOLIOSCOPE_COOLING_INTERVAL=10s) too. An option wins over the environment, that over the file.")]
+Every option can stand in the file (cooling-interval = \"10s\") and in the
+environment (FOLIOSCOPE_COOLING_INTERVAL=10s) too. An option wins over the
+environment, that over the file.")]
 pub(super) struct Serve {
     /// A stream (`-` is standard input), a FIFO, a file that grows (--follow), or a recording
     /// [default: -]

@@ -7,9 +7,9 @@ use clap::Args;
 use proto::v1;
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
-use ratatui::layout::{Constraint, Layout};
+use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
-use ratatui::text::{Line, Span};
+use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Bar, BarChart, BarGroup, Block, Paragraph, Row, Table};
 
 use super::Outcome;
@@ -60,7 +60,7 @@ impl Top {
         let mut view = View { address: address.to_string(), ..View::default() };
         runtime.block_on(self.ask(&mut client, &mut view));
         if self.once {
-            print!("{}", as_text(&view));
+            print!("{}", as_text(&view, (100, 40)));
             return Ok(Outcome::Done);
         }
         let mut terminal = ratatui::try_init().context("cannot draw on this terminal")?;
@@ -152,7 +152,7 @@ fn state_of(view: &View) -> (&'static str, Color) {
     }
 }
 
-fn head(view: &View) -> Vec<Line<'_>> {
+fn head(view: &View, columns: usize) -> Vec<Line<'_>> {
     let status = &view.status;
     let (state, color) = state_of(view);
     let path = status.inputs.first().map_or("", |input| input.path.as_str());
@@ -160,37 +160,67 @@ fn head(view: &View) -> Vec<Line<'_>> {
     let epoch = status.clock.as_ref().and_then(|clock| clock.epoch);
     let ledger = status.ledger.unwrap_or_default();
     let rate = view.rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.0}"));
-    let mut lines = vec![
-        Line::from(vec![
-            Span::styled("folioscope ", Style::new().add_modifier(Modifier::BOLD)),
-            Span::raw(format!("{}  input {path} ", view.address)),
-            Span::styled(state, Style::new().fg(color).add_modifier(Modifier::BOLD)),
-        ]),
-        Line::from(format!(
-            "epoch {}  records {} ({rate}/s)  counted {}  blocks {}  memory {} of {} MiB",
-            epoch.map_or_else(|| "-".to_owned(), |epoch| epoch.to_string()),
-            thousands(ledger.records),
-            thousands(ledger.counted),
-            thousands(view.distribution.folios),
-            memory.used_bytes >> 20,
-            memory.limit_bytes >> 20,
-        )),
+    let bold = Style::new().add_modifier(Modifier::BOLD);
+    let (red, yellow) = (bold.fg(Color::Red), Style::new().fg(Color::Yellow));
+    let names = [
+        Span::styled("folioscope", bold),
+        Span::raw(view.address.as_str()),
+        Span::raw(format!("input {path}")),
+        Span::styled(state, bold.fg(color)),
     ];
+    let mut lines = flow(names, "  ", columns);
+    let numbers = [
+        format!("epoch {}", epoch.map_or_else(|| "-".to_owned(), |epoch| epoch.to_string())),
+        format!("records {} ({rate}/s)", thousands(ledger.records)),
+        format!("counted {}", thousands(ledger.counted)),
+        format!("blocks {}", thousands(view.distribution.folios)),
+        format!("memory {} of {} MiB", memory.used_bytes >> 20, memory.limit_bytes >> 20),
+    ];
+    lines.extend(flow(numbers.map(Span::raw), "  ", columns));
+    let sentence = |text: &str, style: Style| {
+        let words: Vec<_> =
+            text.split(' ').map(|word| Span::styled(word.to_owned(), style)).collect();
+        flow(words, " ", columns)
+    };
     if let Some(losses) = losses(&ledger) {
-        let style = Style::new().fg(Color::Red).add_modifier(Modifier::BOLD);
-        lines.push(Line::styled(format!("LOST  {losses}"), style));
+        lines.extend(sentence(&format!("LOST {losses}"), red));
     }
     if !status.reason.is_empty() {
-        lines.push(Line::styled(status.reason.as_str(), Style::new().fg(Color::Yellow)));
+        lines.extend(sentence(&status.reason, yellow));
     }
     if let Some(trouble) = &view.trouble {
-        lines.push(Line::styled(format!("no news: {trouble}"), Style::new().fg(Color::Yellow)));
+        lines.extend(sentence(&format!("no news: {trouble}"), yellow));
+    }
+    lines
+}
+
+/// Items one after another, in as many lines as they take. Of an item that is wider than a line,
+/// such as a path, the end is kept.
+fn flow<'a>(
+    items: impl IntoIterator<Item = Span<'a>>,
+    gap: &'static str,
+    columns: usize,
+) -> Vec<Line<'a>> {
+    let mut lines: Vec<Line<'a>> = Vec::new();
+    for mut item in items {
+        let excess = item.width().saturating_sub(columns);
+        if excess > 0 {
+            let end: String = item.content.chars().skip(excess + 1).collect();
+            item.content = format!("\u{2026}{end}").into();
+        }
+        match lines.last_mut() {
+            Some(line) if line.width() + gap.len() + item.width() <= columns => {
+                line.push_span(gap);
+                line.push_span(item);
+            }
+            _ => lines.push(item.into()),
+        }
     }
     lines
 }
 
 fn draw(view: &View, frame: &mut Frame<'_>) {
-    let head = head(view);
+    let head = head(view, frame.area().width.into());
     let height = u16::try_from(head.len()).unwrap_or(u16::MAX);
     let areas = Layout::vertical([
         Constraint::Length(height),
@@ -203,30 +233,95 @@ fn draw(view: &View, frame: &mut Frame<'_>) {
 
     let [left, right] =
         Layout::horizontal([Constraint::Percentage(50), Constraint::Percentage(50)]).areas(middle);
-    let chart = |title: &'static str, rows: &[v1::DistributionRow]| {
-        let bars: Vec<_> = rows
-            .iter()
-            .map(|row| Bar::default().value(row.folios).label(Line::from(row.from.to_string())))
-            .collect();
-        BarChart::default()
-            .block(Block::bordered().title(title))
-            .bar_width(4)
-            .bar_gap(0)
-            .data(BarGroup::default().bars(&bars))
+    let shown = &view.distribution;
+    let right = if bar_width(right) < LEAST_BAR {
+        middle
+    } else {
+        let touched = chart("blocks by touched pages, %", &shown.touched_distribution, left);
+        frame.render_widget(touched, left);
+        right
     };
-    let touched = chart("blocks by touched pages, %", &view.distribution.touched_distribution);
-    frame.render_widget(touched, left);
-    let hot = chart("blocks by hot chunks, %", &view.distribution.hot_distribution);
+    let hot = chart("blocks by hot chunks, %", &shown.hot_distribution, right);
     frame.render_widget(hot, right);
 
-    let rows = view.folios.iter().map(|folio| Row::new(cells(folio)));
-    let widths = [14, 12, 8, 12, 13, 8, 8].map(Constraint::Length);
-    let names = Row::new(["PFN", "accesses", "pages", "hot", "verdict", "backing", "age"]);
-    let table = Table::new(rows, widths)
-        .header(names.style(Style::new().add_modifier(Modifier::BOLD)))
-        .block(Block::bordered().title("hottest blocks of 2 MiB"));
-    frame.render_widget(table, list);
+    let block = Block::bordered().title("hottest blocks of 2 MiB");
+    let room = block.inner(list).width.into();
+    frame.render_widget(table(&view.folios, room).block(block), list);
     frame.render_widget(Paragraph::new("q: quit"), keys);
+}
+
+/// Columns of a bar that has room for its label.
+const LEAST_BAR: u16 = 3;
+
+/// Columns of each of ten bars within a frame.
+fn bar_width(area: Rect) -> u16 {
+    area.width.saturating_sub(2) / 10
+}
+
+/// A distribution, all ten bars of it.
+fn chart(title: &'static str, rows: &[v1::DistributionRow], area: Rect) -> BarChart<'static> {
+    let width = bar_width(area);
+    let bars: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            let label = Line::from(row.from.to_string());
+            Bar::default().value(row.folios).text_value(short(row.folios, width)).label(label)
+        })
+        .collect();
+    BarChart::default()
+        .block(Block::bordered().title(title))
+        .bar_width(width)
+        .bar_gap(0)
+        .data(BarGroup::default().bars(&bars))
+}
+
+/// A number in so many columns; nothing where it does not fit.
+fn short(value: u64, columns: u16) -> String {
+    let forms = [(1, ""), (1_000, "k"), (1_000_000, "M")];
+    let forms = forms.iter().filter(|(unit, _)| value >= *unit);
+    forms
+        .map(|(unit, name)| format!("{}{name}", value / unit))
+        .find(|form| form.len() <= columns.into())
+        .unwrap_or_default()
+}
+
+/// The columns of the list: name, least width, whether numbers are aligned at their ends, and, of
+/// those that a narrow terminal does without, which goes first.
+const COLUMNS: [(&str, usize, bool, Option<u8>); 7] = [
+    ("PFN", 11, false, None),
+    ("accesses", 10, true, None),
+    ("pages", 7, true, Some(3)),
+    ("hot", 13, true, None),
+    ("verdict", 12, false, None),
+    ("backing", 7, false, Some(2)),
+    ("age", 7, true, Some(1)),
+];
+
+/// The list, in `room` columns.
+fn table(folios: &[v1::Folio], room: usize) -> Table<'static> {
+    let rows: Vec<_> = folios.iter().map(cells).collect();
+    let widths = [0, 1, 2, 3, 4, 5, 6].map(|column| {
+        let most = rows.iter().map(|cells| cells[column].len()).max().unwrap_or(0);
+        most.max(COLUMNS[column].1)
+    });
+    let mut shown: Vec<usize> = (0..COLUMNS.len()).collect();
+    // A space between two columns.
+    let taken = |shown: &[usize]| shown.iter().map(|column| widths[*column] + 1).sum::<usize>();
+    while taken(&shown) > room + 1 {
+        let gone = shown.iter().filter_map(|column| COLUMNS[*column].3.map(|turn| (turn, *column)));
+        let Some((_, gone)) = gone.min() else { break };
+        shown.retain(|column| *column != gone);
+    }
+    let row = |cells: &[String; 7]| {
+        Row::new(shown.iter().map(|column| {
+            let cell = Text::from(cells[*column].clone());
+            if COLUMNS[*column].2 { cell.right_aligned() } else { cell }
+        }))
+    };
+    let names = row(&COLUMNS.map(|(name, ..)| name.to_owned()));
+    let widths = shown.iter().map(|column| u16::try_from(widths[*column]).unwrap_or(u16::MAX));
+    Table::new(rows.iter().map(row), widths.map(Constraint::Length))
+        .header(names.style(Style::new().add_modifier(Modifier::BOLD)))
 }
 
 fn cells(folio: &v1::Folio) -> [String; 7] {
@@ -248,9 +343,9 @@ fn cells(folio: &v1::Folio) -> [String; 7] {
     ]
 }
 
-/// One view, as a terminal of 100 columns would show it.
-fn as_text(view: &View) -> String {
-    let mut terminal = ratatui::Terminal::new(ratatui::backend::TestBackend::new(100, 40))
+/// One view, as a terminal of this size would show it.
+fn as_text(view: &View, (columns, rows): (u16, u16)) -> String {
+    let mut terminal = ratatui::Terminal::new(ratatui::backend::TestBackend::new(columns, rows))
         .expect("a terminal in memory has no errors");
     terminal.draw(|frame| draw(view, frame)).expect("a terminal in memory has no errors");
     let buffer = terminal.backend().buffer();
@@ -267,50 +362,133 @@ fn as_text(view: &View) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_view_shows_losses_folios_and_state() {
-        let fraction = v1::HotFraction {
-            folio_pfn: 0x1200,
-            hot_percent: 12,
-            hot_chunks: 62,
-            chunks: 512,
-            accesses: 12_345,
-            verdict: v1::Verdict::Sparse.into(),
-            ..v1::HotFraction::default()
-        };
+    /// What a daemon that lost something shows of these folios.
+    fn view(folios: Vec<v1::Folio>) -> View {
         let input = v1::InputStatus {
-            path: "-".to_owned(),
+            path: "/var/lib/recordings/perf.data".to_owned(),
             state: v1::input_status::State::Running.into(),
             ..v1::InputStatus::default()
         };
         let ledger = v1::Ledger { records: 20_000, lost: 7, ..v1::Ledger::default() };
-        let view = View {
-            address: "unix:/x".to_owned(),
+        let rows = (0..10).map(|row| v1::DistributionRow {
+            from: 10 * row,
+            to: 10 * row + 10,
+            folios: 1200 - 100 * u64::from(row),
+        });
+        let rows: Vec<_> = rows.collect();
+        View {
+            address: "unix:/run/folioscope/folioscope.sock".to_owned(),
             status: v1::GetStatusResponse {
                 ledger: Some(ledger),
                 inputs: vec![input],
+                memory: Some(v1::MemoryStatus {
+                    limit_bytes: 12_052 << 20,
+                    ..v1::MemoryStatus::default()
+                }),
                 ..v1::GetStatusResponse::default()
             },
-            folios: vec![v1::Folio {
-                fraction: Some(fraction),
-                touched_pages: 70,
-                ..v1::Folio::default()
-            }],
+            distribution: v1::GetDistributionResponse {
+                touched_distribution: rows.clone(),
+                hot_distribution: rows,
+                ..v1::GetDistributionResponse::default()
+            },
+            folios,
             ..View::default()
-        };
-        let text = as_text(&view);
-        for wanted in [
-            "running",
-            "records 20,000",
-            "LOST  lost 7",
-            "0x1200",
-            "12,345",
-            "70/512",
-            "62/512",
-            "sparse",
-        ] {
-            assert!(text.contains(wanted), "{wanted} is missing:\n{text}");
         }
-        assert!(text.lines().all(|line| line.chars().count() <= 100));
+    }
+
+    fn folio(folio_pfn: u64, hot_chunks: u32, verdict: v1::Verdict) -> v1::Folio {
+        let fraction = v1::HotFraction {
+            folio_pfn,
+            hot_percent: hot_chunks * 100 / 512,
+            hot_chunks,
+            chunks: 512,
+            accesses: 12_345,
+            verdict: verdict.into(),
+            ..v1::HotFraction::default()
+        };
+        let backing = v1::Backing::Hugetlb.into();
+        v1::Folio { fraction: Some(fraction), touched_pages: 70, backing, ..v1::Folio::default() }
+    }
+
+    fn folios() -> Vec<v1::Folio> {
+        vec![
+            folio(0x8_20db_8000, 512, v1::Verdict::Hot),
+            folio(0x1200, 62, v1::Verdict::Unsplittable),
+            folio(0x200, 1, v1::Verdict::Sparse),
+        ]
+    }
+
+    #[test]
+    fn a_view_shows_losses_folios_and_state() {
+        for columns in [60, 80, 100, 200] {
+            let text = as_text(&view(folios()), (columns, 24));
+            for wanted in [
+                "/folioscope.sock",
+                "/perf.data",
+                "running",
+                "records 20,000",
+                "memory 0 of 12052 MiB",
+                "LOST lost 7",
+                "0x820db8000",
+                "12,345",
+                "70/512",
+                " 512/512 100 % ",
+                "  62/512  12 % ",
+                "   1/512   0 % ",
+                "unsplittable",
+                "sparse",
+            ] {
+                assert!(text.contains(wanted), "{columns}: {wanted} is missing:\n{text}");
+            }
+            assert!(text.lines().all(|line| line.chars().count() <= columns.into()));
+            let ends = text.lines().filter_map(|line| line.find(" % "));
+            let ends: Vec<_> = ends.collect();
+            assert!(ends.len() == 3 && ends.iter().all(|end| *end == ends[0]), "{text}");
+            assert_eq!(text.contains("hugetlb"), columns >= 80, "{columns}:\n{text}");
+        }
+    }
+
+    #[test]
+    fn all_ten_bars_are_shown_with_their_numbers() {
+        let labels = "0 10 20 30 40 50 60 70 80 90";
+        for (columns, charts) in [(60, 1), (63, 1), (64, 2), (80, 2), (100, 2), (200, 2)] {
+            let text = as_text(&view(Vec::new()), (columns, 24));
+            let words: Vec<_> =
+                text.split([' ', '\n', '\u{2502}']).filter(|word| !word.is_empty()).collect();
+            let found = words.join(" ").matches(labels).count();
+            assert_eq!(found, charts, "{columns}:\n{text}");
+            assert!(text.contains("blocks by hot chunks, %"), "{text}");
+            for wanted in ["300", "900"] {
+                assert_eq!(text.matches(wanted).count(), charts, "{columns}: {wanted}\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_in_few_columns() {
+        let rows = [
+            (999, 3, "999"),
+            (1000, 4, "1000"),
+            (1000, 3, "1k"),
+            (123_456, 4, "123k"),
+            (123_456, 3, ""),
+            (2_345_678, 3, "2M"),
+            (0, 3, ""),
+        ];
+        for (value, columns, wanted) in rows {
+            assert_eq!(short(value, columns), wanted, "{value} in {columns}");
+        }
+    }
+
+    #[test]
+    fn what_is_wider_than_a_line_keeps_its_end() {
+        let flowed = |columns| -> Vec<_> {
+            let items = ["one", "two", "/a/long/path"].map(Span::raw);
+            flow(items, " ", columns).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(flowed(20), ["one two /a/long/path"]);
+        assert_eq!(flowed(19), ["one two", "/a/long/path"]);
+        assert_eq!(flowed(7), ["one two", "\u{2026}g/path"]);
     }
 }

@@ -540,6 +540,7 @@ fn virtual_machines_that_run_here_are_found_by_name_and_by_what_they_hold() {
     let tree = Tree::arm();
     tree.process(200, "qemu-system-aar");
     tree.process(31, "my-vmm");
+    tree.process(30, "qemu-aarch64");
     fs::create_dir_all(tree.dir.path().join("proc/31/fd")).unwrap();
     let own = |name: &str, target: &str| {
         symlink(target, tree.dir.path().join("proc/31/fd").join(name)).unwrap();

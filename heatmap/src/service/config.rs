@@ -170,7 +170,8 @@ settings! {
         r#yield;
         /// End when the input has ended, and do not go on answering
         exit_on_eof;
-        /// Read a file on as it grows
+        /// Read a file on as it grows: a stream that `record -o -` or perf saves there, no perf.data
+        /// file
         follow;
         /// Judge as if nothing had been left out
         assume_complete;

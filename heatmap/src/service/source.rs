@@ -102,6 +102,9 @@ impl Source {
 
     fn of_file(file: File, follow: bool) -> anyhow::Result<Self> {
         let is_file = file.metadata()?.is_file();
+        if follow && is_file {
+            check_followed(&file)?;
+        }
         Ok(Self { input: Opened::File(file), follow, is_live: follow || !is_file })
     }
 
@@ -184,6 +187,22 @@ fn ended(decoded: Result<Recording, decoder::Error>, mut live: Live) {
         }
         Err(error) => live.set_state(InputState::Failed(error.to_string())),
     }
+}
+
+/// Refuses to follow a perf.data file, whose header tells of its end. One that is too short to tell
+/// may still become a stream.
+fn check_followed(file: &File) -> anyhow::Result<()> {
+    use std::os::unix::fs::FileExt;
+    let mut magic = [0; 8];
+    let is_perf =
+        file.read_exact_at(&mut magic, 0).is_ok() && matches!(&magic, b"PERFILE2" | b"2ELIFREP");
+    let has_size = file.metadata()?.len() >= 16;
+    anyhow::ensure!(
+        !is_perf || !has_size || starts_like_a_stream(file),
+        "it is a perf.data file, expected a stream, which `folioscope record -o -` or `perf record \
+         -o -` writes: leave out --follow"
+    );
+    Ok(())
 }
 
 /// Whether a regular file holds what `perf record -o -` wrote. It is read from its start again.

@@ -97,6 +97,8 @@ pub struct Attr {
     pub flags: u64,
     /// Offset 56.
     pub config1: u64,
+    /// Offset 52.
+    pub bp_type: u32,
     /// Offset 64.
     pub config2: u64,
     /// Offset 80.
@@ -136,7 +138,8 @@ impl Attr {
         endian.u64(out, self.sample_type);
         endian.u64(out, self.read_format);
         endian.u64(out, flags_word(self.flags, endian));
-        endian.u64(out, 0); // wakeup, bp_type
+        endian.u32(out, 0); // wakeup
+        endian.u32(out, self.bp_type);
         endian.u64(out, self.config1);
         endian.u64(out, self.config2);
         endian.u64(out, 0); // branch_sample_type
