@@ -174,6 +174,11 @@ impl Times {
         self.last = self.last.max(other.last);
     }
 
+    /// What of the range lies before `end`.
+    pub fn before(self, end: u64) -> Self {
+        Self { last: self.last.min(end.saturating_sub(1)), ..self }
+    }
+
     fn range(&self) -> Option<(u64, u64)> {
         (self.first <= self.last).then_some((self.first, self.last))
     }

@@ -456,6 +456,8 @@ impl Counting {
         let end_ns = self.closed.filter(|_| self.clock.open().is_some());
         let end_ns = end_ns.map(|epoch| self.clock.end(epoch));
         let interval = end_ns.map_or(0, |end| self.interval(end));
+        // How far beyond the epoch has been read by now is of no matter to its verdicts.
+        let seen = end_ns.map_or(self.account.times(), |end| self.account.times().before(end));
         Snapshot {
             sequence: self.sequence,
             epoch: self.closed,
@@ -488,7 +490,7 @@ impl Counting {
                 Some(epoch) if end_ns.is_some() => self.forgotten_before(epoch),
                 _ => 0,
             },
-            least_span_ns: snapshot::span_wanted(self.settings.min_span_ns, self.account.times()),
+            least_span_ns: snapshot::span_wanted(self.settings.min_span_ns, seen),
             assume_complete: self.settings.assume_complete,
             filters: Arc::clone(&self.filters),
         }

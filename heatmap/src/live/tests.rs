@@ -311,6 +311,25 @@ fn replaying_gives_the_same_at_any_speed_on_any_number_of_threads() {
     }
 }
 
+/// How far is read ahead differs from run to run, and between files and streams.
+#[test]
+fn the_span_that_is_asked_does_not_depend_on_what_is_read_ahead() {
+    let least_span = |ahead: &[u64]| {
+        let live = Live::new(settings(), Filters::default());
+        let mut sink = live.clone();
+        // The second access closes the first epoch.
+        for time in [0, 250].iter().chain(ahead) {
+            sink.access(&access(7, Some(*time)));
+        }
+        sink.recording_so_far(&recording());
+        let snapshot = live.latest().load_full();
+        assert_eq!(snapshot.epoch, Some(0));
+        snapshot.least_span_ns
+    };
+    assert_eq!(least_span(&[]), Some(9), "a tenth of what came in the epoch");
+    assert_eq!(least_span(&[299, 110]), Some(9));
+}
+
 #[test]
 fn nobody_waits_for_a_thread_that_is_gone() {
     let live = Live::new(settings(), Filters::default());
