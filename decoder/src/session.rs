@@ -9,7 +9,7 @@ use crate::ibs;
 use crate::intel_pt::{Core, Pebs, Sampled};
 use crate::perf::attr::{Attr, AttrFlags};
 use crate::perf::auxtrace::known;
-use crate::perf::record::{MISC_LOST_SAMPLES_BPF, MISC_SWITCH_OUT, Record, kind};
+use crate::perf::record::{MISC_COMM_EXEC, MISC_LOST_SAMPLES_BPF, MISC_SWITCH_OUT, Record, kind};
 use crate::perf::{
     Aux, AuxFlags, Auxtrace, Clock, DataSrc, Events, Features, QueueKey, Ring, Sample, SideBand,
     SpeInfo, Task, Tracer, Trailer,
@@ -372,6 +372,8 @@ impl Session {
                 position.offset.0,
                 "it is ignored",
             );
+        } else if let Some(pid) = exec(record, self.order) {
+            sink.exec(pid);
         }
     }
 
@@ -853,6 +855,12 @@ fn flags(data_src: Option<DataSrc>, op: Option<&ibs::Op>, told: bool) -> AccessF
     let of_kernel = data_src.map(DataSrc::flags).unwrap_or_default();
     let of_op = op.map(ibs::Op::flags).unwrap_or_default();
     of_kernel | if told { of_op - AccessFlags::REMOTE } else { of_op }
+}
+
+/// The process that runs another program from a record on.
+fn exec(record: &Record<'_>, order: ByteOrder) -> Option<u32> {
+    let execs = record.kind == kind::COMM && record.misc & MISC_COMM_EXEC != 0;
+    execs.then(|| Cursor::new(record.body, order).u32()).flatten().and_then(known)
 }
 
 /// A task, unless the kernel says -1: it is gone, or was never one.

@@ -109,13 +109,15 @@ pub struct Options {
 
 impl Options {
     /// Gives what is captured to a sink by way of looking up what has no physical address: of
-    /// Arm SPE only if it is not asked for them.
+    /// Arm SPE only if it is not asked for them. Of faults, what is remembered of page maps is no
+    /// answer.
     pub fn look_up<S, F: Frames>(&self, sink: S, frames: F) -> LookUp<S, F> {
         let without = |(name, value): &(String, u64)| name == "pa_enable" && *value == 0;
-        match self.settings.iter().any(without) {
+        let look_up = match self.settings.iter().any(without) {
             true => LookUp::new(sink, frames),
             false => LookUp::of_samples(sink, frames),
-        }
+        };
+        if self.event.is_faults() { look_up.of_faults() } else { look_up }
     }
 }
 
