@@ -401,6 +401,9 @@ pub trait Sink {
     fn wants_recording(&self) -> bool {
         false
     }
+    /// What the input says besides its accesses is worth another look: an event was recorded less
+    /// evenly than before.
+    fn recording_changed(&mut self) {}
     /// What the input has said so far besides its accesses. Where several threads decode, AUX
     /// data is not in its ledger before its end.
     fn recording_so_far(&mut self, _recording: &crate::Recording) {}

@@ -148,6 +148,8 @@ pub(crate) struct Session {
     arm_spe: Option<EventIndex>,
     names_taken: bool,
     refreshes: u32,
+    /// An event's pace is another one than the sink was told.
+    repaced: bool,
 }
 
 /// What is known of the events, as of the last time that it was asked for.
@@ -289,6 +291,7 @@ impl Session {
             arm_spe: None,
             names_taken: false,
             refreshes: 0,
+            repaced: false,
         }
     }
 
@@ -374,6 +377,8 @@ impl Session {
             );
         } else if let Some(pid) = exec(record, self.order) {
             sink.exec(pid);
+        } else if core::mem::take(&mut self.repaced) {
+            sink.recording_changed();
         }
     }
 
@@ -390,7 +395,7 @@ impl Session {
                 let number = words.u64()?;
                 self.feature(number, words.rest(), at);
             }
-            kind::EVENT_UPDATE => self.event_update(words)?,
+            kind::EVENT_UPDATE => self.event_update(words, at)?,
             kind::TIME_CONV => self.clock = Clock::parse(body, self.order).or(self.clock),
             kind::AUXTRACE_INFO => {
                 self.tracer = Some(Tracer::parse(body, self.order)?);
@@ -432,14 +437,27 @@ impl Session {
         Some(())
     }
 
-    fn event_update(&mut self, mut words: Cursor<'_>) -> Option<()> {
+    fn event_update(&mut self, mut words: Cursor<'_>, at: u64) -> Option<()> {
+        const SCALE: u64 = 1;
         const NAME: u64 = 2;
         let (what, id) = (words.u64()?, words.u64()?);
-        if what == NAME {
-            let name = words.rest().split(|byte| *byte == 0).next().unwrap_or_default();
-            if self.events.rename(id, &String::from_utf8_lossy(name)) {
-                self.names_taken = false;
+        match what {
+            SCALE => {
+                let scale = f64::from_bits(words.u64()?);
+                if scale.is_finite() && scale >= 0.0 {
+                    self.repaced |= self.events.scale(id, scale);
+                } else {
+                    let what = format!("scale of an event that is {scale}");
+                    self.problems.add(what, at, "it is ignored");
+                }
             }
+            NAME => {
+                let name = words.rest().split(|byte| *byte == 0).next().unwrap_or_default();
+                if self.events.rename(id, &String::from_utf8_lossy(name)) {
+                    self.names_taken = false;
+                }
+            }
+            _ => {}
         }
         Some(())
     }

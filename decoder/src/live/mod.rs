@@ -27,6 +27,7 @@ mod lane;
 mod mapped;
 mod open;
 mod outlet;
+mod pace;
 #[cfg(test)]
 mod proptests;
 mod refusal;
@@ -193,7 +194,7 @@ impl Progress {
     pub fn period_now(&self) -> u64 {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
         #[expect(clippy::cast_precision_loss, reason = "it is told, not counted with")]
-        let now = (self.period as f64 * self.stretched).round() as u64;
+        let now = (self.period as f64 * self.stretched) as u64;
         now
     }
 }

@@ -118,6 +118,10 @@ impl<S: Sink, F: Frames> Sink for LookUp<S, F> {
         self.sink.wants_recording()
     }
 
+    fn recording_changed(&mut self) {
+        self.sink.recording_changed();
+    }
+
     fn recording_so_far(&mut self, recording: &Recording) {
         self.sink.recording_so_far(recording);
     }
