@@ -353,7 +353,8 @@ fn sample_sampling(event: &Event, name: &str) -> Option<String> {
 
 /// How an event was not recorded evenly, if its recorder kept to a budget or gave way.
 fn unevenly(event: &Event, name: &str) -> Option<String> {
-    if event.pace.is_even() {
+    // What can be stretched is a period, and no frequency.
+    if event.pace.is_even() || event.attr.flags.contains(AttrFlags::FREQ) {
         return None;
     }
     let Pace { stretched, rests, .. } = event.pace;

@@ -62,8 +62,9 @@ impl Daemon {
         let socket = folder.path().join("socket");
         let said = folder.path().join("said");
         let child = Command::new(env!("CARGO_BIN_EXE_folioscope"))
-            .args(["serve", "--grpc", &format!("unix:{}", socket.display()), "--epoch", "100ms"])
+            .args(["serve", "--grpc", &format!("unix:{}", socket.display())])
             .args(["--cooling-interval", "0s", "--ttl", "0s"])
+            .args(if arguments.contains(&"--epoch") { &[][..] } else { &["--epoch", "100ms"] })
             .args(arguments)
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
@@ -290,6 +291,64 @@ async fn a_page_that_is_mapped_again_is_counted_in_its_new_frame() {
     for (frame, faults) in want {
         let found = counted.get(&frame).copied().unwrap_or(0);
         assert!(found >= faults, "{found} of {faults} in {frame:#x}: {pages:x?} {counted:x?}");
+    }
+}
+
+/// The child of another test: touches fresh pages until it is ended.
+#[test]
+fn touches_pages_for_ever() {
+    while std::env::var_os(TOUCH).is_some() {
+        println!("ready");
+        // No allocator keeps so much for the next time.
+        let pages = vec![1u8; 40 << 20];
+        std::hint::black_box(&pages);
+    }
+}
+
+/// What a budget leaves out is told as soon as the period is, long before an epoch ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_period_and_the_notes_agree() {
+    let what = "serve --live: what a budget left out";
+    let (mut child, lines) = child("touches_pages_for_ever");
+    let reads = std::thread::spawn(move || lines.count());
+    let pid = child.id().to_string();
+    let arguments = ["--live=faults", "--pid", &pid, "--max-overhead", "1%", "--epoch", "1h"];
+    let (daemon, mut client) = match Daemon::start(&arguments).await {
+        Ok(started) => started,
+        Err(why) => {
+            child.kill().and_then(|()| child.wait()).expect("it ends");
+            return did_not_run(what, &why);
+        }
+    };
+    let huge = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled");
+    let few = huge.is_ok_and(|text| text.contains("[always]"));
+    let (start, mut stretched) = (Instant::now(), 0);
+    while stretched < 50 && !few {
+        let status = client.get_status(v1::GetStatusRequest {}).await.expect("it answers");
+        let status = status.into_inner();
+        let period = status.capture.expect("it captures").period;
+        let said = |note: &String| {
+            let longest = note.strip_prefix("minor-faults: period 1, stretched up to ")?;
+            longest.split_once(' ')?.0.parse::<u64>().ok()
+        };
+        if period > 1 {
+            stretched += 1;
+            let longest = status.notes.iter().find_map(said);
+            assert!(
+                longest.is_some_and(|longest| longest >= period),
+                "{period} {:?}",
+                status.notes
+            );
+        }
+        assert!(start.elapsed() < LONGEST, "{period} {:?}", status.notes);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    child.kill().and_then(|()| child.wait()).expect("it ends");
+    reads.join().expect("it ends with the child");
+    drop(client);
+    daemon.interrupt();
+    if few {
+        did_not_run(what, "huge pages leave few faults");
     }
 }
 
