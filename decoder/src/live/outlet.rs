@@ -22,8 +22,8 @@ pub trait Outlet {
     /// See [`Outlet::begin`].
     fn more_ids(&mut self, event: &EventAbout) -> io::Result<()>;
 
-    /// The period of the event that has this id among those it was told of with is stretched by
-    /// this factor from now on; 0: nothing is recorded for a while.
+    /// The period of an event, told by one of its ids, is longer by this factor than it was told to
+    /// be, from now on; 0: nothing is recorded for a while.
     ///
     /// # Errors
     /// See [`Outlet::begin`].
