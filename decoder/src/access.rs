@@ -393,11 +393,17 @@ pub trait Sink {
     fn access(&mut self, access: &Access);
     /// A record of any other operation.
     fn other(&mut self, origin: &Origin);
+    /// A process runs another program from now on. Told where records of tasks are read, which is
+    /// not always the thread that is given the accesses.
+    fn exec(&mut self, _pid: u32) {}
     /// Whether [`Sink::recording_so_far`] is wanted now. Asked after every record and piece of AUX
     /// data where they are decoded in their order, else after every read of a stream.
     fn wants_recording(&self) -> bool {
         false
     }
+    /// What the input says besides its accesses is worth another look: an event was recorded less
+    /// evenly than before.
+    fn recording_changed(&mut self) {}
     /// What the input has said so far besides its accesses. Where several threads decode, AUX
     /// data is not in its ledger before its end.
     fn recording_so_far(&mut self, _recording: &crate::Recording) {}

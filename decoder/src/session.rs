@@ -9,7 +9,7 @@ use crate::ibs;
 use crate::intel_pt::{Core, Pebs, Sampled};
 use crate::perf::attr::{Attr, AttrFlags};
 use crate::perf::auxtrace::known;
-use crate::perf::record::{MISC_LOST_SAMPLES_BPF, MISC_SWITCH_OUT, Record, kind};
+use crate::perf::record::{MISC_COMM_EXEC, MISC_LOST_SAMPLES_BPF, MISC_SWITCH_OUT, Record, kind};
 use crate::perf::{
     Aux, AuxFlags, Auxtrace, Clock, DataSrc, Events, Features, QueueKey, Ring, Sample, SideBand,
     SpeInfo, Task, Tracer, Trailer,
@@ -148,6 +148,8 @@ pub(crate) struct Session {
     arm_spe: Option<EventIndex>,
     names_taken: bool,
     refreshes: u32,
+    /// An event's pace is another one than the sink was told.
+    repaced: bool,
 }
 
 /// What is known of the events, as of the last time that it was asked for.
@@ -302,6 +304,7 @@ impl Session {
             arm_spe: None,
             names_taken: false,
             refreshes: 0,
+            repaced: false,
         }
     }
 
@@ -387,6 +390,10 @@ impl Session {
                 position.offset.0,
                 "it is ignored",
             );
+        } else if let Some(pid) = exec(record, self.order) {
+            sink.exec(pid);
+        } else if core::mem::take(&mut self.repaced) {
+            sink.recording_changed();
         }
     }
 
@@ -403,7 +410,7 @@ impl Session {
                 let number = words.u64()?;
                 self.feature(number, words.rest(), at);
             }
-            kind::EVENT_UPDATE => self.event_update(words)?,
+            kind::EVENT_UPDATE => self.event_update(words, at)?,
             kind::TIME_CONV => self.clock = Clock::parse(body, self.order).or(self.clock),
             kind::AUXTRACE_INFO => {
                 self.tracer = Some(Tracer::parse(body, self.order)?);
@@ -445,14 +452,27 @@ impl Session {
         Some(())
     }
 
-    fn event_update(&mut self, mut words: Cursor<'_>) -> Option<()> {
+    fn event_update(&mut self, mut words: Cursor<'_>, at: u64) -> Option<()> {
+        const SCALE: u64 = 1;
         const NAME: u64 = 2;
         let (what, id) = (words.u64()?, words.u64()?);
-        if what == NAME {
-            let name = words.rest().split(|byte| *byte == 0).next().unwrap_or_default();
-            if self.events.rename(id, &String::from_utf8_lossy(name)) {
-                self.names_taken = false;
+        match what {
+            SCALE => {
+                let scale = f64::from_bits(words.u64()?);
+                if scale.is_finite() && scale >= 0.0 {
+                    self.repaced |= self.events.scale(id, scale);
+                } else {
+                    let what = format!("scale of an event that is {scale}");
+                    self.problems.add(what, at, "it is ignored");
+                }
             }
+            NAME => {
+                let name = words.rest().split(|byte| *byte == 0).next().unwrap_or_default();
+                if self.events.rename(id, &String::from_utf8_lossy(name)) {
+                    self.names_taken = false;
+                }
+            }
+            _ => {}
         }
         Some(())
     }
@@ -877,6 +897,12 @@ fn flags(data_src: Option<DataSrc>, op: Option<&ibs::Op>, told: bool) -> AccessF
     let of_kernel = data_src.map(DataSrc::flags).unwrap_or_default();
     let of_op = op.map(ibs::Op::flags).unwrap_or_default();
     of_kernel | if told { of_op - (AccessFlags::REMOTE | AccessFlags::HITM) } else { of_op }
+}
+
+/// The process that runs another program from a record on.
+fn exec(record: &Record<'_>, order: ByteOrder) -> Option<u32> {
+    let execs = record.kind == kind::COMM && record.misc & MISC_COMM_EXEC != 0;
+    execs.then(|| Cursor::new(record.body, order).u32()).flatten().and_then(known)
 }
 
 /// A task, unless the kernel says -1: it is gone, or was never one.

@@ -221,6 +221,12 @@ impl<A: Outlet> Outlet for Tee<'_, A> {
         self.decoding.more_ids(event)
     }
 
+    fn scale(&mut self, id: u64, factor: f64) -> io::Result<()> {
+        self.stream.scale(id, factor)?;
+        self.file.scale(id, factor)?;
+        self.decoding.scale(id, factor)
+    }
+
     fn records(&mut self, records: &[u8]) -> io::Result<()> {
         let mut rest = records;
         while !rest.is_empty() {

@@ -5,7 +5,7 @@ use crate::page_size::PageSize;
 use crate::query::Filters;
 use decoder::ibs::Tally;
 use decoder::pebs::Format;
-use decoder::perf::{Attr, AttrFlags, Event, SampleType};
+use decoder::perf::{Attr, AttrFlags, Event, Pace, SampleType};
 use decoder::{Ledger, Recording, Source, TimeBase};
 
 /// The command that records what this program wants, on an Arm machine.
@@ -61,6 +61,9 @@ impl Facts {
                     self.leave_out(&reason, "Arm SPE");
                 }
                 self.note(spe_sampling(&event.attr));
+                if let Some(note) = unevenly(event, event.name.as_deref().unwrap_or("Arm SPE")) {
+                    self.note(note);
+                }
                 if event.attr.config & spe_config::JITTER == 0 {
                     self.note(
                         "Recorded without jitter: a loop in step with the sampling period \
@@ -341,6 +344,9 @@ fn sample_sampling(event: &Event, name: &str) -> Option<String> {
     if number == 0 {
         return None;
     }
+    if let Some(note) = unevenly(event, name) {
+        return Some(note);
+    }
     Some(if event.attr.flags.contains(AttrFlags::FREQ) {
         format!(
             "{name}: sampled {number} times a second at most; counts are samples, not weighted by \
@@ -351,6 +357,32 @@ fn sample_sampling(event: &Event, name: &str) -> Option<String> {
     } else {
         format!("{name}: one sample every {number} events; counts are samples.")
     })
+}
+
+/// How an event was not recorded evenly, if its recorder kept to a budget or gave way.
+fn unevenly(event: &Event, name: &str) -> Option<String> {
+    // What can be stretched is a period, and no frequency.
+    if event.pace.is_even() || event.attr.flags.contains(AttrFlags::FREQ) {
+        return None;
+    }
+    let Pace { stretched, rests, .. } = event.pace;
+    let period = event.attr.sample_period;
+    let mut said = format!("{name}: period {period}");
+    if stretched > 1.0 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+        #[expect(clippy::cast_precision_loss, reason = "it is told, not counted with")]
+        let longest = (period as f64 * stretched).round() as u64;
+        said.push_str(&format!(
+            ", stretched up to {longest} while it was recorded (--max-overhead)"
+        ));
+    }
+    match rests {
+        0 => {}
+        1 => said.push_str(", and once nothing was recorded for a while"),
+        times => said.push_str(&format!(", and {times} times nothing was recorded for a while")),
+    }
+    said.push_str(": counts are samples, and not comparable over time.");
+    Some(said)
 }
 
 /// Why nothing was counted, and what to do about it.

@@ -24,6 +24,11 @@ const PAGE: usize = 4096;
 const PAGES: usize = 700;
 /// Stores to each of the watched words.
 const STORES: [u64; 3] = [1000, 300, 7];
+/// How often the child maps a page again, and how much it maps: no allocator keeps that.
+const ROUNDS: usize = 6;
+const MAPPED: usize = 64 << 20;
+/// Where in it the page is, beyond what an allocator writes at its start.
+const WITHIN: usize = 32 << 20;
 /// Set for the child that touches pages.
 const TOUCH: &str = "FOLIOSCOPE_TEST_TOUCH";
 
@@ -57,8 +62,9 @@ impl Daemon {
         let socket = folder.path().join("socket");
         let said = folder.path().join("said");
         let child = Command::new(env!("CARGO_BIN_EXE_folioscope"))
-            .args(["serve", "--grpc", &format!("unix:{}", socket.display()), "--epoch", "100ms"])
+            .args(["serve", "--grpc", &format!("unix:{}", socket.display())])
             .args(["--cooling-interval", "0s", "--ttl", "0s"])
+            .args(if arguments.contains(&"--epoch") { &[][..] } else { &["--epoch", "100ms"] })
             .args(arguments)
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
@@ -152,10 +158,10 @@ fn touches_pages() {
     std::hint::black_box(&pages);
 }
 
-/// The child, which has its memory and has not touched it.
-fn child() -> (Child, impl Iterator<Item = String>) {
+/// A child, which has its memory and has not touched it.
+fn child(test: &str) -> (Child, impl Iterator<Item = String>) {
     let mut child = Command::new(std::env::current_exe().expect("a test knows its own file"))
-        .args(["touches_pages", "--exact", "--nocapture", "--test-threads=1"])
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
         .env(TOUCH, "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -175,7 +181,7 @@ fn tell(child: &mut Child) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn faults_are_counted_in_the_frames_of_the_page_map() {
     let what = "serve --live: faults against the page map";
-    let (mut child, mut lines) = child();
+    let (mut child, mut lines) = child("touches_pages");
     let pid = child.id().to_string();
     let (daemon, mut client) = match Daemon::start(&["--live=faults", "--pid", &pid]).await {
         Ok(started) => started,
@@ -207,6 +213,143 @@ async fn faults_are_counted_in_the_frames_of_the_page_map() {
     let found = frames.iter().filter(|frame| counters.get(frame) == Some(&1)).count();
     // With huge pages one fault serves many.
     assert!(if always { found >= 1 } else { found == PAGES }, "{found} of {PAGES}");
+}
+
+/// The child of another test: touches one page again and again, each time in memory that was mapped anew at the same
+/// address, and prints where it lies. Pages that it keeps have the frames that it has given back.
+#[test]
+fn touches_a_page_again() {
+    if std::env::var_os(TOUCH).is_none() {
+        return;
+    }
+    let touch = |memory: &mut [u8], at: usize| {
+        memory[at] = 1;
+        let vaddr = memory[at..].as_ptr().addr();
+        println!("page {vaddr} {}", frame(vaddr).unwrap_or(0));
+    };
+    let mut lines = std::io::stdin().lines();
+    println!("ready");
+    let mut kept = vec![0u8; MAPPED];
+    let mut page = Vec::new();
+    for round in 0..ROUNDS {
+        lines.next();
+        drop(page);
+        touch(&mut kept, (round + 1) * (4 << 20));
+        page = vec![0u8; MAPPED];
+        touch(&mut page, WITHIN);
+        println!("done");
+    }
+    lines.next();
+    std::hint::black_box((&kept, &page));
+}
+
+/// A fault says that its page has just been mapped: what was known of the page before is no answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_page_that_is_mapped_again_is_counted_in_its_new_frame() {
+    let what = "serve --live: faults of a page that is mapped again";
+    let (mut child, mut lines) = child("touches_a_page_again");
+    let pid = child.id().to_string();
+    // The kernel tells of these faults before it has a frame, so that all are looked up.
+    let started = Daemon::start(&["--live=page-faults", "--pid", &pid]).await;
+    let (daemon, mut client) = match started {
+        Ok(started) => started,
+        Err(why) => {
+            (0..=ROUNDS).for_each(|_| tell(&mut child));
+            child.wait().expect("it ends");
+            return did_not_run(what, &why);
+        }
+    };
+    let (mut pages, mut counted) = (Vec::new(), BTreeMap::new());
+    for _ in 0..ROUNDS {
+        let before = counted.values().sum::<u64>();
+        tell(&mut child);
+        let round = lines.by_ref().take_while(|line| line != "done");
+        let page = |line: String| {
+            let (vaddr, frame) = line.split_once("page ")?.1.split_once(' ')?;
+            Some((vaddr.parse().ok()?, frame.parse().ok()?))
+        };
+        pages.extend(round.filter_map(page));
+        // Both pages stay where they are until they are counted.
+        counted = counters(&mut client, before + 2).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let counted = counters(&mut client, 0).await;
+    tell(&mut child);
+    assert!(child.wait().expect("it ends").success());
+    drop(client);
+    daemon.interrupt();
+    let pages: Vec<(u64, u64)> = pages;
+    assert_eq!(pages.len(), 2 * ROUNDS);
+    if pages.iter().any(|(_, frame)| *frame == 0) {
+        return did_not_run(what, "the page map hides frames");
+    }
+    let again: Vec<_> = pages.iter().skip(1).step_by(2).collect();
+    assert!(again.iter().all(|(vaddr, _)| *vaddr == again[0].0), "one address: {again:x?}");
+    assert!(again.iter().any(|(_, frame)| *frame != again[0].1), "several frames: {again:x?}");
+    let mut want = BTreeMap::<u64, u64>::new();
+    pages.iter().for_each(|(_, frame)| *want.entry(*frame).or_default() += 1);
+    for (frame, faults) in want {
+        let found = counted.get(&frame).copied().unwrap_or(0);
+        assert!(found >= faults, "{found} of {faults} in {frame:#x}: {pages:x?} {counted:x?}");
+    }
+}
+
+/// The child of another test: touches fresh pages until it is ended.
+#[test]
+fn touches_pages_for_ever() {
+    while std::env::var_os(TOUCH).is_some() {
+        println!("ready");
+        // No allocator keeps so much for the next time.
+        let pages = vec![1u8; 40 << 20];
+        std::hint::black_box(&pages);
+    }
+}
+
+/// What a budget leaves out is told as soon as the period is, long before an epoch ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_period_and_the_notes_agree() {
+    let what = "serve --live: what a budget left out";
+    let (mut child, lines) = child("touches_pages_for_ever");
+    let reads = std::thread::spawn(move || lines.count());
+    let pid = child.id().to_string();
+    let arguments = ["--live=faults", "--pid", &pid, "--max-overhead", "1%", "--epoch", "1h"];
+    let (daemon, mut client) = match Daemon::start(&arguments).await {
+        Ok(started) => started,
+        Err(why) => {
+            child.kill().and_then(|()| child.wait()).expect("it ends");
+            return did_not_run(what, &why);
+        }
+    };
+    let huge = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled");
+    let few = huge.is_ok_and(|text| text.contains("[always]"));
+    let (start, mut stretched) = (Instant::now(), 0);
+    while stretched < 50 && !few {
+        let status = client.get_status(v1::GetStatusRequest {}).await.expect("it answers");
+        let status = status.into_inner();
+        let period = status.capture.expect("it captures").period;
+        let said = |note: &String| {
+            let longest = note.strip_prefix("minor-faults: period 1, stretched up to ")?;
+            longest.split_once(' ')?.0.parse::<u64>().ok()
+        };
+        if period > 1 {
+            stretched += 1;
+            let longest = status.notes.iter().find_map(said);
+            assert!(
+                longest.is_some_and(|longest| longest >= period),
+                "{period} {:?}",
+                status.notes
+            );
+        }
+        assert!(start.elapsed() < LONGEST, "{period} {:?}", status.notes);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    child.kill().and_then(|()| child.wait()).expect("it ends");
+    reads.join().expect("it ends with the child");
+    drop(client);
+    daemon.interrupt();
+    if few {
+        did_not_run(what, "huge pages leave few faults");
+    }
 }
 
 /// A word of a page of its own.

@@ -416,33 +416,78 @@ fn a_budget_changes_what_is_taken_and_is_told() {
     }
     let folder = scratch();
     let path = folder.path().join("budget.data");
-    // One task that touches pages all the time, and keeps the period that it started with.
-    let arguments = ["--event", "faults", "--max-overhead", "1%", "--duration", "6s", "-o"];
-    let test = std::env::current_exe().expect("a test knows its own file");
-    let run = folioscope(["record"])
-        .args(arguments)
-        .arg(&path)
-        .arg("--")
-        .arg(test)
-        .args(["record::touches_pages_for_ever", "--exact", "--nocapture"])
-        .env(TOUCH, "1")
-        .run()
-        .succeeded();
+    let name = path.to_str().expect("the path is text");
+    let run = within_budget("6s", &["-o", name]);
     let [achieved, fixed, budget] = overhead(&run.stderr);
     assert_eq!(budget, 1.0);
     // Without a budget it would be over 10 %. A recorder that gets no CPU for a while is late with its answer.
     assert!(achieved <= 3.0 * budget || fixed >= 0.9 * budget, "{}", run.stderr);
     assert!(run.stderr.contains("period 1 stretched to "), "{}", run.stderr);
     assert!(rows(&path).len() > 100, "it has samples");
+    is_uneven(&report(&path, &[]));
+    // What tells perf so is a scale that it has no use for.
+    let what = "record: perf as a reader of a budget's recording";
+    if let Some(output) = perf(what, &["script", "-i", name, "-F", "phys_addr"]) {
+        let mut ours: Vec<_> = rows(&path).into_iter().filter_map(|(_, _, paddr)| paddr).collect();
+        ours.sort_unstable();
+        assert_eq!(perf_addresses(&output), ours);
+        let dump = perf(what, &["report", "-D", "-i", name]).expect("it ran before");
+        assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+        let text = String::from_utf8_lossy(&dump.stdout);
+        assert!(text.contains("PERF_RECORD_EVENT_UPDATE") && text.contains("scale"));
+    }
     let quiet = ["record", "-q", "--event", "faults", "--max-overhead", "1%", "-o", "/dev/null"];
     assert_eq!(folioscope(quiet).args(["--", "true"]).run().succeeded().stderr, "");
+}
+
+/// Records a task that touches pages all the time, and keeps the period that it started with.
+fn within_budget(duration: &str, more: &[&str]) -> Run {
+    let test = std::env::current_exe().expect("a test knows its own file");
+    folioscope(["record", "--event", "faults", "--max-overhead", "1%", "--duration", duration])
+        .args(more)
+        .arg("--")
+        .arg(test)
+        .args(["record::touches_pages_for_ever", "--exact", "--nocapture"])
+        .env(TOUCH, "1")
+        .run()
+        .succeeded()
+}
+
+/// What a report says of how its faults were recorded.
+fn note_on_faults(report: &serde_json::Value) -> &str {
+    check_ledger(report);
+    let notes = report["notes"].as_array().expect("a list");
+    let mut notes = notes.iter().filter_map(|note| note.as_str());
+    notes.find(|note| note.starts_with("minor-faults: ")).expect("a note on them")
+}
+
+/// A report says that most events were left out.
+fn is_uneven(report: &serde_json::Value) {
+    let note = note_on_faults(report);
+    let huge = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled");
+    if huge.is_ok_and(|text| text.contains("[always]")) {
+        return did_not_run("record: what a budget left out", "huge pages leave few faults");
+    }
+    assert!(note.starts_with("minor-faults: period 1, stretched up to "), "{note}");
+    assert!(note.ends_with(": counts are samples, and not comparable over time."), "{note}");
+}
+
+#[test]
+fn a_report_and_a_stream_say_what_a_budget_left_out() {
+    if !can_record("record: what a budget left out") {
+        return;
+    }
+    is_uneven(&within_budget("2s", &["--format", "json"]).json());
+    let stream = within_budget("2s", &["-o", "-"]);
+    is_uneven(&folioscope(["report", "--format", "json", "-"]).input(&stream.stdout).json());
 }
 
 /// The child of another test: touches fresh pages until it is ended.
 #[test]
 fn touches_pages_for_ever() {
     while std::env::var_os(TOUCH).is_some() {
-        let pages = vec![1u8; 256 * PAGE];
+        // No allocator keeps so much for the next time.
+        let pages = vec![1u8; 40 << 20];
         std::hint::black_box(&pages);
     }
 }
@@ -459,11 +504,12 @@ fn a_stream_and_a_report_say_what_a_file_says() {
     let counted = folioscope(["report", "--format", "json", "-"]).input(&stream.stdout).json();
     check_ledger(&counted);
     assert_eq!(counted["input"]["kind"], "stream");
+    assert_eq!(note_on_faults(&counted), "minor-faults: every event was recorded.");
     assert!(counted["accesses"].as_u64() > Some(10), "{counted}");
     let live = folioscope(["record", "--event", "faults", "--format", "json", "--verbose"]);
     let live = live.args(["--", "echo", "hello"]).run().succeeded();
     let report = live.json();
-    check_ledger(&report);
+    assert_eq!(note_on_faults(&report), "minor-faults: every event was recorded.");
     assert!(report["accesses"].as_u64() > Some(10), "{report}");
     assert!(
         live.stderr.contains(" samples and ") && live.stderr.contains("hello"),

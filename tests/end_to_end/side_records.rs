@@ -6,6 +6,7 @@ use tests::made::{FIRST_ID, Made, load, sample_event};
 use tracegen::bytes::Endian;
 use tracegen::perf::attr::sample_type as st;
 use tracegen::perf::sample::data_src;
+use tracegen::perf::tool::event_scale;
 use tracegen::perf::{Record, Sample};
 
 use crate::program::{check_ledger, folioscope, of_ledger, scratch, write};
@@ -66,6 +67,108 @@ fn throttling_is_told() {
     let (report, strict) = report(&made.finish());
     let told = (of_ledger(&report, "throttled"), report["accesses"].clone(), strict);
     assert_eq!(told, (2, 1.into(), 0), "how much is missing is not known");
+}
+
+#[test]
+fn how_evenly_an_event_was_recorded_is_told() {
+    const FIELDS: u64 = st::IDENTIFIER | st::IP | st::TID | st::TIME | st::CPU | st::PHYS_ADDR;
+    const ID: u64 = 6 * FIRST_ID;
+    let uneven = "counts are samples, and not comparable over time.";
+    let stretched = |period: &str| {
+        format!(
+            "minor-faults: period 1, stretched up to {period} while it was recorded (--max-overhead)"
+        )
+    };
+    let even = "minor-faults: every event was recorded.".to_owned();
+    /// Ids with their scales, the note, and what `--strict` exits with.
+    type Case<'a> = (&'a str, &'a [(u64, f64)], String, i32);
+    let cases: [Case<'_>; 10] = [
+        ("nothing", &[], even.clone(), 0),
+        ("as it was asked for", &[(ID, 1.0)], even.clone(), 0),
+        ("of a unit, as perf writes it", &[(ID, 2.3e-10)], even.clone(), 0),
+        ("of another event", &[(ID + 1, 9.0)], even.clone(), 0),
+        (
+            "longer, then shorter",
+            &[(ID, 37.0), (ID, 5.0)],
+            format!("{}: {uneven}", stretched("37")),
+            0,
+        ),
+        (
+            "rested once",
+            &[(ID, 0.0), (ID, 0.0), (ID, 1.0)],
+            format!("minor-faults: period 1, and once nothing was recorded for a while: {uneven}"),
+            0,
+        ),
+        (
+            "both",
+            &[(ID, 2.0), (ID, 0.0), (ID, 3.0), (ID, 0.0)],
+            format!("{}, and 2 times nothing was recorded for a while: {uneven}", stretched("3")),
+            0,
+        ),
+        (
+            "beyond all periods",
+            &[(ID, f64::MAX)],
+            format!("{}: {uneven}", stretched(&u64::MAX.to_string())),
+            0,
+        ),
+        ("no number", &[(ID, f64::NAN), (ID, f64::INFINITY)], even.clone(), 3),
+        ("negative", &[(ID, -37.0)], even, 3),
+    ];
+    for (name, scales, want, status) in cases {
+        for endian in [Endian::Little, Endian::Big] {
+            let events = vec![sample_event("minor-faults", 5, FIELDS)];
+            let mut made = Made::of(endian, false, events, "6.12.0");
+            let sample = Sample { id: ID, phys_addr: 0x5000, ..Sample::default() };
+            for (id, scale) in scales {
+                let mut out = Vec::new();
+                event_scale(&mut out, endian, *id, *scale);
+                made.sample(&sample, FIELDS).raw(&out);
+            }
+            made.sample(&sample, FIELDS).round();
+            let file = made.finish();
+            for recording in [Parts::of(&file).stream(), file] {
+                let (report, strict) = report(&recording);
+                let notes = report["notes"].as_array().expect("a list");
+                let notes = notes.iter().filter_map(Value::as_str);
+                let ours: Vec<_> = notes.filter(|note| note.starts_with("minor-faults")).collect();
+                let accesses = report["accesses"].as_u64();
+                let samples = 1 + scales.len() as u64;
+                assert_eq!(ours, [want.as_str()], "{name}");
+                assert_eq!((strict, accesses), (status, Some(samples)), "{name}");
+                let refused = report["unreadable"].as_array().map_or(0, Vec::len);
+                assert_eq!(refused > 0, status == 3, "{name}: {report}");
+            }
+        }
+    }
+    // A record that ends before its scale does.
+    let mut made = Made::samples(vec![sample_event("minor-faults", 5, FIELDS)]);
+    let mut cut = Vec::new();
+    record(&mut cut, Endian::Little, 78, &[&1u64.to_le_bytes(), &ID.to_le_bytes(), &[0; 4]]);
+    made.raw(&cut).sample(&Sample { id: ID, phys_addr: 0x5000, ..Sample::default() }, FIELDS);
+    let (report, strict) = report(&made.finish());
+    assert_eq!((report["accesses"].as_u64(), strict), (Some(1), 3));
+}
+
+#[test]
+fn arm_spe_that_was_recorded_unevenly_is_told() {
+    let mut scale = Vec::new();
+    event_scale(&mut scale, Endian::Little, FIRST_ID, 2.5);
+    let mut made = Made::spe();
+    made.piece(0, 0, &load(7, 1000)).raw(&scale).round();
+    let (report, _) = report(&made.finish());
+    let notes = report["notes"].as_array().expect("a list");
+    let said = |words: &str| {
+        notes.iter().any(|note| note.as_str().is_some_and(|note| note.contains(words)))
+    };
+    assert!(said("Sampled every 1024 operations with jitter"), "{notes:?}");
+    assert!(
+        said("arm_spe_0/ts_enable=1,pa_enable=1,jitter=1/: period 1024, stretched up to 2560 "),
+        "{notes:?}"
+    );
+    assert!(
+        report["top"][0]["verdict"].is_string(),
+        "each sample still is one of any access: {report}"
+    );
 }
 
 #[test]

@@ -3,8 +3,10 @@
 //! | module | question |
 //! | --- | --- |
 //! | `threads` | is the result the same with any number of threads, however the work is cut? |
+//! | `tasks` | is what is told of tasks told in its place? |
 //! | `corpus` | do all laws hold for what fuzzing has found worth keeping? |
 #![forbid(unsafe_code)]
 
 mod corpus;
+mod tasks;
 mod threads;

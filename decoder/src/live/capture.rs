@@ -10,6 +10,7 @@ use super::budget::{Budget, Cost};
 use super::command::Running;
 use super::lane::Passed;
 use super::outlet::Outlet;
+use super::pace::Told;
 use super::rig::{LEAST_PAGES, Rig};
 use super::turns::Turns;
 use super::{Error, Options, Progress, waiting};
@@ -62,6 +63,8 @@ pub fn record(
     rig.watch_tasks()?;
     let about = rig.about()?;
     outlet.begin(&about).map_err(Error::output)?;
+    let mut told = Told::default();
+    told.begin(&rig, &about.events);
     let state = Progress {
         cpus: rig.lanes.len(),
         period: rig.period(),
@@ -83,6 +86,7 @@ pub fn record(
         outlet,
         progress,
         budget: options.max_overhead.map(Budget::new),
+        told,
         turns: Turns::new(options.give_way),
         begin,
         looked: begin,
@@ -133,6 +137,8 @@ struct Capture<'o, O, P> {
     outlet: &'o mut O,
     progress: P,
     budget: Option<Budget>,
+    /// What the outlet was told of the pace.
+    told: Told,
     turns: Turns,
     begin: Moment,
     /// When CPUs were last looked at, and whose turn it is.
@@ -164,6 +170,7 @@ impl<O: Outlet, P: FnMut(&Progress)> Capture<'_, O, P> {
             self.pass(false)?;
             self.keep_budget();
             self.look()?;
+            self.told.tell(&self.rig, self.state.stretched, self.outlet).map_err(Error::output)?;
             if self.flushed.elapsed() >= flush_every {
                 self.flush();
             }
@@ -289,6 +296,7 @@ impl<O: Outlet, P: FnMut(&Progress)> Capture<'_, O, P> {
         for event in &told {
             self.outlet.more_ids(event).map_err(Error::output)?;
         }
+        self.told.begin(&self.rig, &told);
         if !told.is_empty() && self.state.stretched > 1.0 {
             self.rig.stretch(self.state.stretched);
         }

@@ -41,6 +41,11 @@ impl<S: Shard> Outlet for Decoding<'_, S> {
         Ok(())
     }
 
+    fn scale(&mut self, id: u64, factor: f64) -> io::Result<()> {
+        self.pieces.take(&stream::scale(id, factor));
+        Ok(())
+    }
+
     fn records(&mut self, records: &[u8]) -> io::Result<()> {
         self.pieces.take(records);
         Ok(())

@@ -42,6 +42,9 @@ const SOFTWARE: [(&str, u64); 10] = [
     ("bpf-output", 10),
 ];
 
+/// Those among them whose samples are page faults.
+const FAULTS: [&str; 3] = ["page-faults", "minor-faults", "major-faults"];
+
 /// What is sampled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum EventChoice {
@@ -60,6 +63,17 @@ pub enum EventChoice {
     Breakpoints(Vec<Breakpoint>),
     /// A software event of the kernel's.
     Software(&'static str),
+}
+
+impl EventChoice {
+    /// Whether each sample is a page fault.
+    pub(super) fn is_faults(&self) -> bool {
+        match self {
+            Self::Faults => true,
+            Self::Software(name) => FAULTS.contains(name),
+            _ => false,
+        }
+    }
 }
 
 /// An address that is watched.
@@ -445,6 +459,7 @@ fn software(name: &str, options: &Options) -> Result<Setup, Error> {
     let period = options.period.unwrap_or(if is_clock { CLOCK_PERIOD } else { 1 });
     let mut setup = Setup::new(name, Role::Sampler, PERF_TYPE_SOFTWARE, period);
     setup.attr.config = config;
+    setup.attr.set_comm(1);
     Ok(setup)
 }
 
@@ -456,6 +471,7 @@ fn watch(breakpoint: Breakpoint, options: &Options) -> Result<Setup, Error> {
     setup.attr.bp_type = u32::from(breakpoint.read) | u32::from(breakpoint.write) << 1;
     setup.or_config1(breakpoint.address);
     setup.or_config2(breakpoint.len);
+    setup.attr.set_comm(1);
     Ok(setup)
 }
 

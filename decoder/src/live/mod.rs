@@ -27,6 +27,7 @@ mod lane;
 mod mapped;
 mod open;
 mod outlet;
+mod pace;
 #[cfg(test)]
 mod proptests;
 mod refusal;
@@ -110,13 +111,15 @@ pub struct Options {
 
 impl Options {
     /// Gives what is captured to a sink by way of looking up what has no physical address: of
-    /// Arm SPE only if it is not asked for them.
+    /// Arm SPE only if it is not asked for them. Of faults, what is remembered of page maps is no
+    /// answer.
     pub fn look_up<S, F: Frames>(&self, sink: S, frames: F) -> LookUp<S, F> {
         let without = |(name, value): &(String, u64)| name == "pa_enable" && *value == 0;
-        match self.settings.iter().any(without) {
+        let look_up = match self.settings.iter().any(without) {
             true => LookUp::new(sink, frames),
             false => LookUp::of_samples(sink, frames),
-        }
+        };
+        if self.event.is_faults() { look_up.of_faults() } else { look_up }
     }
 }
 
@@ -192,7 +195,7 @@ impl Progress {
     pub fn period_now(&self) -> u64 {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
         #[expect(clippy::cast_precision_loss, reason = "it is told, not counted with")]
-        let now = (self.period as f64 * self.stretched).round() as u64;
+        let now = (self.period as f64 * self.stretched) as u64;
         now
     }
 }

@@ -22,6 +22,13 @@ pub trait Outlet {
     /// See [`Outlet::begin`].
     fn more_ids(&mut self, event: &EventAbout) -> io::Result<()>;
 
+    /// The period of an event, told by one of its ids, is longer by this factor than it was told to
+    /// be, from now on; 0: nothing is recorded for a while.
+    ///
+    /// # Errors
+    /// See [`Outlet::begin`].
+    fn scale(&mut self, id: u64, factor: f64) -> io::Result<()>;
+
     /// Whole records, as the kernel wrote them.
     ///
     /// # Errors

@@ -154,6 +154,10 @@ impl<O: Outlet> Outlet for Watch<'_, O> {
         self.inner.more_ids(event)
     }
 
+    fn scale(&mut self, id: u64, factor: f64) -> io::Result<()> {
+        self.inner.scale(id, factor)
+    }
+
     fn records(&mut self, records: &[u8]) -> io::Result<()> {
         let lane = self.lane.get();
         let (ring, next) = (&self.memory[lane].records, &mut self.next[lane].0);

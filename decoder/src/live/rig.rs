@@ -606,6 +606,20 @@ impl Rig {
         sampling.map_or(1, |setup| setup.period)
     }
 
+    /// The number of the setup of an event that was told of, if it samples.
+    pub(super) fn sampling(&self, event: &EventAbout) -> Option<usize> {
+        self.setups.iter().position(|setup| {
+            matches!(setup.role, Role::Tracer | Role::Sampler)
+                && open::attr_bytes(&setup.attr, setup.period) == event.attr
+        })
+    }
+
+    /// By how much a period is longer than was asked for, if it is stretched by this factor.
+    pub(super) fn scale(&self, setup: usize, factor: f64) -> f64 {
+        let setup = &self.setups[setup];
+        setup.stretched(factor) as f64 / setup.stretched(1.0) as f64
+    }
+
     /// Multiplies the periods that were asked for.
     pub(super) fn stretch(&self, factor: f64) {
         for (number, event) in self.lanes.iter().flat_map(|lane| &lane.events) {

@@ -8,7 +8,8 @@ use crate::perf::record::{HEADER_LEN, kind};
 
 /// `PERF_RECORD_FINISHED_ROUND`.
 const FINISHED_ROUND: u32 = 68;
-/// What EVENT_UPDATE tells: a name.
+/// What EVENT_UPDATE tells: a scale, or a name.
+const UPDATE_SCALE: u64 = 1;
 const UPDATE_NAME: u64 = 2;
 /// Numbers of the feature sections that are written.
 pub(super) mod feature {
@@ -124,14 +125,23 @@ impl EventAbout {
     /// HEADER_ATTR: one, or several if there are more ids than a record holds. Whoever reads them
     /// takes those behind the first for other events, which have the same name.
     fn header_attrs(&self) -> Vec<u8> {
-        let room = (usize::from(u16::MAX) - HEADER_LEN).saturating_sub(self.attr.len()) / 8;
-        let first = self.ids.len().min(room);
+        let first = self.ids.len().min(self.room());
         let mut records = self.header_attr(&self.ids[..first]);
-        for ids in self.ids[first..].chunks(room.max(1)) {
+        for ids in self.ids[first..].chunks(self.room().max(1)) {
             records.extend(self.header_attr(ids));
             records.extend(self.named(ids));
         }
         records
+    }
+
+    /// The ids that HEADER_ATTR has room for.
+    fn room(&self) -> usize {
+        (usize::from(u16::MAX) - HEADER_LEN).saturating_sub(self.attr.len()) / 8
+    }
+
+    /// The first id of each of these records: whoever reads them knows the event by all of them.
+    pub(super) fn first_ids(&self) -> impl Iterator<Item = u64> {
+        self.ids.chunks(self.room().max(1)).filter_map(|ids| ids.first()).copied()
     }
 
     fn header_attr(&self, ids: &[u64]) -> Vec<u8> {
@@ -259,6 +269,13 @@ pub(super) fn auxtrace(piece: &Auxtrace) -> Vec<u8> {
     record(kind::AUXTRACE, &body.0).unwrap_or_default()
 }
 
+/// EVENT_UPDATE: by how much the period of the event that has this id is stretched.
+pub(super) fn scale(id: u64, factor: f64) -> Vec<u8> {
+    let mut body = Bytes::default();
+    body.u64(UPDATE_SCALE).u64(id).u64(factor.to_bits());
+    record(kind::EVENT_UPDATE, &body.0).unwrap_or_default()
+}
+
 /// The record that ends a pass over all rings.
 pub(super) fn finished_round() -> Vec<u8> {
     record(FINISHED_ROUND, &[]).unwrap_or_default()
@@ -349,6 +366,17 @@ mod tests {
         // The first one has its name from elsewhere.
         let named: Vec<_> = names.iter().map(|(_, body)| words(&body[8..16])[0]).collect();
         assert_eq!(named, [ids[1][0], ids[2][0]]);
+        let first: Vec<_> = about.events[0].first_ids().collect();
+        assert_eq!(first, [ids[0][0], ids[1][0], ids[2][0]]);
+        about.events[0].ids.clear();
+        assert_eq!(about.events[0].first_ids().next(), None);
+    }
+
+    #[test]
+    fn a_scale_is_an_update_of_its_event() {
+        // perf_record_event_update: its kind, the event's id, a double.
+        let body = [1u64, 77, 0x4042_8000_0000_0000].map(u64::to_ne_bytes).concat();
+        assert_eq!(records(&scale(77, 37.0)), [(78, body)]);
     }
 
     #[test]

@@ -67,6 +67,10 @@ impl<W: Write> Outlet for StreamWriter<W> {
         self.out.write_all(&event.announcement())
     }
 
+    fn scale(&mut self, id: u64, factor: f64) -> io::Result<()> {
+        self.out.write_all(&stream::scale(id, factor))
+    }
+
     fn records(&mut self, records: &[u8]) -> io::Result<()> {
         self.out.write_all(records)
     }
@@ -206,6 +210,10 @@ impl<W: Write + Seek> Outlet for FileWriter<W> {
             self.outdated = true;
         }
         Ok(())
+    }
+
+    fn scale(&mut self, id: u64, factor: f64) -> io::Result<()> {
+        self.put(&stream::scale(id, factor))
     }
 
     fn records(&mut self, records: &[u8]) -> io::Result<()> {

@@ -23,19 +23,28 @@ pub struct LookUp<S, F> {
     frames: F,
     /// Records of Arm SPE are left as they are.
     not_spe: bool,
+    /// Each access says that its page has just been mapped.
+    faults: bool,
 }
 
 impl<S, F: Frames> LookUp<S, F> {
     /// Accesses go to `sink`, with frames from `frames`.
     pub const fn new(sink: S, frames: F) -> Self {
-        Self { sink, frames, not_spe: false }
+        Self { sink, frames, not_spe: false, faults: false }
     }
 
     /// As [`LookUp::new`], where Arm SPE was asked for physical addresses: its records stay as they
     /// are. One that has none is of an access that was given up, and where its page lies later
     /// says nothing.
     pub const fn of_samples(sink: S, frames: F) -> Self {
-        Self { sink, frames, not_spe: true }
+        Self { sink, frames, not_spe: true, faults: false }
+    }
+
+    /// The accesses are page faults: each says that its page has just been mapped, so its frame is
+    /// asked for anew.
+    #[must_use]
+    pub fn of_faults(self) -> Self {
+        Self { faults: true, ..self }
     }
 
     /// Whose page to look up for an access, if any.
@@ -55,7 +64,11 @@ impl<S, F: Frames> LookUp<S, F> {
 
     /// The access with its frame, or with the reason why it has none.
     fn looked_up(&self, access: &Access, pid: u32, vaddr: VirtAddr) -> Access {
-        match self.frames.frame(pid, vaddr) {
+        let frame = match self.faults {
+            true => self.frames.frame_anew(pid, vaddr),
+            false => self.frames.frame(pid, vaddr),
+        };
+        match frame {
             Ok(frame) => Access {
                 paddr: Some(byte_in(frame, vaddr)),
                 flags: access.flags | AccessFlags::LOOKED_UP,
@@ -96,8 +109,17 @@ impl<S: Sink, F: Frames> Sink for LookUp<S, F> {
         self.sink.other(origin);
     }
 
+    fn exec(&mut self, pid: u32) {
+        self.frames.forget(pid);
+        self.sink.exec(pid);
+    }
+
     fn wants_recording(&self) -> bool {
         self.sink.wants_recording()
+    }
+
+    fn recording_changed(&mut self) {
+        self.sink.recording_changed();
     }
 
     fn recording_so_far(&mut self, recording: &Recording) {
@@ -115,11 +137,11 @@ impl<S: Sink, F: Frames> Sink for LookUp<S, F> {
 
 impl<S: Shard, F: Frames> Shard for LookUp<S, F> {
     fn split(&self) -> Self {
-        Self { sink: self.sink.split(), frames: self.frames.clone(), not_spe: self.not_spe }
+        Self { sink: self.sink.split(), frames: self.frames.clone(), ..*self }
     }
 
     fn join_in(&self) -> Self {
-        Self { sink: self.sink.join_in(), frames: self.frames.clone(), not_spe: self.not_spe }
+        Self { sink: self.sink.join_in(), frames: self.frames.clone(), ..*self }
     }
 
     fn part_begins(&mut self, number: u64) {
@@ -137,6 +159,8 @@ impl<S: Shard, F: Frames> Shard for LookUp<S, F> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
     use crate::{Direction, Ledger, Operation, Position};
 
@@ -248,6 +272,57 @@ mod tests {
         let mut look_up = LookUp::new(Keep::default(), OnePage);
         look_up.access(&spe);
         assert_eq!(look_up.sink.0[0].paddr, found);
+    }
+
+    /// Remembers frame 1 of every page, and finds frame 2 when it asks.
+    #[derive(Clone, Default)]
+    struct Moved(Arc<Mutex<Vec<u32>>>);
+
+    impl Frames for Moved {
+        fn frame(&self, _: u32, _: VirtAddr) -> Result<Pfn, Why> {
+            Ok(Pfn::new_truncate(1))
+        }
+        fn frame_anew(&self, _: u32, _: VirtAddr) -> Result<Pfn, Why> {
+            Ok(Pfn::new_truncate(2))
+        }
+        fn forget(&self, pid: u32) {
+            self.0.lock().expect("nobody has panicked").push(pid);
+        }
+    }
+
+    #[test]
+    fn of_faults_nothing_remembered_is_taken() {
+        for (event, frame) in [
+            ("faults", 2),
+            ("page-faults", 2),
+            ("minor-faults", 2),
+            ("major-faults", 2),
+            ("alignment-faults", 1),
+            ("cpu-clock", 1),
+            ("mem:0x1000", 1),
+            ("spe", 1),
+            ("best", 1),
+        ] {
+            let event_choice = event.parse().expect("it is one");
+            let options = crate::live::Options { event: event_choice, ..Default::default() };
+            let mut look_up = options.look_up(Keep::default(), Moved::default());
+            for mut sink in [look_up.split(), look_up.join_in()] {
+                sink.access(&access(Some(7), Some(0x1abc), None));
+                look_up.merge(sink);
+            }
+            let paddrs: Vec<_> = look_up.sink.0.iter().map(|access| access.paddr).collect();
+            assert_eq!(paddrs, [Some(PhysAddr::new_truncate(frame << 12 | 0xabc)); 2], "{event}");
+        }
+    }
+
+    #[test]
+    fn who_calls_exec_is_forgotten() {
+        let frames = Moved::default();
+        let mut look_up = LookUp::new(Keep::default(), frames.clone());
+        look_up.exec(7);
+        look_up.access(&access(Some(7), Some(0x1abc), None));
+        look_up.exec(9);
+        assert_eq!(*frames.0.lock().expect("nobody has panicked"), [7, 9]);
     }
 
     #[test]

@@ -33,6 +33,18 @@ pub trait Frames: Clone + Send {
     /// # Errors
     /// Why there is none.
     fn frame(&self, pid: u32, vaddr: VirtAddr) -> Result<Pfn, Why>;
+
+    /// As [`Frames::frame`], of a page that has just been mapped: what was known of it before says
+    /// nothing.
+    ///
+    /// # Errors
+    /// See [`Frames::frame`].
+    fn frame_anew(&self, pid: u32, vaddr: VirtAddr) -> Result<Pfn, Why> {
+        self.frame(pid, vaddr)
+    }
+
+    /// A process runs another program from now on: what was known of its pages says nothing.
+    fn forget(&self, _pid: u32) {}
 }
 
 /// Why a frame was not found.

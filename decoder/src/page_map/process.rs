@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::remembered::Remembered;
@@ -24,7 +24,7 @@ use crate::{Pfn, VirtAddr};
 pub const MAX_PAGES: usize = 1 << 16;
 /// Most page maps that are open at a time, well below the 1024 files that a process may have.
 pub const MAX_FILES: usize = 128;
-/// Most processes of which is remembered that they are gone.
+/// Most processes of which is remembered that they are gone, and as many that called exec.
 pub const MAX_GONE: usize = 1 << 12;
 
 const PRESENT: u64 = 1 << 63;
@@ -66,6 +66,11 @@ impl Default for ProcessOptions {
 /// moved, and a process that has got the number of another, are seen that late at most; a
 /// process that has ended since its page was read is still answered for, as its last samples
 /// need it. Pages that are not present are asked for anew each time.
+///
+/// Of a page that has just been mapped ([`Frames::frame_anew`]) no frame is answered that was read
+/// before it was asked for; of a process that has called exec ([`Frames::forget`]) none that was
+/// read before that was told. What remains: the page may have moved again between its sample and
+/// this answer, and rings of other CPUs may tell of exec one pass after samples that followed it.
 #[derive(Clone, Debug)]
 pub struct ProcessFrames {
     shared: Arc<Mutex<Lookups>>,
@@ -90,11 +95,34 @@ impl Default for ProcessFrames {
     }
 }
 
+impl ProcessFrames {
+    fn lookups(&self) -> MutexGuard<'_, Lookups> {
+        // What is remembered is whole at any time, even where a thread has panicked.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Frames for ProcessFrames {
     fn frame(&self, pid: u32, vaddr: VirtAddr) -> Result<Pfn, Why> {
-        // What is remembered is whole at any time, even where a thread has panicked.
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner).frame(pid, vaddr)
+        self.lookups().frame(pid, vaddr, Known::Taken)
     }
+
+    fn frame_anew(&self, pid: u32, vaddr: VirtAddr) -> Result<Pfn, Why> {
+        self.lookups().frame(pid, vaddr, Known::Replaced)
+    }
+
+    fn forget(&self, pid: u32) {
+        self.lookups().forget(pid);
+    }
+}
+
+/// What becomes of a frame that is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// It is the answer.
+    Taken,
+    /// The page map is asked, and its answer stands in its place.
+    Replaced,
 }
 
 /// What all clones share.
@@ -102,10 +130,14 @@ struct Lookups {
     procfs: PathBuf,
     page_bytes: u64, // a power of two, 4096 at least
     clock: Box<dyn Fn() -> Duration + Send>,
-    /// Frames in the kernel's pages, by process and virtual page.
-    pages: Remembered<(u32, u64), u64>,
+    /// Frames in the kernel's pages, by process and virtual page, each with the number of calls of
+    /// exec that had been told of when it was read.
+    pages: Remembered<(u32, u64), (u64, u64)>,
     files: Remembered<u32, File>,
     gone: Remembered<u32, ()>,
+    /// The number of the last call of exec, of those who called it.
+    execs: Remembered<u32, u64>,
+    exec_count: u64,
 }
 
 impl fmt::Debug for Lookups {
@@ -125,14 +157,32 @@ impl Lookups {
             pages: Remembered::new(max_pages, max_age),
             files: Remembered::new(max_files, max_age),
             gone: Remembered::new(MAX_GONE, max_age),
+            execs: Remembered::new(MAX_GONE, max_age),
+            exec_count: 0,
         }
     }
 
-    fn frame(&mut self, pid: u32, vaddr: VirtAddr) -> Result<Pfn, Why> {
+    /// Forgets what was read of a process.
+    fn forget(&mut self, pid: u32) {
+        self.exec_count += 1;
+        self.execs.put(pid, self.exec_count, (self.clock)());
+        self.files.forget(&pid);
+        self.gone.forget(&pid);
+    }
+
+    /// A frame that is remembered, and was read since its process last called exec.
+    fn remembered(&self, pid: u32, page: u64, now: Duration) -> Option<u64> {
+        let (frame, execs) = self.pages.get(&(pid, page), now)?;
+        let since = self.execs.get(&pid, now).is_none_or(|last| last <= execs);
+        since.then_some(*frame)
+    }
+
+    fn frame(&mut self, pid: u32, vaddr: VirtAddr, known: Known) -> Result<Pfn, Why> {
         let now = (self.clock)();
         let (page, within) = (vaddr.get() / self.page_bytes, vaddr.get() % self.page_bytes);
-        let frame = match self.pages.get(&(pid, page), now) {
-            Some(frame) => *frame,
+        let remembered = self.remembered(pid, page, now).filter(|_| known == Known::Taken);
+        let frame = match remembered {
+            Some(frame) => frame,
             None => self.ask(pid, page, now)?,
         };
         // A frame of the kernel's may be several of 4 KiB.
@@ -147,9 +197,9 @@ impl Lookups {
         }
         let answer = self.entry(pid, page, now).and_then(frame_of);
         match answer {
-            Ok(frame) => self.pages.put((pid, page), frame, now),
+            Ok(frame) => self.pages.put((pid, page), (frame, self.exec_count), now),
             Err(Why::Gone) => self.gone.put(pid, (), now),
-            Err(_) => {}
+            Err(_) => self.pages.forget(&(pid, page)),
         }
         answer
     }
@@ -356,6 +406,55 @@ mod tests {
         assert_eq!(frames.frame(PID, VADDR), pfn(5), "for a while yet");
         fake.at(1000);
         assert_eq!(frames.frame(PID, VADDR), pfn(8));
+    }
+
+    #[test]
+    fn a_page_that_has_just_been_mapped_is_asked_for_anew() {
+        let cases: &[(&str, u64, Result<Pfn, Why>)] = &[
+            ("elsewhere", PRESENT | 6, pfn(6)),
+            ("not there any more", 1 << 62, Err(Why::NotPresent)),
+        ];
+        for (name, entry, want) in cases {
+            let fake = Fake::new();
+            fake.entry(PID, PAGE, PRESENT | 5);
+            fake.entry(PID, PAGE + 1, PRESENT | 9);
+            let frames = fake.frames(fake.options());
+            let next = VirtAddr::new(0x40_1000);
+            assert_eq!((frames.frame(PID, VADDR), frames.frame(PID, next)), (pfn(5), pfn(9)));
+            fake.entry(PID, PAGE, *entry);
+            fake.entry(PID, PAGE + 1, PRESENT | 10);
+            assert_eq!(frames.frame(PID, VADDR), pfn(5), "{name}: it is remembered");
+            assert_eq!(frames.frame_anew(PID, VADDR), *want, "{name}");
+            assert_eq!(frames.frame(PID, VADDR), *want, "{name}: this is what is known since");
+            assert_eq!(frames.frame(PID, next), pfn(9), "{name}: of other pages it says nothing");
+        }
+    }
+
+    #[test]
+    fn a_process_that_calls_exec_has_other_pages() {
+        let fake = Fake::new();
+        for pid in [PID, PID + 1] {
+            fake.entry(pid, PAGE, PRESENT | 5);
+        }
+        let frames = fake.frames(fake.options());
+        assert_eq!((frames.frame(PID, VADDR), frames.frame(PID + 1, VADDR)), (pfn(5), pfn(5)));
+        assert_eq!(frames.frame(PID + 2, VADDR), Err(Why::Gone));
+        // The new program has its memory in a page map of its own; the old one stays readable if
+        // another process shares it, as after vfork.
+        std::fs::remove_file(fake.path(PID)).expect("it is there");
+        for pid in [PID, PID + 1, PID + 2] {
+            fake.entry(pid, PAGE, PRESENT | 8);
+        }
+        frames.forget(PID);
+        assert_eq!(frames.frame(PID, VADDR), pfn(8));
+        assert_eq!(frames.frame(PID + 1, VADDR), pfn(5), "others called none");
+        assert_eq!(frames.frame(PID + 2, VADDR), Err(Why::Gone));
+        frames.forget(PID + 2);
+        assert_eq!(frames.frame(PID + 2, VADDR), pfn(8), "who calls exec is there");
+        fake.entry(PID, PAGE, PRESENT | 9);
+        assert_eq!(frames.frame(PID, VADDR), pfn(8), "what was read since is remembered");
+        frames.forget(PID);
+        assert_eq!(frames.frame(PID, VADDR), pfn(9), "each call counts");
     }
 
     #[test]

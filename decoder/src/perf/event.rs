@@ -16,13 +16,51 @@ const MAX_EVENTS: usize = 1 << 10;
 /// Ids that are read: one for each event and CPU or thread.
 const MAX_IDS: usize = 1 << 22;
 
+/// How much of an event was left out while it was recorded, as EVENT_UPDATE records of kind SCALE
+/// say: the factor by which its period is stretched from there on, 0 while nothing is recorded.
+///
+/// perf itself writes there what one count is in the event's unit, such as Joules. Events that
+/// sample addresses have none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// The greatest factor by which its period was stretched, 1 at least.
+    pub stretched: f64,
+    /// How often nothing was recorded for a while.
+    pub rests: u64,
+    resting: bool,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { stretched: 1.0, rests: 0, resting: false }
+    }
+}
+
+impl Pace {
+    /// Takes a scale that was told. Whether the pace is another one since.
+    fn take(&mut self, scale: f64) -> bool {
+        let (before, rests) = (*self, scale == 0.0);
+        self.rests += u64::from(rests && !before.resting);
+        self.resting = rests;
+        self.stretched = before.stretched.max(scale);
+        (self.stretched, self.rests) != (before.stretched, before.rests)
+    }
+
+    /// Whether all that the period lets through was recorded.
+    pub fn is_even(&self) -> bool {
+        self.stretched <= 1.0 && self.rests == 0
+    }
+}
+
 /// One event of a recording.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     /// How it was set up.
     pub attr: Attr,
     /// Its name, as the user gave it or as near to it as the recording tells.
     pub name: Option<String>,
+    /// How evenly it was recorded.
+    pub pace: Pace,
 }
 
 impl Event {
@@ -80,7 +118,7 @@ impl Events {
             first.attr.sample_type != attr.sample_type || first.attr.read_format != attr.read_format
         });
         self.other_clock |= attr.flags.contains(AttrFlags::USE_CLOCKID);
-        self.events.push(Event { attr, name: None });
+        self.events.push(Event { attr, name: None, pace: Pace::default() });
         for id in ids {
             if self.ids_read == MAX_IDS {
                 return false;
@@ -103,6 +141,14 @@ impl Events {
         let changed = event.name.as_deref() != Some(name);
         event.name = Some(name.to_owned());
         changed
+    }
+
+    /// Takes the scale, finite and not negative, of the event that has this id. Whether its pace is
+    /// another one since: a scale between 0 and 1 stretches nothing.
+    pub fn scale(&mut self, id: u64, scale: f64) -> bool {
+        let event = self.by_id.get(&id).and_then(|index| self.events.get_mut(usize::from(index.0)));
+        let paces = scale == 0.0 || scale >= 1.0;
+        event.filter(|_| paces).is_some_and(|event| event.pace.take(scale))
     }
 
     /// Takes the names of EVENT_DESC: by id, or by position where it has none.
@@ -310,8 +356,38 @@ mod tests {
     }
 
     #[test]
+    fn the_greatest_stretch_and_every_rest_are_kept() {
+        // The factor, then how often it rested, after each scale; and whether that is news.
+        let told = [
+            (1.0, 1.0, 0, false),
+            (2.5, 2.5, 0, true),
+            (2.0, 2.5, 0, false),
+            (0.0, 2.5, 1, true),
+            (0.0, 2.5, 1, false),
+            (0.25, 2.5, 1, false),
+            (-0.0, 2.5, 1, false),
+            (37.0, 37.0, 1, true),
+            (-0.0, 37.0, 2, true),
+            (1.0, 37.0, 2, false),
+            (f64::MAX, f64::MAX, 2, true),
+        ];
+        let mut events = Events::default();
+        events.add(attr(SampleType::ADDR), [5, 6].into_iter());
+        events.add(attr(SampleType::ADDR), [7].into_iter());
+        assert!(events.list()[0].pace.is_even() && !events.scale(4, 9.0));
+        for (scale, stretched, rests, news) in told {
+            assert_eq!(events.scale(5, scale), news, "{scale}");
+            let pace = events.list()[0].pace;
+            assert_eq!((pace.stretched, pace.rests), (stretched, rests), "{scale}");
+            assert_eq!(pace.is_even(), stretched <= 1.0 && rests == 0, "{scale}");
+        }
+        assert!(events.list()[1].pace.is_even(), "of another event nothing was told");
+    }
+
+    #[test]
     fn raw_data_tells_of_memory_if_it_is_that_of_ibs() {
-        let event = |sample_type| Event { attr: attr(sample_type), name: None };
+        let pace = Pace::default();
+        let event = |sample_type| Event { attr: attr(sample_type), name: None, pace };
         let raw = event(SampleType::IP | SampleType::RAW);
         let has = Source::ALL.map(|source| raw.has_addresses(source));
         assert_eq!(has, Source::ALL.map(|source| source == Source::IbsOp));

@@ -17,7 +17,7 @@ pub use auxtrace::{Aux, AuxFlags, Auxtrace, QueueKey, SpeCpu, SpeInfo, Tracer};
 pub use clock::Clock;
 pub use compressed::{Broken, Decompressor};
 pub use data_src::DataSrc;
-pub use event::{Event, Events};
+pub use event::{Event, Events, Pace};
 pub use feature::{EventDescription, Features};
 pub use header::{FileHeader, Header, Section};
 pub use record::{Next, Record};

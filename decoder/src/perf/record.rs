@@ -32,6 +32,8 @@ pub mod kind {
     pub const COMPRESSED2: u32 = 83;
 }
 
+/// `PERF_RECORD_MISC_COMM_EXEC`: the name is that of a program that was started.
+pub const MISC_COMM_EXEC: u16 = 1 << 13;
 /// `PERF_RECORD_MISC_SWITCH_OUT`.
 pub const MISC_SWITCH_OUT: u16 = 1 << 13;
 /// `PERF_RECORD_MISC_LOST_SAMPLES_BPF`: a filter dropped the samples because it was asked to.

@@ -120,7 +120,7 @@ struct Counting {
     /// The account of recordings that have ended before this one.
     before: decoder::Ledger,
     state: InputState,
-    /// An epoch has closed since the last snapshot.
+    /// Since the last snapshot an epoch has closed, or the recording has said something new.
     changed: bool,
     sequence: u64,
     wall_driven: bool,
@@ -537,6 +537,10 @@ impl Sink for Live {
     fn wants_recording(&self) -> bool {
         let counting = self.lock();
         counting.changed || counting.known.is_none()
+    }
+
+    fn recording_changed(&mut self) {
+        self.lock().changed = true;
     }
 
     fn recording_so_far(&mut self, recording: &Recording) {

@@ -475,8 +475,10 @@ pub(super) fn distribution(asked: &Asked) -> v1::GetDistributionResponse {
 
 /// Whether whoever asks may see everything decides what of it is told.
 pub(super) fn get_status(state: &State, may_see_all: bool) -> v1::GetStatusResponse {
+    // In this order: what the snapshot's notes say of periods is as new as this, or newer.
+    let capture = convert::capture(state);
     let snapshot = state.snapshot();
-    let mut status = convert::status(state, &snapshot);
+    let mut status = convert::status(state, &snapshot, capture);
     status.watchers = state.watchers.load(Ordering::Relaxed) as u64;
     if !may_see_all {
         // A path may say who is watched.

@@ -191,7 +191,11 @@ fn input(state: &State, snapshot: &Snapshot) -> v1::InputStatus {
     }
 }
 
-pub(super) fn status(state: &State, snapshot: &Snapshot) -> v1::GetStatusResponse {
+pub(super) fn status(
+    state: &State,
+    snapshot: &Snapshot,
+    capture: Option<v1::CaptureStatus>,
+) -> v1::GetStatusResponse {
     let period = |ns: u64| (ns > 0).then(|| duration(ns));
     let coverage = snapshot.coverage.iter().map(|(cpu, coverage)| v1::CpuCoverage {
         cpu: *cpu,
@@ -234,7 +238,7 @@ pub(super) fn status(state: &State, snapshot: &Snapshot) -> v1::GetStatusRespons
         coolings: snapshot.coolings,
         hot_threshold: state.config.hot_threshold.get().into(),
         snapshot_time: snapshot.made.filter(|_| snapshot.is_ready()).map(timestamp),
-        capture: capture(state),
+        capture,
     }
 }
 

@@ -233,6 +233,13 @@ pub fn event_name(out: &mut Vec<u8>, endian: Endian, event: &Event) {
     });
 }
 
+/// Appends EVENT_UPDATE with the scale of the event that has this id.
+pub fn event_scale(out: &mut Vec<u8>, endian: Endian, id: u64, scale: f64) {
+    write(out, endian, kind::EVENT_UPDATE, 0, |out| {
+        [1, id, scale.to_bits()].into_iter().for_each(|word| endian.u64(out, word));
+    });
+}
+
 /// Appends ID_INDEX: the id of every event on every CPU, the queue it writes to, no thread.
 pub fn id_index(out: &mut Vec<u8>, endian: Endian, events: &[Event]) {
     write(out, endian, kind::ID_INDEX, 0, |out| {
