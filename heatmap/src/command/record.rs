@@ -73,8 +73,9 @@ pub(super) struct Record {
     /// what is observed ends]
     #[arg(long, value_name = "DURATION")]
     duration: Option<Duration>,
-    /// Take at most this part of the recorded CPUs' time on average, for example 1%: periods get
-    /// longer where it would be more, and events rest where that does not help
+    /// Take at most this part of the recorded CPUs' time on average, for example 1%: of all that
+    /// are online, also where one process is observed. Periods get longer where it would be more,
+    /// and events rest where that does not help
     #[arg(long, value_name = "PERCENT")]
     max_overhead: Option<Percent>,
     /// Give way to others: wait for a unit that is in use, and leave one that is shared to them for
