@@ -514,9 +514,9 @@ impl Rig {
         if self.scope != Scope::AllCpus {
             return Vec::new();
         }
+        let Some(online) = self.host.online() else { return Vec::new() };
         let slept = self.has_slept();
         let stopped = self.stopped(times);
-        let Some(online) = self.host.online() else { return Vec::new() };
         let stays =
             |lane: &OpenLane| !slept && online.contains(&lane.cpu) && !stopped.contains(&lane.cpu);
         let lanes = core::mem::take(&mut self.lanes);
@@ -540,11 +540,11 @@ impl Rig {
         }
         let before = core::mem::take(&mut self.enabled);
         self.enabled = times.iter().map(|(place, times)| (*place, times.enabled)).collect();
-        let goes_on = |place: &Place| before.get(place) != self.enabled.get(place);
         let cpus = self.lanes.iter().map(|lane| lane.cpu);
         cpus.filter(|cpu| {
-            let mut places = self.enabled.keys().filter(|(of, _)| of == cpu).peekable();
-            places.peek().is_some() && !places.any(goes_on)
+            let mut now = self.enabled.range((*cpu, 0)..=(*cpu, usize::MAX)).peekable();
+            let stood = |(place, enabled)| before.get(place) == Some(enabled);
+            now.peek().is_some() && now.all(stood)
         })
         .collect()
     }
