@@ -619,11 +619,20 @@ fn a_file_is_its_owner_s_and_what_was_written_of_it_stays() {
     let start = in_shell(&script, ["record", "--event", "faults", "-o"]).arg(&full).arg("--");
     let run = start.arg(&test).args(["--exact", "record::touches_pages"]).run();
     let part = folder.path().join("full.data.part");
-    let kept = format!("what could be written is in {}", part.display());
+    let kept = format!("what there is of it is in {}", part.display());
     assert_eq!(run.code(), 1);
     assert!(run.stderr.contains("File too large") && run.stderr.contains(&kept), "{}", run.stderr);
     assert!(!full.exists());
     assert!(of_ledger(&report(&part, &[]), "records") > 50, "it can be read");
+    // Its place is taken while it is recorded.
+    let taken = folder.path().join("taken.data");
+    let start = folioscope(["record", "--event", "faults", "-o"]).arg(&taken);
+    let part = folder.path().join("taken.data.part");
+    let kept = format!("what there is of it is in {}", part.display());
+    let run = start.args(["--", "mkdir"]).arg(&taken).run();
+    run.failed(&["cannot put the finished file there", &kept]);
+    let report = report(&part, &["--strict"]);
+    assert!(of_ledger(&report, "records") > 10, "it is complete");
 }
 
 #[test]

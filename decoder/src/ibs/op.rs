@@ -7,6 +7,7 @@
 //! What follows depends on the capabilities, and on how new the kernel is; nothing here needs it.
 
 use crate::cursor::{ByteOrder, Cursor};
+use crate::perf::processor;
 use crate::{AccessFlags, DataSource, Direction, PhysAddr};
 
 bitflags::bitflags! {
@@ -36,14 +37,11 @@ pub enum Model {
 impl Model {
     /// The model of a processor that the recording calls `vendor,family,model,stepping`.
     pub fn of(cpuid: &str) -> Self {
-        let mut parts = cpuid.split(',').skip(1).map(|part| part.trim().parse::<u32>());
-        let (Some(Ok(family)), Some(Ok(model))) = (parts.next(), parts.next()) else {
-            return Self::Unknown;
-        };
-        match (family, model) {
-            (0x19, 0x00..=0x0f) => Self::Zen3Server,
-            (0x19, 0x20..=0x5f) => Self::Zen3,
-            _ => Self::Other,
+        match processor(cpuid) {
+            Some((_, 0x19, 0x00..=0x0f)) => Self::Zen3Server,
+            Some((_, 0x19, 0x20..=0x5f)) => Self::Zen3,
+            Some(_) => Self::Other,
+            None => Self::Unknown,
         }
     }
 }
@@ -160,8 +158,9 @@ pub struct Op {
 }
 
 impl Op {
-    /// Reads a RAW field of this processor, without its size. `None` if it is shorter than the registers that
-    /// every processor with IBS has, or if IbsOpCtl does not say that they hold an op.
+    /// Reads a RAW field of this processor, without its size. `None` if it is shorter than the
+    /// registers that every processor with IBS has, or if IbsOpCtl does not say that they hold an
+    /// op.
     pub fn parse(raw: &[u8], model: Model) -> Option<Self> {
         // Only x86 has these registers.
         let mut at = Cursor::new(raw, ByteOrder::Little);

@@ -1,7 +1,7 @@
 //! What PEBS records of Intel's E cores say of an access: the auxiliary information of a memory
 //! block, in the encoding of the core (`arch/x86/events/intel/ds.c`, `tools/perf/util/intel-pt.c`).
 
-use crate::perf::Attr;
+use crate::perf::{Attr, processor};
 use crate::{AccessFlags, DataSource, Direction};
 
 /// The core, as far as it matters. Tremont, the first with PEBS in Intel PT, has no such data.
@@ -19,10 +19,9 @@ pub enum Core {
 impl Core {
     /// The core of a processor that the recording calls `vendor,family,model,stepping`.
     pub fn of(cpuid: &str) -> Self {
-        let mut parts = cpuid.split(',').map(str::trim);
-        match (parts.next(), parts.next(), parts.next()) {
-            (Some("GenuineIntel"), Some("6"), Some("190")) => Self::Gracemont,
-            (Some("GenuineIntel"), Some("6"), Some("175" | "182")) => Self::Crestmont,
+        match processor(cpuid) {
+            Some(("GenuineIntel", 6, 190)) => Self::Gracemont,
+            Some(("GenuineIntel", 6, 175 | 182)) => Self::Crestmont,
             _ => Self::Other,
         }
     }

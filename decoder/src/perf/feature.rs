@@ -103,6 +103,15 @@ impl Features {
     }
 }
 
+/// Vendor, family and model of an x86 processor that a recording calls
+/// `vendor,family,model,stepping`, in decimal.
+pub(crate) fn processor(cpuid: &str) -> Option<(&str, u32, u32)> {
+    let mut parts = cpuid.split(',').map(str::trim);
+    let vendor = parts.next()?;
+    let mut number = || parts.next()?.parse().ok();
+    Some((vendor, number()?, number()?))
+}
+
 /// Items of one list that are read. Real lists are shorter; a damaged count may say anything.
 const MAX_ITEMS: u32 = 1 << 14;
 

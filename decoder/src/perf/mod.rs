@@ -18,6 +18,7 @@ pub use clock::Clock;
 pub use compressed::{Broken, Decompressor};
 pub use data_src::DataSrc;
 pub use event::{Event, Events, Pace};
+pub(crate) use feature::processor;
 pub use feature::{EventDescription, Features};
 pub use header::{FileHeader, Header, Section};
 pub use record::{Next, Record};

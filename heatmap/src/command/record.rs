@@ -234,7 +234,7 @@ impl Record {
     }
 
     /// Writes a file beside the one that was named, which it becomes once it is complete. What
-    /// could be written of it before writing failed stays there: it can be read.
+    /// there is of it when that fails stays there: it can be read.
     fn to_file(
         &self,
         options: &live::Options,
@@ -251,14 +251,14 @@ impl Record {
             Err(live::Error::Output(error)) => {
                 // What is in the buffer still would fail once more, or come late.
                 drop(writer);
-                return Err(part.keep(error));
+                return Err(part.keep("cannot write", &error));
             }
             done => done?,
         };
         if let Err(error) = writer.finish() {
-            return Err(part.keep(error));
+            return Err(part.keep("cannot write", &error));
         }
-        part.rename(path).context("cannot put the finished file there")?;
+        part.rename(path)?;
         Ok(self.written(&progress, messages))
     }
 
@@ -445,20 +445,22 @@ impl Part {
         Ok(Self { file, path, stays: false })
     }
 
-    fn rename(mut self, path: &Path) -> io::Result<()> {
-        std::fs::rename(&self.path, path)?;
-        self.stays = true;
+    fn rename(mut self, path: &Path) -> anyhow::Result<()> {
+        match std::fs::rename(&self.path, path) {
+            Ok(()) => self.stays = true,
+            Err(error) => return Err(self.keep("cannot put the finished file there", &error)),
+        }
         Ok(())
     }
 
-    /// Leaves what could be written, if there is something, and says so.
-    fn keep(mut self, error: io::Error) -> anyhow::Error {
+    /// Leaves what there is of it, if there is something, and says so beside what failed.
+    fn keep(mut self, what: &str, error: &io::Error) -> anyhow::Error {
         self.stays = self.file.metadata().is_ok_and(|file| file.len() > 0);
-        let written = match self.stays {
-            true => format!("; what could be written is in {}", self.path.display()),
+        let kept = match self.stays {
+            true => format!("; what there is of it is in {}", self.path.display()),
             false => String::new(),
         };
-        anyhow::anyhow!("cannot write: {error}{written}")
+        anyhow::anyhow!("{what}: {error}{kept}")
     }
 }
 

@@ -326,7 +326,7 @@ fn the_span_that_is_asked_does_not_depend_on_what_is_read_ahead() {
         assert_eq!(snapshot.epoch, Some(0));
         snapshot.least_span_ns
     };
-    assert_eq!(least_span(&[]), Some(9), "a tenth of what came in the epoch");
+    assert_eq!(least_span(&[]), Some(9), "a tenth of the time up to the epoch's end");
     assert_eq!(least_span(&[299, 110]), Some(9));
 }
 
