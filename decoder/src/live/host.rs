@@ -271,6 +271,18 @@ mod tests {
         assert_eq!(cpu_list("x"), None);
     }
 
+    /// perf refuses to select CPUs above the number of available ones.
+    #[test]
+    fn cpus_are_available_up_to_the_last_one_that_is_present() {
+        let root = std::env::temp_dir().join(format!("folioscope-present-{}", std::process::id()));
+        let folder = root.join("sys/devices/system/cpu");
+        std::fs::create_dir_all(&folder).unwrap();
+        assert_eq!(Host::at(&root).available(), None);
+        std::fs::write(folder.join("present"), "0,2-3\n").unwrap();
+        assert_eq!(Host::at(&root).available(), Some(4));
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+
     #[test]
     fn terms_of_an_event() {
         assert_eq!(term("event=0xcd"), Some(("event".into(), 0xcd)));
