@@ -59,6 +59,7 @@
 
 mod access;
 mod addr;
+mod announced;
 mod channel;
 mod crew;
 mod cursor;
@@ -87,7 +88,9 @@ pub use access::{
 };
 pub use addr::{FOLIO_SHIFT, FolioPfn, PAGE_SHIFT, PAGES_PER_FOLIO, Pfn, PhysAddr, VirtAddr};
 pub use cursor::ByteOrder;
-pub use decode::{Grain, Input, InputKind, Options, Recording, decode_bytes, decode_stream};
+pub use decode::{
+    Grain, Incomplete, Input, InputKind, Options, Recording, decode_bytes, decode_stream,
+};
 pub use error::{Error, Position, Problem, TraceOffset};
 pub use ledger::{Ledger, LedgerError};
 pub use piece::{ByteAccount, Join, Piece, Timed, Unit};

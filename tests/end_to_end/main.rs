@@ -10,6 +10,7 @@
 //! | `intel_pt` | are PEBS records in Intel PT listed as they were written? |
 //! | `report`, `decisions`, `filters` | do outputs and options keep the contract? |
 //! | `page_map` | do accesses without a physical address get the one that a saved page map has? |
+//! | `incomplete` | is what is missing from a recording told: announced data, overwritten rings, unfinished files? |
 //! | `aux_data`, `side_records` | joins, gaps and snapshots of AUX data; losses and records beside the samples |
 //! | `ibs`, `raw_pebs` | registers of AMD's IBS in RAW; raw PEBS buffers of every format |
 //! | `doctor` | does it describe this machine, whatever it is? |
@@ -32,6 +33,7 @@ mod filters;
 mod forms;
 mod generated;
 mod ibs;
+mod incomplete;
 mod intel_pt;
 mod page_map;
 mod pages;

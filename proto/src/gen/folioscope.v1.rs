@@ -478,7 +478,7 @@ pub mod watch_decisions_response {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetStatusRequest {}
 /// The account of every byte and every record.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Ledger {
     /// Bytes of AUX data: the sum of the four below.
     #[prost(uint64, tag = "1")]
@@ -567,6 +567,12 @@ pub struct Ledger {
     /// Times that the kernel stopped sampling on a CPU until its next tick.
     #[prost(uint64, tag = "29")]
     pub throttled: u64,
+    /// AUX data of any tracer that was announced and did not come, outside the sum.
+    #[prost(uint64, tag = "32")]
+    pub aux_missing_bytes: u64,
+    /// Why the recording does not hold all that happened while it was made, a clause each.
+    #[prost(string, repeated, tag = "33")]
+    pub recording_incomplete: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// What is read.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
