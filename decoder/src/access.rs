@@ -227,6 +227,8 @@ bitflags::bitflags! {
         const TRANSACTION = 1 << 12;
         /// It has acquire or release order.
         const ACQUIRE_RELEASE = 1 << 13;
+        /// It was made in a virtual machine: its virtual address is a guest's.
+        const GUEST = 1 << 14;
 
         // Not of the record, but of who looked up its frame: `page_map/`.
 
@@ -246,7 +248,7 @@ bitflags::bitflags! {
 impl AccessFlags {
     /// The names of the flags that are set, in the order of their bits.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        const NAMES: [(AccessFlags, &str); 19] = [
+        const NAMES: [(AccessFlags, &str); 20] = [
             (AccessFlags::NOT_RETIRED, "not-retired"),
             (AccessFlags::EXCEPTION, "exception"),
             (AccessFlags::L1_MISS, "l1-miss"),
@@ -261,6 +263,7 @@ impl AccessFlags {
             (AccessFlags::EMPTY_PREDICATE, "empty-predicate"),
             (AccessFlags::TRANSACTION, "transaction"),
             (AccessFlags::ACQUIRE_RELEASE, "acquire-release"),
+            (AccessFlags::GUEST, "guest"),
             (AccessFlags::LOOKED_UP, "looked-up"),
             (AccessFlags::LOOKUP_GONE, "lookup-gone"),
             (AccessFlags::LOOKUP_NOT_PRESENT, "lookup-not-present"),
