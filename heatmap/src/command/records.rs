@@ -4,7 +4,7 @@ use core::fmt::Write as _;
 
 use anyhow::Context;
 use clap::Args;
-use decoder::{Access, Ledger, Origin, Recording, Shard, Sink};
+use decoder::{Access, AccessFlags, Ledger, Origin, QueueName, Recording, Shard, Sink, Tlb};
 
 use super::Outcome;
 use super::input::require_times;
@@ -83,6 +83,11 @@ struct Lister<'a> {
     op: String,
     source: String,
     flags: String,
+    /// Number of the input, counted from 1.
+    input: u32,
+    /// The queue of the last record, and its name.
+    queue: Option<QueueName>,
+    queue_name: String,
 }
 
 impl<'a> Lister<'a> {
@@ -100,6 +105,9 @@ impl<'a> Lister<'a> {
             op: String::new(),
             source: String::new(),
             flags: String::new(),
+            input: 1,
+            queue: None,
+            queue_name: String::new(),
         }
     }
 
@@ -119,6 +127,22 @@ impl<'a> Lister<'a> {
         Ok(self.ledger)
     }
 
+    /// Sets the name of a record's queue. Most stand in the same one as the record before. Queues
+    /// of the second input and of those behind it have its number in front: their records do not
+    /// go on where those of the first one ended.
+    fn name_queue(&mut self, queue: QueueName) {
+        if self.queue == Some(queue) {
+            return;
+        }
+        self.queue = Some(queue);
+        self.queue_name.clear();
+        // Writing to a string does not fail.
+        let _ = match self.input {
+            1 => write!(self.queue_name, "{queue}"),
+            input => write!(self.queue_name, "{input}:{queue}"),
+        };
+    }
+
     fn list(&mut self, access: &Access) -> anyhow::Result<()> {
         if self.error.is_some() {
             return Ok(());
@@ -135,6 +159,7 @@ impl<'a> Lister<'a> {
         if let Some(source) = access.data_source {
             let _ = write!(self.source, "{source}");
         }
+        self.name_queue(access.queue());
         for name in access.flags.names() {
             if !self.flags.is_empty() {
                 self.flags.push(',');
@@ -157,6 +182,12 @@ impl<'a> Lister<'a> {
             latency: access.latency_cycles,
             source: access.data_source.map(|_| self.source.as_str()),
             flags: &self.flags,
+            queue: &self.queue_name,
+            tlb: access.tlb.map(Tlb::as_str),
+            page_size: access.page_size,
+            issue_latency: access.issue_latency_cycles,
+            translation_latency: access.translation_latency_cycles,
+            guest: access.flags.contains(AccessFlags::GUEST),
         };
         self.output.named(writer.write(&row))
     }
@@ -187,6 +218,11 @@ impl Sink for Lister<'_> {
     fn other(&mut self, _: &Origin) {
         self.ledger.records += 1;
         self.ledger.not_memory += 1;
+    }
+
+    fn recording_ended(&mut self) {
+        self.input = self.input.saturating_add(1);
+        self.queue = None;
     }
 
     fn has_enough(&self) -> bool {
