@@ -605,7 +605,10 @@ pub(super) mod tests {
         let far = want("remote-dram", "remote,remote-socket");
         assert_eq!(told(caps, 3 | node | socket, dram), far);
         assert_eq!(told(caps, 3 | socket, dram), far, "another socket is another node");
-        assert_eq!(told(caps, 5 | socket, dram), want("remote-cache", "remote,remote-socket"));
+        assert_eq!(
+            told(caps, 5 | socket | 1 << 5, dram),
+            want("remote-cache", "remote,remote-socket")
+        );
         assert_eq!(told(caps, 1 << 6 | socket, dram), want("cxl", "remote,remote-socket"));
         assert_eq!(told(caps, 2 | socket | 1 << 5, dram), want("peer-core", ""), "of this node");
         assert_eq!(told(caps, 3 | socket, load), want("l1", ""), "it did not get there");
