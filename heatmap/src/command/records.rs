@@ -16,6 +16,21 @@ use crate::query::Filters;
 use crate::report::{RecordRow, RecordWriter};
 
 #[derive(Debug, Args)]
+#[command(after_help = "Columns, absent values `-` (text), empty (CSV), null (JSON, Parquet):
+  time_ns, cpu, pid, tid, event, op, ip, vaddr, paddr
+  latency              cycles of the whole access
+  source               where the data came from; of stores Arm SPE does not say
+  flags                what else the record says. source-inferred: no table of sources is known
+                       for the processor, so its cache events were asked. region-N: number of
+                       the memory region. guest, looked-up, lookup-...: see the README
+  queue                ring or CPU that the record stood in: spe2/cpu7, pt0/tid4711, samples/cpu3;
+                       records of one queue are in its order. Of the second input 2:spe2/cpu7
+  tlb                  which TLB had the translation: l1, l2, hit (one of them), walk (none)
+  page_size            bytes of the page that it was translated by: as the hardware used it (IBS),
+                       else as the kernel found it
+  issue_latency        cycles until it was issued (Arm SPE)
+  translation_latency  cycles of its translation (Arm SPE: waiting for the MMU; IBS: TLB refill)
+  guest                true if it was made in a virtual machine")]
 pub(super) struct Records {
     #[command(flatten)]
     input: InputOptions,
