@@ -74,11 +74,13 @@ pub mod pebs;
 pub mod perf;
 mod piece;
 mod queue;
+mod queue_name;
 mod queues;
 mod raw;
 mod session;
 pub mod spe;
 mod threads;
+mod tlb;
 mod walk;
 
 pub use access::{
@@ -93,5 +95,7 @@ pub use decode::{
 pub use error::{Error, Position, Problem, TraceOffset};
 pub use ledger::{Ledger, LedgerError};
 pub use piece::{ByteAccount, Join, Piece, Timed, Unit};
+pub use queue_name::QueueName;
 pub use raw::{Raw, decode_raw};
 pub use session::{TimeBase, runs_guests};
+pub use tlb::Tlb;

@@ -22,8 +22,9 @@ const PERF_MAGIC: [&[u8]; 3] = [b"PERFILE2", b"2ELIFREP", b"PERFFILE"];
 /// What bytes without a container are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Raw {
-    /// The bytes between base and index of a PEBS buffer, in this format.
-    Pebs(pebs::Format),
+    /// The bytes between base and index of a PEBS buffer, in this format, and the core that wrote
+    /// them, if the caller knows: its table tells where data came from.
+    Pebs(pebs::Format, Option<pebs::Core>),
     /// The bytes of one buffer of Arm SPE, and the MIDR_EL1 of its CPU, which tells what its data
     /// sources mean.
     ArmSpe(Option<Midr>),
@@ -33,7 +34,7 @@ impl Raw {
     /// The refusal of what has a container.
     pub(crate) fn not_raw(self) -> Error {
         let (expected, option) = match self {
-            Self::Pebs(_) => ("a raw PEBS buffer", "--raw-pebs"),
+            Self::Pebs(..) => ("a raw PEBS buffer", "--raw-pebs"),
             Self::ArmSpe(_) => ("a raw SPE buffer", "--raw-spe"),
         };
         Error::NotRaw { expected, option }
@@ -57,22 +58,22 @@ pub fn decode_raw(
         return Err(raw.not_raw());
     }
     match raw {
-        Raw::Pebs(format) => decode_pebs(stream, format, file, sink),
+        Raw::Pebs(format, core) => decode_pebs(stream, (format, core), file, sink),
         Raw::ArmSpe(midr) => decode_spe(stream, midr, file, sink),
     }
 }
 
 fn decode_pebs(
     mut stream: Stream<impl Read>,
-    format: pebs::Format,
+    (format, core): (pebs::Format, Option<pebs::Core>),
     file: u32,
     sink: &mut impl Sink,
 ) -> Result<Recording, Error> {
     let mut decoder = pebs::Decoder::new(format);
     loop {
         let (window, offset) = stream.window();
-        let taken =
-            give(&mut decoder, window, Position { file, offset: TraceOffset(offset) }, sink);
+        let at = Position { file, offset: TraceOffset(offset) };
+        let taken = give(&mut decoder, window, core, at, sink);
         stream.consume(taken);
         if sink.has_enough() || !stream.fill()? {
             break;
@@ -85,11 +86,17 @@ fn decode_pebs(
     let mut session = Session::new(ByteOrder::Little);
     session.ledger = Ledger { aux_bytes, ..decoder.account() };
     let time_base = if decoder.has_ticks() { TimeBase::Ticks } else { TimeBase::None };
-    Ok(Recording { time_base, ..of_buffer(&mut session, Raw::Pebs(format), Source::Pebs) })
+    Ok(Recording { time_base, ..of_buffer(&mut session, Raw::Pebs(format, core), Source::Pebs) })
 }
 
 /// Gives out the records in some bytes, which stand at `at`, and returns how many it took.
-fn give(decoder: &mut pebs::Decoder, bytes: &[u8], at: Position, sink: &mut impl Sink) -> usize {
+fn give(
+    decoder: &mut pebs::Decoder,
+    bytes: &[u8],
+    core: Option<pebs::Core>,
+    at: Position,
+    sink: &mut impl Sink,
+) -> usize {
     let mut records = decoder.records(bytes);
     for (record, end) in records.by_ref() {
         let offset = TraceOffset((at.offset.0 + end as u64).saturating_sub(1));
@@ -101,7 +108,7 @@ fn give(decoder: &mut pebs::Decoder, bytes: &[u8], at: Position, sink: &mut impl
             not_retired: false,
             position: Position { offset, ..at },
         };
-        match record.access(origin) {
+        match record.access(origin, core) {
             Some(access) => sink.access(&access),
             None => sink.other(&origin),
         }

@@ -119,7 +119,7 @@ impl InputOptions {
         if !losses.is_empty() {
             let losses = losses.join(", ");
             // There is no report on what has no physical addresses.
-            let pebs = |recording: &Recording| matches!(recording.raw, Some(Raw::Pebs(_)));
+            let pebs = |recording: &Recording| matches!(recording.raw, Some(Raw::Pebs(..)));
             let see = if recordings.iter().any(pebs) { "" } else { "; see `folioscope report`" };
             messages.warn(&format!("{}: something was lost: {losses}{see}", self.path()));
         }
@@ -235,7 +235,7 @@ fn open(path: &Path, raw: Option<Raw>) -> anyhow::Result<Input> {
     Input::open(path).map_err(|error| match error {
         decoder::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
             let (expected, remedy) = match raw {
-                Some(Raw::Pebs(_)) => ("the bytes of a PEBS buffer", NAME_BYTES),
+                Some(Raw::Pebs(..)) => ("the bytes of a PEBS buffer", NAME_BYTES),
                 Some(Raw::ArmSpe(_)) => ("the bytes of an SPE buffer", NAME_BYTES),
                 None => (
                     "what `perf record` or `folioscope record` wrote",

@@ -63,15 +63,20 @@ pub(super) struct RawOptions {
     #[command(flatten)]
     spe: RawSpeOptions,
     /// INPUT is no recording but the bytes of a PEBS buffer, from its base to its index; its
-    /// format is 0 to 6, or arch. Such buffers have virtual addresses only
+    /// format is 0 to 6, or arch, which is 15. Such buffers have virtual addresses only
     #[arg(long, value_name = "FORMAT", conflicts_with_all = ["page_map", "raw_spe"])]
     raw_pebs: Option<pebs::Format>,
+    /// The processor that wrote the PEBS buffer, FAMILY,MODEL in decimal, such as 6,143; with /core
+    /// or /atom behind where it has both: its table says where the data of loads came from
+    #[arg(long, value_name = "MODEL", requires = "raw_pebs")]
+    cpu_model: Option<pebs::Core>,
 }
 
 impl RawOptions {
     /// What INPUT is, if it has no container.
     pub(super) fn raw(self) -> Option<Raw> {
-        self.raw_pebs.map(Raw::Pebs).or_else(|| self.spe.raw())
+        let pebs = self.raw_pebs.map(|format| Raw::Pebs(format, self.cpu_model));
+        pebs.or_else(|| self.spe.raw())
     }
 }
 
