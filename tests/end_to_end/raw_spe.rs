@@ -51,14 +51,15 @@ fn every_command_counts_a_buffer() {
     assert_eq!(report["accesses"], 300);
     assert_eq!(of_ledger(&report, "aux_bytes"), buffer().len() as u64);
     assert_eq!(of_ledger(&report, "padding_bytes"), 16 * 300);
-    assert_eq!(report["time_base"], "ticks");
+    assert_eq!(report["input"]["time_base"], "ticks");
     assert_eq!(folioscope(["report", "--raw-spe", "--strict"]).arg(&path).run().code(), 0);
 
     let records = folioscope(["records", "--raw-spe", "--format", "json"]).arg(&path).json_lines();
     assert_eq!(records.len(), 300);
     assert_eq!(records[7]["paddr"], "0x1007000");
     assert_eq!(records[7]["tid"], 4242, "the context packet's");
-    for nothing in ["time_ns", "cpu", "event", "source"] {
+    assert_eq!(records[7]["queue"], "spe0");
+    for nothing in ["time_ns", "cpu", "event"] {
         assert_eq!(records[7][nothing], Value::Null, "{nothing}");
     }
 

@@ -286,14 +286,14 @@ mod tests {
 
     #[test]
     fn what_expands_beyond_measure_ends() {
-        let zeros = vec![0; 64 << 20];
+        let zeros = vec![0; 16 << 20];
         for pack in [gzip, zstd] {
             let packed = pack(&zeros);
             let (given, damage) = unpack(&packed, 1 << 20);
-            assert!((1 << 20..2 << 20).contains(&given.len()), "{}", given.len());
+            assert!((1 << 20..12 << 20).contains(&given.len()), "{}", given.len());
             assert!(damage.expect("it is told").contains("256-fold"));
             // As much as may be spooled is given all the same.
-            assert!(unpack(&packed, 64 << 20) == (zeros.clone(), None));
+            assert!(unpack(&packed, 16 << 20) == (zeros.clone(), None));
         }
     }
 
