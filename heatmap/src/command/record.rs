@@ -141,6 +141,7 @@ impl Record {
                 return Err(Usage::new(why).into());
             }
         }
+        options.period_caveats().iter().for_each(|caveat| messages.warn(caveat));
         let stop = stop_on_signals()?;
         match &self.output {
             None => self.to_report(&options, &stop, messages),
