@@ -322,8 +322,8 @@ pub fn decode_bytes<S: Shard>(
         session = new_session();
         session.sideband = sideband;
         let mut decode = Immediate::new(&mut session, sink, kind, count);
-        walk_parts(&parts, first_file, order, &mut decode);
-        decode.finish();
+        let end = walk_parts(&parts, first_file, order, &mut decode);
+        decode.finish(end);
     } else {
         let queues = std::thread::scope(|scope| {
             let several = options.threads > NonZeroUsize::MIN;
@@ -335,8 +335,13 @@ pub fn decode_bytes<S: Shard>(
                 queues: Vec::new(),
                 target: Target::Skipped,
             };
-            walk_parts(&parts, first_file, order, &mut collect);
-            let queues = collect.queues;
+            let end = walk_parts(&parts, first_file, order, &mut collect);
+            let mut queues = collect.queues;
+            for (index, _, piece) in session.rests() {
+                if let Some(queue) = queues.get_mut(index) {
+                    queue.begin(piece, behind(end, index));
+                }
+            }
             if let Some(crew) = crew {
                 crew.finish(&mut session, sink);
             }
@@ -348,18 +353,22 @@ pub fn decode_bytes<S: Shard>(
     Ok(recording(&mut session, &[], kind, count))
 }
 
+/// Walks over all parts. Returns the position behind the last one.
 fn walk_parts<'a>(
     parts: &[(&'a [u8], u64)],
     first_file: u32,
     order: ByteOrder,
     visitor: &mut impl Visitor<'a>,
-) {
+) -> Position {
+    let mut end = Position { file: first_file, ..Position::default() };
     for (file, (bytes, start)) in (first_file..).zip(parts) {
         visitor.part(bytes, Position { file, offset: TraceOffset(*start) });
         let mut walk = Walk::new(order, file);
         let taken = walk.advance(bytes, *start, visitor);
-        walk.finish(bytes.len() - taken, start + bytes.len() as u64, visitor);
+        end = Position { file, offset: TraceOffset(start + bytes.len() as u64) };
+        walk.finish(bytes.len() - taken, end.offset.0, visitor);
     }
+    end
 }
 
 /// Decodes a stream as it comes, in bounded memory.
@@ -411,8 +420,9 @@ fn read_alone<S: Sink>(
         }
     }
     let (left, offset) = stream.window();
-    walk.finish(left.len(), offset + left.len() as u64, &mut visitor);
-    visitor.finish();
+    let end = walk.position(offset + left.len() as u64);
+    walk.finish(left.len(), end.offset.0, &mut visitor);
+    visitor.finish(end);
     Ok(())
 }
 
@@ -450,7 +460,12 @@ fn read_with<'scope, S: Shard + 'scope>(
         visitor.crew.give_back(stream.exchange(fresh));
     }
     let (left, offset) = stream.window();
-    walk.finish(left.len(), offset + left.len() as u64, &mut visitor);
+    let end = walk.position(offset + left.len() as u64);
+    walk.finish(left.len(), end.offset.0, &mut visitor);
+    for (index, key, piece) in visitor.session.rests() {
+        let facts = visitor.session.facts();
+        visitor.crew.rest(index, key, piece, behind(end, index), facts);
+    }
     visitor.crew.finish(visitor.session, visitor.sink);
     Ok(())
 }
@@ -490,8 +505,9 @@ pub(crate) fn decode_pieces<S: Sink, T, E>(
     let visitor = Immediate::new(&mut session, &mut *sink, InputKind::Stream, 1);
     let pieces = Pieces { walk: Walk::new(order, 0), visitor, offset: STREAM_HEADER_LEN as u64 };
     let (Pieces { walk, mut visitor, offset }, done) = feed(pieces);
+    let end = walk.position(offset);
     walk.finish(0, offset, &mut visitor);
-    visitor.finish();
+    visitor.finish(end);
     sink.recording_ended();
     let recording = recording(&mut session, &[], InputKind::Stream, 1);
     Ok((Recording { captured: true, ..recording }, done?))
@@ -667,7 +683,14 @@ impl<'s, S: Sink> Immediate<'s, S> {
         }
     }
 
-    fn finish(self) {
+    /// The input has ended before the byte `end`.
+    fn finish(mut self, end: Position) {
+        for (index, _, piece) in self.session.rests() {
+            if let Some(queue) = self.queues.get_mut(index) {
+                queue.begin(piece);
+                queue.bytes(&[], behind(end, index), &self.session.sideband, self.sink);
+            }
+        }
         for queue in self.queues {
             self.session.settle(queue.finish());
         }
@@ -714,6 +737,14 @@ impl<'a, S: Sink> Visitor<'a> for Immediate<'_, S> {
     fn problem(&mut self, what: String, at: TraceOffset, consequence: &'static str) {
         self.session.problems.add(what, at.0, consequence);
     }
+}
+
+/// A position of its own for the rest of each queue, behind all others.
+fn behind(end: Position, queue: usize) -> Position {
+    /// A rest is shorter.
+    const LEN: u64 = 8;
+    let offset = end.offset.0.saturating_add(LEN.saturating_mul(queue as u64 + 1));
+    Position { offset: TraceOffset(offset), ..end }
 }
 
 /// Takes sample records, or has a crew read them, and remembers where AUX data lies.
