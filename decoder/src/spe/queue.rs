@@ -126,6 +126,10 @@ impl<S: Sink + ?Sized> Steps for Decoding<'_, S> {
         self.decoder.fill(len);
     }
 
+    fn unfill(&mut self, len: usize) {
+        self.decoder.unfill(len);
+    }
+
     fn gap_at(&mut self, place: u64) {
         self.decoder.gap_at(place);
     }
@@ -158,7 +162,10 @@ impl<S: Sink + ?Sized> Steps for Decoding<'_, S> {
                 };
                 let thread = threads.of(key, record.context(), time_ns, sideband);
                 match record.access(origin, thread, piece.encoding()) {
-                    Some(access) => sink.access(&access),
+                    Some(mut access) => {
+                        access.aux_queue = Some(key);
+                        sink.access(&access);
+                    }
                     None => sink.other(&origin),
                 }
             }),
