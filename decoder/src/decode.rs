@@ -328,7 +328,7 @@ pub fn decode_stream<S: Shard>(
         return Err(Error::FileOnPipe { size: file_on_pipe(head).unwrap_or(0) });
     }
     stream.consume(STREAM_HEADER_LEN);
-    let mut session = Session::new(order);
+    let mut session = Session::of_stream(order);
     let walk = Walk::new(order, file);
     if options.ordered || options.threads == NonZeroUsize::MIN || sink.has_enough() {
         read_alone(&mut stream, walk, &mut session, sink)?;
@@ -434,7 +434,7 @@ pub(crate) fn decode_pieces<S: Sink, T, E>(
     sink: &mut S,
     feed: impl for<'s> FnOnce(Pieces<'s, S>) -> (Pieces<'s, S>, Result<T, E>),
 ) -> Result<(Recording, T), E> {
-    let mut session = Session::new(order);
+    let mut session = Session::of_stream(order);
     let visitor = Immediate::new(&mut session, &mut *sink, InputKind::Stream, 1);
     let pieces = Pieces { walk: Walk::new(order, 0), visitor, offset: STREAM_HEADER_LEN as u64 };
     let (Pieces { walk, mut visitor, offset }, done) = feed(pieces);
@@ -844,6 +844,7 @@ pub(crate) fn recording(
         add_queue(&mut ledger, &mut aux_time_base, queue.so_far());
     }
     ledger.lost = ledger.lost_records.max(ledger.lost_samples);
+    ledger.not_address_events = session.not_address_events();
     session.events.take_names(&session.features);
     let names = session.event_names();
     let events: Vec<_> = session
