@@ -55,8 +55,8 @@ ledger! {
     overlap_bytes,
     /// Hardware records and sample records with addresses.
     records,
-    /// Memory operations that each added 1 to a page's counter.
-    counted,
+    /// Records of other operations.
+    not_memory,
     /// Memory operations of guests whose physical address hardware did not give: what the kernel
     /// looked up for a guest's address is none of the guest's, and is dropped.
     guest_address,
@@ -64,12 +64,12 @@ ledger! {
     no_physical_address,
     /// Memory operations whose physical address was looked up and not found.
     lookup_failed,
-    /// Records of other operations.
-    not_memory,
     /// Memory operations that a filter of the query left out.
     filtered,
     /// Memory operations that the memory budget did not hold.
     over_budget,
+    /// Memory operations that each added 1 to a page's counter.
+    counted,
     /// Memory operations whose physical address was looked up and found, whatever became of them.
     looked_up,
     /// Part of `lookup_failed`: the process had ended.

@@ -95,6 +95,7 @@ fn check_whole(recording: &Recording, what: &str) {
         ("counted", ledger.counted),
         ("not_memory", ledger.not_memory),
         ("no_physical_address", ledger.no_physical_address),
+        ("guest_address", ledger.guest_address),
         ("not_retired", not_retired),
         ("record_bytes", ledger.record_bytes),
         ("padding_bytes", ledger.padding_bytes),

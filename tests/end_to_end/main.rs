@@ -11,6 +11,7 @@
 //! | `report`, `decisions`, `filters` | do outputs and options keep the contract? |
 //! | `page_map` | do accesses without a physical address get the one that a saved page map has? |
 //! | `aux_data`, `side_records` | joins, gaps and snapshots of AUX data; losses and records beside the samples |
+//! | `who`, `guests` | whose accesses are they, and which of a virtual machine's count? |
 //! | `ibs`, `raw_pebs` | registers of AMD's IBS in RAW; raw PEBS buffers of every format |
 //! | `doctor` | does it describe this machine, whatever it is? |
 //! | `service` | does the daemon answer, refuse and end as it should? |
@@ -31,6 +32,7 @@ mod feeder;
 mod filters;
 mod forms;
 mod generated;
+mod guests;
 mod ibs;
 mod intel_pt;
 mod page_map;
@@ -42,3 +44,4 @@ mod second_opinion;
 mod service;
 mod side_records;
 mod truth;
+mod who;

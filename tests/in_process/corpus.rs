@@ -95,3 +95,8 @@ fn samples() {
 fn spe() {
     replay("spe");
 }
+
+#[test]
+fn who() {
+    replay("who");
+}

@@ -18,7 +18,7 @@ pub use auxtrace::{Aux, AuxFlags, Auxtrace, QueueKey, SpeCpu, SpeInfo, Tracer};
 pub use clock::Clock;
 pub use compressed::{Broken, Decompressor};
 pub use data_src::DataSrc;
-pub use event::{Event, Events, Pace};
+pub use event::{Event, Events, Pace, never_has_address};
 pub(crate) use feature::processor;
 pub use feature::{EventDescription, Features};
 pub use header::{FileHeader, Header, Section};
