@@ -114,7 +114,8 @@ fn a_physical_address_of_a_guest_counts_if_the_hardware_gave_it() {
         ("nobody", op(0, 0), 0, false, false),
     ];
     for (name, op, phys_addr, of_host, of_guest) in rows {
-        for (mode, guest) in [(USER, false), (KERNEL, false), (GUEST_USER, true), (GUEST_KERNEL, true)]
+        for (mode, guest) in
+            [(USER, false), (KERNEL, false), (GUEST_USER, true), (GUEST_KERNEL, true)]
         {
             let counted = if guest { of_guest } else { of_host };
             // Bit 14 says that the ip is exact.
@@ -129,7 +130,11 @@ fn a_physical_address_of_a_guest_counts_if_the_hardware_gave_it() {
                 let missing = u64::from(!guest && !counted);
                 assert_eq!(of_ledger(&found, "no_physical_address"), missing, "{name}");
                 let listed = &records(&file)[0];
-                assert_eq!((is_guest(listed), listed["paddr"].is_string()), (guest, counted), "{name}");
+                assert_eq!(
+                    (is_guest(listed), listed["paddr"].is_string()),
+                    (guest, counted),
+                    "{name}"
+                );
             }
         }
     }

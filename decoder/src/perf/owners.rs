@@ -122,9 +122,7 @@ impl Owners {
             (Some(((_, from, sign), pid)), _) => {
                 (*from..=until, (*sign != Sign::Ended).then_some(*pid))
             }
-            (None, Some(((.., sign), pid))) => {
-                (0..=until, (*sign != Sign::Born).then_some(*pid))
-            }
+            (None, Some(((.., sign), pid))) => (0..=until, (*sign != Sign::Born).then_some(*pid)),
             (None, None) => (0..=until, None),
         }
     }
