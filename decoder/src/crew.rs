@@ -230,7 +230,7 @@ impl<S: Shard> Worker<S> {
     fn settle(self, session: &mut Session, sink: &mut S) {
         sink.merge(self.shard);
         session.add_samples(self.samples);
-        session.sideband.is_full_like(&self.sideband);
+        session.sideband.noticed(&self.sideband);
         self.queues.into_values().for_each(|queue| session.settle(queue.finish()));
     }
 }

@@ -108,6 +108,8 @@ pub struct Recording {
     pub problem_count: u64,
     /// There were more threads or context switches than are remembered.
     pub sideband_full: bool,
+    /// Of a stream: context switches that came behind the data that they tell of.
+    pub late_switches: u64,
     /// The name of a task that runs virtual machines.
     pub hypervisor: Option<String>,
     /// Arm SPE events have sample records: `perf inject` has replaced their AUX data.
@@ -864,6 +866,7 @@ pub(crate) fn recording(
         sources: session.sources(),
         time_base: session.time_base(aux_time_base),
         sideband_full: session.sideband.is_full(),
+        late_switches: session.sideband.late_switches(),
         arm_spe_events: session.arm_spe_events().collect(),
         event_sources: indexes()
             .map(|index| session.events.source(index, &session.features))

@@ -113,6 +113,14 @@ impl Facts {
                        no thread.",
             );
         }
+        if recording.late_switches > 0 {
+            self.note(format!(
+                "{} context switches came in the stream behind the data that they tell of: some \
+                 accesses have the thread and process that ran before, or none. As a file the same \
+                 recording has the right ones.",
+                recording.late_switches
+            ));
+        }
         if recording.time_base == TimeBase::Ticks {
             self.note(
                 "The recording does not say how its timestamps relate to time: no \

@@ -16,10 +16,11 @@ fn ns(ticks: u64) -> u64 {
     TimeConv::default().ns(ticks)
 }
 
-/// An access to a page by a thread that its record names.
-fn by(tid: u32, pfn: u64, ticks: u64) -> Vec<u8> {
+/// An access to a page by a thread that its record names, or does not.
+fn by(tid: impl Into<Option<u32>>, pfn: u64, ticks: u64) -> Vec<u8> {
     let mut out = Vec::new();
-    for packet in [
+    let thread = tid.into().map(|value| Packet::Context { index: 0, value });
+    let packets = [
         Packet::Address { index: address::PC, payload: address::code(0x40_1000, 0) },
         Packet::Events { bits: event::RETIRED, width: Width::One },
         Packet::Operation { class: operation::MEMORY, payload: operation::GENERAL },
@@ -28,9 +29,8 @@ fn by(tid: u32, pfn: u64, ticks: u64) -> Vec<u8> {
             index: address::DATA_PHYSICAL,
             payload: address::physical(pfn << 12, false, 0),
         },
-        Packet::Context { index: 0, value: tid },
-        Packet::Timestamp(ticks),
-    ] {
+    ];
+    for packet in packets.into_iter().chain(thread).chain([Packet::Timestamp(ticks)]) {
         packet.write(&mut out);
     }
     out
@@ -135,4 +135,32 @@ fn numbers_inside_of_a_guest_say_nothing_of_the_host() {
     each_form(&made.finish(), &["records", "--format", "json"], |form, text| {
         assert_eq!(pids(&text), [Some(100)], "{form}");
     });
+}
+
+#[test]
+fn a_stream_tells_that_switches_came_too_late() {
+    let switch = |pid| Record::SwitchCpuWide { out: false, pid: 0, tid: pid };
+    for (switched, late) in [(900, false), (1500, true)] {
+        let mut made = Made::spe();
+        made.record_of(switch(0), &task(7, 7, ns(800)));
+        let second = task(8, 8, ns(switched));
+        if !late {
+            made.record_of(switch(7), &second);
+        }
+        made.piece(0, 0, &[by(None, 1, 1000), by(None, 2, 2000)].concat());
+        if late {
+            made.record_of(switch(7), &second);
+        }
+        let file = made.finish();
+        let stream = Parts::of(&file).stream();
+        for threads in ["1", "3"] {
+            let words = ["report", "--format", "json", "--threads", threads];
+            let told =
+                |report: Value| report["notes"].to_string().contains("1 context switches came");
+            assert_eq!(told(folioscope(words).arg("-").input(&stream).json()), late, "{threads}");
+            let folder = scratch();
+            let path = write(folder.path(), "perf.data", &file);
+            assert!(!told(folioscope(words).arg(&path).json()), "{threads}");
+        }
+    }
 }

@@ -60,6 +60,9 @@ pub struct SideBand {
     full: bool,
     /// The records are those of a stream, which has no end: what its data has passed is forgotten.
     streams: bool,
+    /// Of a stream: up to which time each CPU's data has been read.
+    passed: HashMap<u32, u64>,
+    late_switches: u64,
     /// Nothing is remembered here; what is learned is told to others, who take it from here.
     pub(crate) told: Option<Vec<Learned>>,
 }
@@ -110,6 +113,8 @@ impl SideBand {
             told.push(Learned::Switch(cpu, time, task));
             return;
         }
+        let passed = self.passed.get(&cpu).is_some_and(|passed| *passed >= time);
+        self.late_switches += u64::from(passed);
         let full = self.switch_count >= MAX_SWITCHES;
         if (full || self.switches.len() >= MAX_CPUS) && !self.switches.contains_key(&cpu) {
             self.full = true;
@@ -149,16 +154,31 @@ impl SideBand {
     /// Forgets on a CPU of a stream what is needed only for records before this time. They have all
     /// been read.
     pub fn forget_before(&mut self, cpu: u32, time: u64) {
-        let Some(switches) = self.switches.get_mut(&cpu).filter(|_| self.streams) else { return };
+        if !self.streams {
+            return;
+        }
+        if self.passed.len() < MAX_CPUS || self.passed.contains_key(&cpu) {
+            let passed = self.passed.entry(cpu).or_default();
+            *passed = time.max(*passed);
+        }
+        let Some(switches) = self.switches.get_mut(&cpu) else { return };
         while switches.len() > KEPT && switches.keys().nth(1).is_some_and(|next| *next <= time) {
             switches.pop_first();
             self.switch_count -= 1;
         }
     }
 
-    /// Takes note that another one, which learned the same, could not remember something.
-    pub fn is_full_like(&mut self, other: &Self) {
+    /// Takes over what another one, which learned the same for other data, noticed: that it could
+    /// not remember something, and switches that came late for it.
+    pub fn noticed(&mut self, other: &Self) {
         self.full |= other.is_full();
+        self.late_switches += other.late_switches;
+    }
+
+    /// Switches that came behind data of the time after them: it was read as if it were of the task
+    /// before.
+    pub fn late_switches(&self) -> u64 {
+        self.late_switches
     }
 
     /// Whether anything was not remembered.
@@ -230,6 +250,24 @@ mod tests {
         (0..kept + 100).for_each(|time| file.switch(3, time, Some(A)));
         file.forget_before(3, u64::MAX);
         assert_eq!(file.running(3, 7), (7..8, Some(A)), "data of a file may be in any order");
+    }
+
+    #[test]
+    fn a_switch_that_data_has_passed_came_late() {
+        let mut sideband = SideBand::of_stream();
+        sideband.switch(0, 100, Some(A));
+        sideband.forget_before(0, 200);
+        sideband.forget_before(0, 150);
+        sideband.switch(0, 201, Some(B));
+        sideband.switch(1, 150, Some(B));
+        assert_eq!(sideband.late_switches(), 0);
+        sideband.switch(0, 200, Some(A));
+        assert_eq!(sideband.late_switches(), 1);
+        let mut all = SideBand::default();
+        all.noticed(&sideband);
+        all.forget_before(0, 300);
+        all.switch(0, 250, Some(A));
+        assert_eq!(all.late_switches(), 1, "in a file all is learned first");
     }
 
     #[test]
