@@ -122,6 +122,8 @@ pub struct Recording {
     pub problem_count: u64,
     /// There were more threads or context switches than are remembered.
     pub sideband_full: bool,
+    /// Of a stream: context switches that came behind the data that they tell of.
+    pub late_switches: u64,
     /// The name of a task that runs virtual machines.
     pub hypervisor: Option<String>,
     /// Arm SPE events have sample records: `perf inject` has replaced their AUX data.
@@ -322,8 +324,8 @@ pub fn decode_bytes<S: Shard>(
         session = new_session();
         session.sideband = sideband;
         let mut decode = Immediate::new(&mut session, sink, kind, count);
-        walk_parts(&parts, first_file, order, &mut decode);
-        decode.finish();
+        let end = walk_parts(&parts, first_file, order, &mut decode);
+        decode.finish(end);
     } else {
         let queues = std::thread::scope(|scope| {
             let several = options.threads > NonZeroUsize::MIN;
@@ -335,8 +337,13 @@ pub fn decode_bytes<S: Shard>(
                 queues: Vec::new(),
                 target: Target::Skipped,
             };
-            walk_parts(&parts, first_file, order, &mut collect);
-            let queues = collect.queues;
+            let end = walk_parts(&parts, first_file, order, &mut collect);
+            let mut queues = collect.queues;
+            for (index, _, piece) in session.rests() {
+                if let Some(queue) = queues.get_mut(index) {
+                    queue.begin(piece, behind(end, index));
+                }
+            }
             if let Some(crew) = crew {
                 crew.finish(&mut session, sink);
             }
@@ -348,18 +355,22 @@ pub fn decode_bytes<S: Shard>(
     Ok(recording(&mut session, &[], kind, count))
 }
 
+/// Walks over all parts. Returns the position behind the last one.
 fn walk_parts<'a>(
     parts: &[(&'a [u8], u64)],
     first_file: u32,
     order: ByteOrder,
     visitor: &mut impl Visitor<'a>,
-) {
+) -> Position {
+    let mut end = Position { file: first_file, ..Position::default() };
     for (file, (bytes, start)) in (first_file..).zip(parts) {
         visitor.part(bytes, Position { file, offset: TraceOffset(*start) });
         let mut walk = Walk::new(order, file);
         let taken = walk.advance(bytes, *start, visitor);
-        walk.finish(bytes.len() - taken, start + bytes.len() as u64, visitor);
+        end = Position { file, offset: TraceOffset(start + bytes.len() as u64) };
+        walk.finish(bytes.len() - taken, end.offset.0, visitor);
     }
+    end
 }
 
 /// Decodes a stream as it comes, in bounded memory.
@@ -380,7 +391,7 @@ pub fn decode_stream<S: Shard>(
         _ => header::parse(head)?,
     };
     stream.consume(STREAM_HEADER_LEN);
-    let mut session = Session::new(order);
+    let mut session = Session::of_stream(order);
     let walk = Walk::new(order, file);
     if options.ordered || options.threads == NonZeroUsize::MIN || sink.has_enough() {
         read_alone(&mut stream, walk, &mut session, sink)?;
@@ -411,8 +422,9 @@ fn read_alone<S: Sink>(
         }
     }
     let (left, offset) = stream.window();
-    walk.finish(left.len(), offset + left.len() as u64, &mut visitor);
-    visitor.finish();
+    let end = walk.position(offset + left.len() as u64);
+    walk.finish(left.len(), end.offset.0, &mut visitor);
+    visitor.finish(end);
     Ok(())
 }
 
@@ -450,7 +462,12 @@ fn read_with<'scope, S: Shard + 'scope>(
         visitor.crew.give_back(stream.exchange(fresh));
     }
     let (left, offset) = stream.window();
-    walk.finish(left.len(), offset + left.len() as u64, &mut visitor);
+    let end = walk.position(offset + left.len() as u64);
+    walk.finish(left.len(), end.offset.0, &mut visitor);
+    for (index, key, piece) in visitor.session.rests() {
+        let facts = visitor.session.facts();
+        visitor.crew.rest(index, key, piece, behind(end, index), facts);
+    }
     visitor.crew.finish(visitor.session, visitor.sink);
     Ok(())
 }
@@ -486,12 +503,13 @@ pub(crate) fn decode_pieces<S: Sink, T, E>(
     sink: &mut S,
     feed: impl for<'s> FnOnce(Pieces<'s, S>) -> (Pieces<'s, S>, Result<T, E>),
 ) -> Result<(Recording, T), E> {
-    let mut session = Session::new(order);
+    let mut session = Session::of_stream(order);
     let visitor = Immediate::new(&mut session, &mut *sink, InputKind::Stream, 1);
     let pieces = Pieces { walk: Walk::new(order, 0), visitor, offset: STREAM_HEADER_LEN as u64 };
     let (Pieces { walk, mut visitor, offset }, done) = feed(pieces);
+    let end = walk.position(offset);
     walk.finish(0, offset, &mut visitor);
-    visitor.finish();
+    visitor.finish(end);
     sink.recording_ended();
     let recording = recording(&mut session, &[], InputKind::Stream, 1);
     Ok((Recording { captured: true, ..recording }, done?))
@@ -667,7 +685,14 @@ impl<'s, S: Sink> Immediate<'s, S> {
         }
     }
 
-    fn finish(self) {
+    /// The input has ended before the byte `end`.
+    fn finish(mut self, end: Position) {
+        for (index, _, piece) in self.session.rests() {
+            if let Some(queue) = self.queues.get_mut(index) {
+                queue.begin(piece);
+                queue.bytes(&[], behind(end, index), &self.session.sideband, self.sink);
+            }
+        }
         for queue in self.queues {
             self.session.settle(queue.finish());
         }
@@ -714,6 +739,14 @@ impl<'a, S: Sink> Visitor<'a> for Immediate<'_, S> {
     fn problem(&mut self, what: String, at: TraceOffset, consequence: &'static str) {
         self.session.problems.add(what, at.0, consequence);
     }
+}
+
+/// A position of its own for the rest of each queue, behind all others.
+fn behind(end: Position, queue: usize) -> Position {
+    /// A rest is shorter.
+    const LEN: u64 = 8;
+    let offset = end.offset.0.saturating_add(LEN.saturating_mul(queue as u64 + 1));
+    Position { offset: TraceOffset(offset), ..end }
 }
 
 /// Takes sample records, or has a crew read them, and remembers where AUX data lies.
@@ -899,6 +932,7 @@ pub(crate) fn recording(
         add_queue(&mut ledger, &mut aux_time_base, queue.so_far());
     }
     ledger.lost = ledger.lost_records.max(ledger.lost_samples);
+    ledger.not_address_events = session.not_address_events();
     session.events.take_names(&session.features);
     let names = session.event_names();
     let events: Vec<_> = session
@@ -917,6 +951,7 @@ pub(crate) fn recording(
         sources: session.sources(),
         time_base: session.time_base(aux_time_base),
         sideband_full: session.sideband.is_full(),
+        late_switches: session.sideband.late_switches(),
         arm_spe_events: session.arm_spe_events().collect(),
         event_sources: indexes()
             .map(|index| session.events.source(index, &session.features))
