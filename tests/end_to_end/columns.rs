@@ -241,7 +241,7 @@ fn pages_and_refills_of_ibs() {
     let zen4 = Op::default().caps;
     let (small, large, huge) = (json!(4096), json!(2 << 20), json!(1 << 30));
     // Cycles of the refill; what the kernel says of the page.
-    let refill = 77 << 48;
+    let refill = 77_u64 << 48;
     let cases = [
         (op(zen4, VALID | refill), 0, "l1", small.clone(), Value::Null),
         (op(zen4, VALID | 1 << 4), 0, "l1", large.clone(), Value::Null),
@@ -303,7 +303,9 @@ fn by_queue(start: Start) -> BTreeMap<String, Vec<String>> {
         let fields = record.as_object_mut().expect("an object");
         let queue = fields.remove("queue").expect("every record stands in a queue");
         // Those that only side-band records tell may differ.
-        ["pid", "tid"].map(|field| fields.remove(field));
+        for field in ["pid", "tid"] {
+            fields.remove(field);
+        }
         let queue = queue.as_str().expect("it has a name").to_owned();
         queues.entry(queue).or_default().push(record.to_string());
     }
