@@ -9,11 +9,12 @@ use crate::distribution::{TenPercentBuckets, touched_percent};
 use crate::facts::{Facts, guests, guests_are_missing, nothing_counted};
 use crate::filter::{ChunkOrder, HotFraction, HotThreshold, hot_fraction};
 use crate::folio::{Block, Folio, Times};
+use crate::incomplete::Reason;
 use crate::ingest::Counter;
 use crate::page_size::PageSize;
 use crate::report::{
-    CpuCoverage, Decision, InputInfo, InputKind, LatencySummary, Report, TimeBase, TopFolio,
-    VerdictCounts,
+    CpuCoverage, Decision, InputInfo, InputKind, LatencySummary, Report, RunLedger, TimeBase,
+    TopFolio, VerdictCounts,
 };
 use crate::verdict::{Judge, Span, Verdict};
 
@@ -37,6 +38,11 @@ pub struct Wanted {
     pub assume_complete: bool,
     /// The kernel's base page, if it was given.
     pub page_size: Option<PageSize>,
+}
+
+/// Whether anything is known to be missing: what `--strict` asks.
+pub(crate) fn lossy(ledger: &Ledger, problems: u64, incomplete: &[Reason]) -> bool {
+    ledger.losses().next().is_some() || problems > 0 || !incomplete.is_empty()
 }
 
 /// The span that is asked of sparse blocks: what was given, else by the length of what was seen.
@@ -72,8 +78,7 @@ impl<'a, B: Block> Summary<'a, B> {
         counter: &'a Counter<B>,
         wanted: Wanted,
     ) -> Self {
-        let mut facts = Facts::default();
-        recordings.iter().for_each(|recording| facts.add(recording));
+        let mut facts = Facts::of(recordings);
         for name in counter.filters().names() {
             facts.leave_out("the query keeps only some accesses", name);
         }
@@ -98,6 +103,11 @@ impl<'a, B: Block> Summary<'a, B> {
     /// The kernel's base page.
     pub fn page_size(&self) -> PageSize {
         self.page_size.0
+    }
+
+    /// Whether anything is known to be missing from the answer.
+    pub fn is_lossy(&self) -> bool {
+        lossy(&self.ledger, self.problem_count(), &self.facts.incomplete)
     }
 
     /// How many sections could not be read.
@@ -233,7 +243,15 @@ impl<'a> Summary<'a> {
             folios: self.counter.store().len() as u64,
             reason: self.reason(),
             notes: self.notes(),
-            ledger: self.ledger,
+            ledger: RunLedger {
+                sums: self.ledger,
+                recording_incomplete: self
+                    .facts
+                    .incomplete
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
+            },
             records_by_source: self.by_source(),
             unreadable: self.unreadable(),
             touched_distribution: row(&touched),

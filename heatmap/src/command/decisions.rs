@@ -56,6 +56,6 @@ impl Decisions {
             }
             writer.finish()
         })())?;
-        Ok(self.input.outcome(summary.ledger(), summary.problem_count()))
+        Ok(self.input.outcome(summary.is_lossy()))
     }
 }

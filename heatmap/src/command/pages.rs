@@ -28,6 +28,6 @@ impl Pages {
         counted.warn_of_losses(&self.input, summary.ledger(), messages);
         let out = self.output.open()?;
         self.output.named(crate::report::pages::write(self.output.format, summary.pages(), out))?;
-        Ok(self.input.outcome(summary.ledger(), summary.problem_count()))
+        Ok(self.input.outcome(summary.is_lossy()))
     }
 }

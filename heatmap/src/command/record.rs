@@ -216,9 +216,7 @@ impl Record {
         let style = style(true, messages.color);
         crate::report::write(report.format, &printed, io::stdout(), style)
             .context("standard output: cannot write")?;
-        let ledger = summary.ledger();
-        let lossy = ledger.losses().next().is_some() || summary.problem_count() > 0;
-        Ok(self.outcome(&progress, lossy, messages))
+        Ok(self.outcome(&progress, summary.is_lossy(), messages))
     }
 
     /// Writes a stream.

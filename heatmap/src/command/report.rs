@@ -43,6 +43,6 @@ impl Report {
             out,
             self.output.style(messages.color),
         ))?;
-        Ok(self.input.outcome(summary.ledger(), summary.problem_count()))
+        Ok(self.input.outcome(summary.is_lossy()))
     }
 }
