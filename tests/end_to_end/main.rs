@@ -12,10 +12,10 @@
 //! | `report`, `decisions`, `filters` | do outputs and options keep the contract? |
 //! | `page_map` | do accesses without a physical address get the one that a saved page map has? |
 //! | `aux_data`, `side_records` | joins, gaps and snapshots of AUX data; losses and records beside the samples |
-//! | `who`, `guests` | whose accesses are they, and which of a virtual machine's count? |
-//! | `ibs`, `raw_pebs` | registers of AMD's IBS in RAW; raw PEBS buffers of every format |
 //! | `ibs`, `raw_pebs`, `raw_spe` | registers of AMD's IBS in RAW; raw PEBS buffers of every format; a buffer of SPE |
 //! | `compressed` | compressed inputs, files on pipes, and what is saved for them |
+//! | `who`, `guests` | whose accesses are they, and which of a virtual machine's count? |
+//! | `ibs`, `raw_pebs` | registers of AMD's IBS in RAW; raw PEBS buffers of every format |
 //! | `doctor` | does it describe this machine, whatever it is? |
 //! | `service` | does the daemon answer, refuse and end as it should? |
 //! | `feeder` | does the kernel read what was decided, through a real file, and whoever dies? |
