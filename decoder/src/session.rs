@@ -11,8 +11,8 @@ use crate::perf::attr::{Attr, AttrFlags};
 use crate::perf::auxtrace::known;
 use crate::perf::record::{MISC_COMM_EXEC, MISC_LOST_SAMPLES_BPF, MISC_SWITCH_OUT, Record, kind};
 use crate::perf::{
-    Aux, AuxFlags, Auxtrace, Clock, DataSrc, Events, Features, QueueKey, Ring, Sample, SideBand,
-    SpeInfo, Task, Tracer, Trailer,
+    Aux, AuxFlags, Auxtrace, Clock, CpuSet, DataSrc, Events, Features, QueueKey, Ring, Sample,
+    SideBand, SpeInfo, Task, Tracer, Trailer,
 };
 use crate::piece::{Join, Piece, Unit};
 use crate::queue::Account;
@@ -138,6 +138,8 @@ pub(crate) struct Session {
     pub(crate) hypervisor: Option<String>,
     /// A tracer that wrote AUX data which is not decoded.
     pub(crate) foreign_tracer: Option<String>,
+    /// CPUs that were recorded, as CPU_MAP says.
+    pub(crate) cpu_map: Option<CpuSet>,
     tracer: Option<Tracer>,
     clock: Option<Clock>,
     queue_index: HashMap<(Source, QueueKey), usize>,
@@ -294,6 +296,7 @@ impl Session {
             samples: Samples::default(),
             hypervisor: None,
             foreign_tracer: None,
+            cpu_map: None,
             tracer: None,
             clock: None,
             queue_index: HashMap::new(),
@@ -411,6 +414,8 @@ impl Session {
                 self.feature(number, words.rest(), at);
             }
             kind::EVENT_UPDATE => self.event_update(words, at)?,
+            kind::CPU_MAP => self.cpu_map = CpuSet::of_map(body, self.order),
+            kind::ID_INDEX => self.id_index(words)?,
             kind::TIME_CONV => self.clock = Clock::parse(body, self.order).or(self.clock),
             kind::AUXTRACE_INFO => {
                 self.tracer = Some(Tracer::parse(body, self.order)?);
@@ -455,6 +460,7 @@ impl Session {
     fn event_update(&mut self, mut words: Cursor<'_>, at: u64) -> Option<()> {
         const SCALE: u64 = 1;
         const NAME: u64 = 2;
+        const CPUS: u64 = 3;
         let (what, id) = (words.u64()?, words.u64()?);
         match what {
             SCALE => {
@@ -472,7 +478,24 @@ impl Session {
                     self.names_taken = false;
                 }
             }
+            CPUS => {
+                if let Some(cpus) = CpuSet::of_map(words.rest(), self.order) {
+                    self.events.belongs_to(id, cpus);
+                }
+            }
             _ => {}
+        }
+        Some(())
+    }
+
+    /// An ID_INDEX record: id, ring, CPU and thread of each event.
+    fn id_index(&mut self, mut words: Cursor<'_>) -> Option<()> {
+        // A number that does not fit is -1, all ones.
+        let number = |word: u64| u32::try_from(word).ok().and_then(known);
+        for _ in 0..words.u64()? {
+            let (id, _ring) = (words.u64()?, words.u64()?);
+            let (cpu, thread) = (words.u64()?, words.u64()?);
+            self.events.opened(id, number(cpu), number(thread));
         }
         Some(())
     }
@@ -688,12 +711,22 @@ impl Session {
         problems
     }
 
-    /// Whether `perf inject` has put samples in the place of SPE data: it leaves the event, takes
-    /// out the records of AUX data, and adds events of its own.
+    /// Whether `perf inject` has put samples in the place of SPE data: it takes out the records of
+    /// AUX data, and adds events of its own. It leaves the SPE event, or with `--strip` takes it out
+    /// too.
     pub(crate) fn synthesized(&self) -> bool {
+        let replaced = self.arm_spe_events().next().is_some();
         self.tracer.is_none()
             && !self.samples.sources.is_empty()
-            && self.arm_spe_events().next().is_some()
+            && self.events.list().iter().any(|event| event.is_synthesized(replaced))
+    }
+
+    /// CPUs that have a unit of Arm SPE, where AUXTRACE_INFO lists them (version 2).
+    pub(crate) fn spe_cpus(&self) -> Option<CpuSet> {
+        let Some(Tracer::ArmSpe(info)) = &self.tracer else { return None };
+        let units = info.cpus.iter().filter(|cpu| cpu.pmu_type.is_some());
+        let cpus = units.filter_map(|cpu| u32::try_from(cpu.cpu).ok());
+        (!info.cpus.is_empty()).then(|| cpus.collect())
     }
 
     /// The Arm SPE events: those of its units' types or names.

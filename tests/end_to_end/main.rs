@@ -9,6 +9,7 @@
 //! | `generated` | does it find what a generator knows it wrote, whole and damaged? |
 //! | `intel_pt` | are PEBS records in Intel PT listed as they were written? |
 //! | `report`, `decisions`, `filters` | do outputs and options keep the contract? |
+//! | `parts` | is a recording of a part of a machine told from one of the whole? |
 //! | `page_map` | do accesses without a physical address get the one that a saved page map has? |
 //! | `aux_data`, `side_records` | joins, gaps and snapshots of AUX data; losses and records beside the samples |
 //! | `ibs`, `raw_pebs` | registers of AMD's IBS in RAW; raw PEBS buffers of every format |
@@ -35,6 +36,7 @@ mod ibs;
 mod intel_pt;
 mod page_map;
 mod pages;
+mod parts;
 mod raw_pebs;
 mod record;
 mod report;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::host::{Host, Machine, Maker, names};
 use super::{Check, Event};
+use crate::parts::CORE_UNITS;
 
 /// Where the kernel lists what can be sampled
 /// (`Documentation/ABI/testing/sysfs-bus-event_source-devices`).
@@ -85,7 +86,8 @@ fn pebs(host: &Host, machine: &Machine, devices: &Path) -> Found {
         let loads = devices.join(device).join("events/mem-loads").exists();
         machine.maker == Maker::Intel && most.map_or(loads, |most| most > 0)
     };
-    let mut found = ["cpu", "cpu_core", "cpu_atom"].map(str::to_owned).to_vec();
+    let kinds = core::iter::once("cpu").chain(CORE_UNITS);
+    let mut found: Vec<_> = kinds.map(str::to_owned).collect();
     found.retain(|device| precise(device));
     if found.is_empty() {
         return None;
