@@ -128,6 +128,8 @@ pub struct Recording {
     pub ibs: ibs::Tally,
     /// It was captured by this process, see [`live`](crate::live).
     pub captured: bool,
+    /// CPUs that came while this process captured, and could not be recorded.
+    pub unfollowed_cpus: usize,
     /// The CPU whose unit somebody else had for as long as this process waited to capture.
     pub in_use: Option<u32>,
 }
@@ -882,6 +884,7 @@ pub(crate) fn recording(
         spe_cpus: session.spe_cpus(),
         raw_pebs: None,
         captured: false,
+        unfollowed_cpus: 0,
         in_use: None,
         ibs: session.ibs(),
     }

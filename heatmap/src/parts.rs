@@ -39,6 +39,10 @@ pub(crate) fn left_out(recording: &Recording) -> Vec<(String, String)> {
         (None, true) => by_records(recording, &events),
         (by_command, _) => by_command,
     });
+    if recording.unfollowed_cpus > 0 {
+        let reason = "CPUs that came online while it was captured were not recorded";
+        reasons.push((reason.to_owned(), recording.unfollowed_cpus.to_string()));
+    }
     reasons
 }
 
