@@ -35,7 +35,7 @@ pub(crate) fn precise_events(unit: &str) -> [String; 2] {
 pub(crate) fn for_machine_of(recordings: &[Recording]) -> String {
     let any = |test: &dyn Fn(&Recording) -> bool| recordings.iter().any(test);
     let arch = |names: &[&str]| {
-        any(&|recording| recording.features.arch.as_deref().is_some_and(|a| names.contains(&a)))
+        any(&|recording| recording.features.arch().is_some_and(|arch| names.contains(&arch)))
     };
     if any(&|recording| !recording.arm_spe_events.is_empty()) || arch(&["aarch64"]) {
         return format!("`{RECORD_SPE}`");
