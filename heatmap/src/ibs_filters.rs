@@ -80,10 +80,10 @@ mod tests {
     fn each_setting_of_ibs_op() {
         let ibs = |change: fn(&mut Attr)| told("ibs_op", change);
         for harmless in [
-            |attr: &mut Attr| attr.config = 0,
-            |attr| attr.config = 1 << 19,
-            |attr| attr.config = 0x07f0_ffff,
-            |attr| attr.config2 = 1,
+            (|attr| attr.config = 0) as fn(&mut Attr),
+            |attr: &mut Attr| attr.config = 1 << 19,
+            |attr: &mut Attr| attr.config = 0x07f0_ffff,
+            |attr: &mut Attr| attr.config2 = 1,
         ] {
             assert_eq!(ibs(harmless), "");
         }
