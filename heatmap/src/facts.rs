@@ -9,7 +9,7 @@ use crate::record_commands::{RECORD_AMD, RECORD_INTEL, RECORD_SPE, for_machine_o
 use decoder::ibs::Tally;
 use decoder::pebs::Format;
 use decoder::perf::{Attr, AttrFlags, Event, Pace, SampleType};
-use decoder::{Ledger, Recording, Source, TimeBase};
+use decoder::{Ledger, Raw, Recording, Source, TimeBase};
 
 /// The facts of all inputs of a run.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +74,11 @@ impl Facts {
                     );
                 }
             }
+        }
+        if let Some(Raw::ArmSpe(_)) = recording.raw {
+            let reason = "a buffer without a recording does not tell which CPUs were sampled, nor \
+                          what filters left out";
+            self.leave_out(reason, "--raw-spe");
         }
         for (event, source) in counted_events(recording) {
             if source != Source::ArmSpe {
@@ -462,8 +467,10 @@ pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filt
             ledger.filtered
         );
     }
-    if let Some(format) = recordings.iter().find_map(|recording| recording.raw_pebs) {
-        return nothing_in_buffer(format, ledger);
+    match recordings.iter().find_map(|recording| recording.raw) {
+        Some(Raw::Pebs(format, _)) => return nothing_in_buffer(format, ledger),
+        Some(Raw::ArmSpe(_)) => return nothing_in_spe_buffer(ledger),
+        None => {}
     }
     let captured = any(|recording| recording.captured);
     if ledger.lookup_failed > 0 {
@@ -619,6 +626,26 @@ fn nothing_in_buffer(format: Format, ledger: &Ledger) -> String {
         return format!("no record in {aux_bytes} bytes: see whether format {format} is right");
     } else {
         "nothing was sampled: take the bytes from the buffer's base to its index".to_owned()
+    };
+    if lost == 0 {
+        return format!("{records} records, {reason}");
+    }
+    format!("{records} records, {reason}; {lost} of {aux_bytes} bytes could not be read")
+}
+
+/// Why nothing was counted of a raw buffer of Arm SPE.
+fn nothing_in_spe_buffer(ledger: &Ledger) -> String {
+    let Ledger { records, aux_bytes, .. } = ledger;
+    let lost = ledger.skipped_bytes + ledger.cut_off_bytes;
+    let reason = if ledger.no_physical_address > 0 {
+        "none with a physical address: let the unit collect them (PMSCR_EL1.PA, pa_enable=1 of \
+         perf), or list the virtual ones with `folioscope records --raw-spe`"
+    } else if ledger.not_memory > 0 {
+        "none of a memory operation: sample loads and stores"
+    } else if lost > 0 {
+        return format!("no record in {aux_bytes} bytes: see whether they are a buffer of Arm SPE");
+    } else {
+        "nothing was sampled: take the bytes from the buffer's base to its write pointer"
     };
     if lost == 0 {
         return format!("{records} records, {reason}");

@@ -13,7 +13,8 @@
 //! | `parts` | is a recording of a part of a machine told from one of the whole? |
 //! | `page_map` | do accesses without a physical address get the one that a saved page map has? |
 //! | `aux_data`, `side_records` | joins, gaps and snapshots of AUX data; losses and records beside the samples |
-//! | `ibs`, `raw_pebs` | registers of AMD's IBS in RAW; raw PEBS buffers of every format |
+//! | `ibs`, `raw_pebs`, `raw_spe` | registers of AMD's IBS in RAW; raw PEBS buffers of every format; a buffer of SPE |
+//! | `compressed` | compressed inputs, files on pipes, and what is saved for them |
 //! | `doctor` | does it describe this machine, whatever it is? |
 //! | `service` | does the daemon answer, refuse and end as it should? |
 //! | `feeder` | does the kernel read what was decided, through a real file, and whoever dies? |
@@ -28,6 +29,7 @@ mod program;
 mod aux_data;
 mod bad_input;
 mod columns;
+mod compressed;
 mod decisions;
 mod doctor;
 mod feeder;
@@ -40,6 +42,7 @@ mod page_map;
 mod pages;
 mod parts;
 mod raw_pebs;
+mod raw_spe;
 mod record;
 mod report;
 mod second_opinion;

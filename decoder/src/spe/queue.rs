@@ -8,7 +8,7 @@ use super::{Decoder, Encoding, Record};
 use crate::perf::{QueueKey, SideBand};
 use crate::piece::{ByteAccount, Course, Piece, Steps, Timed, Unit};
 use crate::threads::Threads;
-use crate::{Access, Detail, Origin, PhysAddr, Position, Sink, Source, Touch, TraceOffset};
+use crate::{Detail, Origin, PhysAddr, Position, Sink, Source, Touch, TraceOffset};
 
 impl Piece {
     /// When a record was made, if its ticks can be converted.
@@ -126,6 +126,10 @@ impl<S: Sink + ?Sized> Steps for Decoding<'_, S> {
         self.decoder.fill(len);
     }
 
+    fn unfill(&mut self, len: usize) {
+        self.decoder.unfill(len);
+    }
+
     fn gap_at(&mut self, place: u64) {
         self.decoder.gap_at(place);
     }
@@ -158,8 +162,9 @@ impl<S: Sink + ?Sized> Steps for Decoding<'_, S> {
                 };
                 let thread = threads.of(key, record.context(), time_ns, sideband);
                 match record.access(origin, thread, piece.encoding()) {
-                    Some(access) => {
-                        sink.access(&Access { aux_queue: Some(key), ..access });
+                    Some(mut access) => {
+                        access.aux_queue = Some(key);
+                        sink.access(&access);
                     }
                     None => sink.other(&origin),
                 }

@@ -48,7 +48,7 @@ impl Records {
         let filters = self.filters.filters();
         let times_wanted = !filters.times.is_empty();
         let lister = Lister::new(filters, &self.output);
-        let (lister, recordings) = self.input.decode(self.raw, true, lister)?;
+        let (lister, recordings) = self.input.decode(self.raw.raw(), true, lister)?;
         require_times(&recordings, times_wanted, "--time")
             .with_context(|| self.input.inputs[0].display().to_string())?;
         let (left_out, listed) = (lister.left_out, lister.listed);
@@ -166,6 +166,7 @@ impl<'a> Lister<'a> {
         if self.writer.is_none() {
             self.writer = Some(self.open()?);
         }
+        self.name_queue(access.queue());
         let Some(writer) = &mut self.writer else { return Ok(()) };
         self.op.clear();
         self.source.clear();
@@ -175,7 +176,6 @@ impl<'a> Lister<'a> {
         if let Some(source) = access.data_source {
             let _ = write!(self.source, "{source}");
         }
-        self.name_queue(access.queue());
         for name in access.flags.names() {
             if !self.flags.is_empty() {
                 self.flags.push(',');
