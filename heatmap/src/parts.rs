@@ -1,10 +1,9 @@
 //! Which part of its machine a recording is of. What other CPUs accessed is missing from it, so
 //! that a block may look sparse that is not.
 
-use decoder::perf::{CpuSet, Event};
+use decoder::perf::{CpuSet, Event, never_has_address};
 use decoder::{Recording, Source};
 
-use crate::facts::is_dummy;
 use crate::perf_arguments::recorded_cpus;
 
 /// Units of the kinds of cores of processors that have several (`arch/x86/events/intel/core.c`).
@@ -17,7 +16,9 @@ pub(crate) fn counted_events(recording: &Recording) -> impl Iterator<Item = (&Ev
     events.filter_map(move |(index, (event, source))| match spe(index) {
         true => recording.sources.contains(&Source::ArmSpe).then_some((event, Source::ArmSpe)),
         false => {
-            (recording.sources.contains(source) && event.has_addresses(*source) && !is_dummy(event))
+            let never = never_has_address(&event.attr, *source, &recording.features)
+                && !event.is_synthesized(recording.synthesized);
+            (recording.sources.contains(source) && event.has_addresses(*source) && !never)
                 .then_some((event, *source))
         }
     })

@@ -100,3 +100,8 @@ fn samples() {
 fn spe() {
     replay("spe");
 }
+
+#[test]
+fn who() {
+    replay("who");
+}
