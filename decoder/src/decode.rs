@@ -17,7 +17,7 @@ use crate::input::{Incoming, Mapping, Packing, Stream, check_file, data_files};
 use crate::perf::attr::{Attr, MIN_LEN};
 use crate::perf::header::{self, FileHeader, Header, STREAM_HEADER_LEN, Section};
 use crate::perf::record::Record;
-use crate::perf::{Auxtrace, Event, Features, QueueKey};
+use crate::perf::{Auxtrace, CpuSet, Event, Features, QueueKey};
 use crate::piece::{Piece, Timed};
 use crate::queue::{Account, Queue};
 use crate::queues::{Collected, decode_queues};
@@ -126,12 +126,16 @@ pub struct Recording {
     pub late_switches: u64,
     /// The name of a task that runs virtual machines.
     pub hypervisor: Option<String>,
-    /// Arm SPE events have sample records: `perf inject` has replaced their AUX data.
+    /// `perf inject` has put samples in the place of AUX data of Arm SPE.
     pub synthesized: bool,
     /// There was AUX data of Intel PT, with PEBS records or without.
     pub intel_pt: bool,
     /// A tracer whose AUX data was passed over.
     pub foreign_tracer: Option<String>,
+    /// CPUs that were recorded, as CPU_MAP says.
+    pub cpu_map: Option<CpuSet>,
+    /// CPUs that have a unit of Arm SPE, where AUXTRACE_INFO lists them.
+    pub spe_cpus: Option<CpuSet>,
     /// What each event's sample records come from.
     pub event_sources: Vec<Source>,
     /// What was decoded if it was bytes without a container.
@@ -144,6 +148,8 @@ pub struct Recording {
     pub has_samples: bool,
     /// It was captured by this process, see [`live`](crate::live).
     pub captured: bool,
+    /// CPUs that came while this process captured, and could not be recorded.
+    pub unfollowed_cpus: usize,
     /// The CPU whose unit somebody else had for as long as this process waited to capture.
     pub in_use: Option<u32>,
 }
@@ -1003,11 +1009,14 @@ pub(crate) fn recording(
         synthesized: session.synthesized(),
         intel_pt: session.intel_pt_data,
         foreign_tracer: session.foreign_tracer.clone(),
+        cpu_map: session.cpu_map.clone(),
+        spe_cpus: session.spe_cpus(),
         raw: None,
         incomplete: session.incomplete(),
         has_samples: session.has_samples || ledger.aux_bytes + ledger.foreign_aux_bytes > 0,
         ledger,
         captured: false,
+        unfollowed_cpus: 0,
         in_use: None,
         ibs: session.ibs(),
     }

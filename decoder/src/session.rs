@@ -12,8 +12,8 @@ use crate::perf::attr::{Attr, AttrFlags};
 use crate::perf::auxtrace::known;
 use crate::perf::record::{MISC_COMM_EXEC, MISC_LOST_SAMPLES_BPF, MISC_SWITCH_OUT, Record, kind};
 use crate::perf::{
-    Aux, AuxFlags, Auxtrace, Clock, DataSrc, Event, Events, Features, QueueKey, Ring, Sample,
-    SideBand, Sign, SpeInfo, Task, Tracer, Trailer, never_has_address,
+    Aux, AuxFlags, Auxtrace, Clock, CpuSet, DataSrc, Event, Events, Features, QueueKey, Ring,
+    Sample, SideBand, Sign, SpeInfo, Task, Tracer, Trailer, never_has_address,
 };
 use crate::piece::{Join, Piece, Unit};
 use crate::queue::Account;
@@ -141,6 +141,8 @@ pub(crate) struct Session {
     pub(crate) hypervisor: Option<String>,
     /// A tracer that wrote AUX data which is not decoded.
     pub(crate) foreign_tracer: Option<String>,
+    /// CPUs that were recorded, as CPU_MAP says.
+    pub(crate) cpu_map: Option<CpuSet>,
     tracer: Option<Tracer>,
     clock: Option<Clock>,
     queue_index: HashMap<(Source, QueueKey), usize>,
@@ -334,6 +336,7 @@ impl Session {
             samples: Samples::default(),
             hypervisor: None,
             foreign_tracer: None,
+            cpu_map: None,
             tracer: None,
             clock: None,
             queue_index: HashMap::new(),
@@ -397,10 +400,12 @@ impl Session {
             self.events.take_names(&self.features);
             self.arm_spe = self.events.arm_spe(None, &self.features);
             let indexes = (0..=u16::MAX).map(EventIndex);
+            let replaced = self.spe_is_replaced();
             let events = indexes.zip(self.events.list()).map(|(index, event)| {
                 let source = self.events.source(index, &self.features);
                 let has_addresses = event.has_addresses(source);
-                let no_address = never_has_address(&event.attr, source, &self.features);
+                let no_address = never_has_address(&event.attr, source, &self.features)
+                    && !event.is_synthesized(replaced);
                 let fetches = self.events.fetches(index, &self.features);
                 let (attr, direction) = (event.attr, event.direction());
                 SampleFacts { attr, source, has_addresses, no_address, fetches, direction }
@@ -467,6 +472,8 @@ impl Session {
                 self.feature(number, words.rest(), at);
             }
             kind::EVENT_UPDATE => self.event_update(words, at)?,
+            kind::CPU_MAP => self.cpu_map = CpuSet::of_map(body, self.order),
+            kind::ID_INDEX => self.id_index(words)?,
             kind::TIME_CONV => self.clock = Clock::parse(body, self.order).or(self.clock),
             kind::AUXTRACE_INFO => {
                 self.tracer = Some(Tracer::parse(body, self.order)?);
@@ -484,7 +491,6 @@ impl Session {
             }
             kind::THROTTLE => self.ledger.throttled += 1,
             kind::COMM => self.comm(words)?,
-            kind::ID_INDEX => self.id_index(words)?,
             _ => {}
         }
         Some(())
@@ -493,6 +499,7 @@ impl Session {
     fn event_update(&mut self, mut words: Cursor<'_>, at: u64) -> Option<()> {
         const SCALE: u64 = 1;
         const NAME: u64 = 2;
+        const CPUS: u64 = 3;
         let (what, id) = (words.u64()?, words.u64()?);
         match what {
             SCALE => {
@@ -508,6 +515,11 @@ impl Session {
                 let name = words.rest().split(|byte| *byte == 0).next().unwrap_or_default();
                 if self.events.rename(id, &String::from_utf8_lossy(name)) {
                     self.names_taken = false;
+                }
+            }
+            CPUS => {
+                if let Some(cpus) = CpuSet::of_map(words.rest(), self.order) {
+                    self.events.belongs_to(id, cpus);
                 }
             }
             _ => {}
@@ -595,13 +607,22 @@ impl Session {
     /// guests two more for each (machine, virtual CPU), behind all others
     /// (`tools/lib/perf/include/perf/event.h`, `struct perf_record_id_index`).
     fn id_index(&mut self, mut words: Cursor<'_>) -> Option<()> {
+        // A number that does not fit is -1, all ones.
+        let number = |word: u64| u32::try_from(word).ok().and_then(known);
         let count = words.u64()?;
         let bytes = words.rest();
         let entries = usize::try_from(count.checked_mul(32)?).ok()?;
         let (entries, machines) = bytes.split_at_checked(entries)?;
-        for (entry, machine) in entries.chunks_exact(32).zip(machines.chunks_exact(16)) {
-            let id = Cursor::new(entry, self.order).u64()?;
-            if Cursor::new(machine, self.order).u64()? != 0 {
+        let mut machines = Cursor::new(machines, self.order);
+        for entry in entries.chunks_exact(32) {
+            let mut entry = Cursor::new(entry, self.order);
+            let (id, _index, cpu, thread) =
+                (entry.u64()?, entry.u64()?, entry.u64()?, entry.u64()?);
+            let machine = machines.u64().unwrap_or(0);
+            machines.u64();
+            if machine == 0 {
+                self.events.opened(id, number(cpu), number(thread));
+            } else {
                 self.events.inside_guest(id);
             }
         }
@@ -889,12 +910,27 @@ impl Session {
         problems
     }
 
-    /// Whether `perf inject` has put samples in the place of SPE data: it leaves the event, takes
-    /// out the records of AUX data, and adds events of its own.
+    /// Whether `perf inject` has put samples in the place of SPE data: it takes out the records of
+    /// AUX data, and adds events of its own. It leaves the SPE event, or with `--strip` takes it out
+    /// too.
     pub(crate) fn synthesized(&self) -> bool {
+        let replaced = self.spe_is_replaced();
         self.tracer.is_none()
             && !self.samples.sources.is_empty()
-            && self.arm_spe_events().next().is_some()
+            && self.events.list().iter().any(|event| event.is_synthesized(replaced))
+    }
+
+    /// Whether there is an event of Arm SPE, and nothing says that AUX data of it follows.
+    fn spe_is_replaced(&self) -> bool {
+        self.tracer.is_none() && self.arm_spe_events().next().is_some()
+    }
+
+    /// CPUs that have a unit of Arm SPE, where AUXTRACE_INFO lists them (version 2).
+    pub(crate) fn spe_cpus(&self) -> Option<CpuSet> {
+        let Some(Tracer::ArmSpe(info)) = &self.tracer else { return None };
+        let units = info.cpus.iter().filter(|cpu| cpu.pmu_type.is_some());
+        let cpus = units.filter_map(|cpu| u32::try_from(cpu.cpu).ok());
+        (!info.cpus.is_empty()).then(|| cpus.collect())
     }
 
     /// The Arm SPE events: those of its units' types or names.

@@ -79,9 +79,7 @@ impl<'a, B: Block> Summary<'a, B> {
         wanted: Wanted,
     ) -> Self {
         let mut facts = Facts::of(recordings);
-        for name in counter.filters().names() {
-            facts.leave_out("the query keeps only some accesses", name);
-        }
+        facts.query(counter.filters().names());
         let mut ledger = Ledger::default();
         recordings.iter().for_each(|recording| ledger += recording.ledger);
         counter.ledgers().for_each(|(_, part)| ledger += part);
@@ -119,6 +117,11 @@ impl<'a, B: Block> Summary<'a, B> {
     pub fn time_base(&self) -> decoder::TimeBase {
         let with_records = self.recordings.iter().filter(|recording| !recording.sources.is_empty());
         with_records.map(|recording| recording.time_base).min().unwrap_or_default()
+    }
+
+    /// Why no block is judged, if none is.
+    pub fn not_judged(&self) -> Option<String> {
+        self.facts.not_judged(self.wanted.assume_complete)
     }
 
     /// Why nothing was counted.

@@ -10,6 +10,7 @@
 //! | `generated` | does it find what a generator knows it wrote, whole and damaged? |
 //! | `intel_pt` | are PEBS records in Intel PT listed as they were written? |
 //! | `report`, `decisions`, `filters` | do outputs and options keep the contract? |
+//! | `parts` | is a recording of a part of a machine told from one of the whole? |
 //! | `page_map` | do accesses without a physical address get the one that a saved page map has? |
 //! | `incomplete` | is what is missing from a recording told: announced data, overwritten rings, unfinished files? |
 //! | `aux_data`, `side_records` | joins, gaps and snapshots of AUX data; losses and records beside the samples |
@@ -44,6 +45,7 @@ mod incomplete;
 mod intel_pt;
 mod page_map;
 mod pages;
+mod parts;
 mod raw_pebs;
 mod raw_spe;
 mod record;

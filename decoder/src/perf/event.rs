@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::attr::{
-    Attr, AttrFlags, BP_EXECUTE, BP_READ, BP_WRITE, SampleType, TYPE_BREAKPOINT, TYPE_SOFTWARE,
-    TYPE_TRACEPOINT,
+    Attr, AttrFlags, BP_EXECUTE, BP_READ, BP_WRITE, SampleType, TYPE_BREAKPOINT, TYPE_HARDWARE,
+    TYPE_HW_CACHE, TYPE_SOFTWARE, TYPE_TRACEPOINT,
 };
+use super::cpus::CpuSet;
 use super::feature::Features;
 use super::record::{Record, kind};
 use super::sample::id_in_sample;
@@ -53,6 +54,15 @@ impl Pace {
     }
 }
 
+/// On which CPUs an event was opened, as far as ID_INDEX records tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// CPUs on which it counts for all tasks.
+    pub cpus: CpuSet,
+    /// It was opened for single tasks.
+    pub for_tasks: bool,
+}
+
 /// One event of a recording.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
@@ -62,9 +72,46 @@ pub struct Event {
     pub name: Option<String>,
     /// How evenly it was recorded.
     pub pace: Pace,
+    /// CPUs that have its unit, if not all have (EVENT_UPDATE).
+    pub cpus: Option<CpuSet>,
+    /// Where it was opened.
+    pub opened: Opened,
 }
 
 impl Event {
+    /// An event of which nothing else is known.
+    pub fn new(attr: Attr) -> Self {
+        let (pace, opened) = (Pace::default(), Opened::default());
+        Self { attr, name: None, pace, cpus: None, opened }
+    }
+
+    /// Name of the unit that it belongs to, as sysfs has it.
+    ///
+    /// On processors of several kinds of cores, `attr.config` of hardware and cache events has the
+    /// unit's number in its upper half (`PERF_PMU_TYPE_SHIFT` in `perf_event.h`).
+    pub fn unit<'f>(&'f self, features: &'f Features) -> Option<&'f str> {
+        let extended = match self.attr.type_ {
+            TYPE_HARDWARE | TYPE_HW_CACHE => u32::try_from(self.attr.config >> 32).ok(),
+            _ => None,
+        };
+        let number = extended.filter(|number| *number > 0).unwrap_or(self.attr.type_);
+        let in_name = || self.name.as_deref()?.split_once('/').map(|(unit, _)| unit);
+        features.pmu(number).or_else(in_name)
+    }
+
+    /// Whether its samples can only have been made by `perf inject`: counters of the processor have
+    /// addresses where they are precise, and sample at some period
+    /// (`arm_spe_synth_events` in `tools/perf/util/arm-spe.c`). Where a trace was replaced for
+    /// certain, one with a period is of that kind too.
+    pub fn is_synthesized(&self, replaced: bool) -> bool {
+        let attr = &self.attr;
+        let samples = attr.sample_period > 0 || attr.flags.contains(AttrFlags::FREQ);
+        attr.type_ == TYPE_HARDWARE
+            && attr.flags.precise_ip() == 0
+            && self.has_addresses(Source::Sample)
+            && (replaced || !samples)
+    }
+
     /// Whether its sample records tell of memory, given the unit that they come from: they have
     /// an address, or IBS registers that may hold one.
     pub fn has_addresses(&self, source: Source) -> bool {
@@ -121,7 +168,7 @@ impl Events {
             first.attr.sample_type != attr.sample_type || first.attr.read_format != attr.read_format
         });
         self.other_clock |= attr.flags.contains(AttrFlags::USE_CLOCKID);
-        self.events.push(Event { attr, name: None, pace: Pace::default() });
+        self.events.push(Event::new(attr));
         for id in ids {
             if self.ids_read == MAX_IDS {
                 return false;
@@ -152,6 +199,24 @@ impl Events {
         let event = self.by_id.get(&id).and_then(|index| self.events.get_mut(usize::from(index.0)));
         let paces = scale == 0.0 || scale >= 1.0;
         event.filter(|_| paces).is_some_and(|event| event.pace.take(scale))
+    }
+
+    /// Takes the CPUs of the unit of the event that has this id.
+    pub fn belongs_to(&mut self, id: u64, cpus: CpuSet) {
+        if let Some(index) = self.by_id.get(&id) {
+            self.events[usize::from(index.0)].cpus = Some(cpus);
+        }
+    }
+
+    /// Takes one row of ID_INDEX: on which CPU and for which thread the event that has this id was
+    /// opened.
+    pub fn opened(&mut self, id: u64, cpu: Option<u32>, thread: Option<u32>) {
+        let Some(index) = self.by_id.get(&id) else { return };
+        let opened = &mut self.events[usize::from(index.0)].opened;
+        match (cpu, thread) {
+            (Some(cpu), None) => opened.cpus.insert(cpu),
+            _ => opened.for_tasks = true,
+        }
     }
 
     /// Takes the names of EVENT_DESC: by id, or by position where it has none.
@@ -443,8 +508,7 @@ mod tests {
 
     #[test]
     fn raw_data_tells_of_memory_if_it_is_that_of_ibs() {
-        let pace = Pace::default();
-        let event = |sample_type| Event { attr: attr(sample_type), name: None, pace };
+        let event = |sample_type| Event::new(attr(sample_type));
         let raw = event(SampleType::IP | SampleType::RAW);
         let has = Source::ALL.map(|source| raw.has_addresses(source));
         assert_eq!(has, Source::ALL.map(|source| source == Source::IbsOp));

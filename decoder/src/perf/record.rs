@@ -27,6 +27,7 @@ pub mod kind {
     pub const ID_INDEX: u32 = 69;
     pub const AUXTRACE_INFO: u32 = 70;
     pub const AUXTRACE: u32 = 71;
+    pub const CPU_MAP: u32 = 74;
     pub const EVENT_UPDATE: u32 = 78;
     pub const TIME_CONV: u32 = 79;
     pub const HEADER_FEATURE: u32 = 80;

@@ -58,6 +58,7 @@ impl Records {
         let mut ledger = lister.finish()?;
         recordings.iter().for_each(|recording| ledger += recording.ledger);
         ledger.check()?;
+        self.input.warn_of_injected(&recordings, messages);
         let problems = recordings.iter().map(|recording| recording.problem_count).sum();
         if listed == 0 {
             let path = self.input.inputs[0].display();

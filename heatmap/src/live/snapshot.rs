@@ -248,8 +248,12 @@ impl LiveFolio<'_> {
 
 impl Known {
     /// What follows from what the input has said so far.
-    pub(super) fn of(recording: &Recording, given: Option<PageSize>, assume: bool) -> Self {
-        let facts = Facts::of(core::slice::from_ref(recording));
+    pub(super) fn of(
+        recording: &Recording,
+        facts: Facts,
+        given: Option<PageSize>,
+        assume: bool,
+    ) -> Self {
         let page_size = PageSize::of(given, core::slice::from_ref(recording));
         let notes = facts.sentences(assume, page_size);
         Self { recording: recording.clone(), facts, page_size: page_size.0, notes }
