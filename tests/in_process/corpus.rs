@@ -62,6 +62,11 @@ fn container() {
 }
 
 #[test]
+fn cost() {
+    replay("cost");
+}
+
+#[test]
 fn differential() {
     replay("differential");
 }

@@ -4,9 +4,11 @@
 //! | --- | --- |
 //! | `threads` | is the result the same with any number of threads, however the work is cut? |
 //! | `tasks` | is what is told of tasks told in its place? |
+//! | `costs` | does no input take more steps or memory than its size allows? |
 //! | `corpus` | do all laws hold for what fuzzing has found worth keeping? |
 #![forbid(unsafe_code)]
 
 mod corpus;
+mod costs;
 mod tasks;
 mod threads;

@@ -3,6 +3,7 @@
 
 mod choices;
 mod container;
+mod cost;
 mod differential;
 mod ibs;
 mod intel_pt;
@@ -15,6 +16,7 @@ mod spe;
 
 pub use choices::Choices;
 pub use container::container;
+pub use cost::{check as check_cost, cost};
 pub use differential::differential;
 pub use ibs::ibs;
 pub use intel_pt::intel_pt;
@@ -27,8 +29,9 @@ pub use spe::spe;
 pub type Law = fn(&[u8]);
 
 /// All laws by the names of their fuzz targets.
-pub const ALL: [(&str, Law); 8] = [
+pub const ALL: [(&str, Law); 9] = [
     ("container", container),
+    ("cost", cost),
     ("differential", differential),
     ("ibs", ibs),
     ("intel_pt", intel_pt),

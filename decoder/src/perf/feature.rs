@@ -15,13 +15,13 @@ use super::attr::Attr;
 use crate::ByteOrder;
 
 /// Numbers of the features that are read; their bits in the header's bitmap.
-mod number {
-    pub(super) const OSRELEASE: u64 = 4;
-    pub(super) const ARCH: u64 = 6;
-    pub(super) const CPUID: u64 = 9;
-    pub(super) const CMDLINE: u64 = 11;
-    pub(super) const EVENT_DESC: u64 = 12;
-    pub(super) const PMU_MAPPINGS: u64 = 16;
+pub(crate) mod number {
+    pub(crate) const OSRELEASE: u64 = 4;
+    pub(crate) const ARCH: u64 = 6;
+    pub(crate) const CPUID: u64 = 9;
+    pub(crate) const CMDLINE: u64 = 11;
+    pub(crate) const EVENT_DESC: u64 = 12;
+    pub(crate) const PMU_MAPPINGS: u64 = 16;
 }
 
 /// An event as EVENT_DESC has it.

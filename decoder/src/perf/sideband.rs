@@ -5,7 +5,7 @@ use core::ops::{Bound, Range};
 use std::collections::{BTreeMap, HashMap};
 
 use super::QueueKey;
-use crate::EventIndex;
+use crate::{EventIndex, cost};
 
 /// Threads that are remembered: as many as Linux can have (PID_MAX_LIMIT).
 const MAX_THREADS: usize = 1 << 22;
@@ -162,6 +162,7 @@ impl SideBand {
 
     /// The task that a CPU ran at a time, and from when to when that answer holds.
     pub fn running(&self, cpu: u32, time: u64) -> (Range<u64>, Option<Task>) {
+        cost::steps(1);
         let Some(switches) = self.switches.get(&cpu) else { return (0..u64::MAX, None) };
         let last = switches.range(..=time).next_back();
         let next = switches.range((Bound::Excluded(time), Bound::Unbounded)).next();
