@@ -108,6 +108,8 @@ enum Job {
     Begin(usize, QueueKey, Piece),
     /// Its next bytes, with their number.
     Bytes(usize, Range<usize>, u64),
+    /// The queue ends with bytes that had come before; with their number.
+    Rest(usize, Position, u64),
     /// Some of the samples, with their number.
     Samples(Range<usize>, u64),
 }
@@ -185,8 +187,8 @@ impl<S: Shard> Worker<S> {
                 }
                 Job::Learn(_, workers) if self.of > 1 && workers >> self.number & 1 == 0 => {}
                 Job::Learn(learned, _) => self.sideband.learn(*learned),
-                Job::Begin(index, ..) | Job::Bytes(index, ..) if index % self.of != self.number => {
-                }
+                Job::Begin(index, ..) | Job::Bytes(index, ..) | Job::Rest(index, ..)
+                    if index % self.of != self.number => {}
                 Job::Begin(index, key, piece) => {
                     let queue =
                         self.queues.entry(*index).or_insert_with(|| Queue::new(*key, &piece.unit));
@@ -202,6 +204,13 @@ impl<S: Shard> Worker<S> {
                         if let Some((cpu, time)) = queue.passed() {
                             self.sideband.forget_before(cpu, time);
                         }
+                    }
+                    self.shard.part_ended();
+                }
+                Job::Rest(index, at, number) => {
+                    self.shard.part_begins(*number);
+                    if let Some(queue) = self.queues.get_mut(index) {
+                        queue.bytes(&[], *at, &self.sideband, &mut self.shard);
                     }
                     self.shard.part_ended();
                 }
@@ -377,6 +386,21 @@ impl<'scope, 'a: 'scope, S: Shard + 'scope> Crew<'scope, '_, 'a, S> {
         let number = self.number_part();
         self.open.jobs.push(Job::Bytes(queue, self.open.place(at, bytes.len()), number));
         self.send_if_full(sink);
+    }
+
+    /// Notes a piece without bytes that ends a queue.
+    pub(crate) fn rest(
+        &mut self,
+        queue: usize,
+        key: QueueKey,
+        piece: Piece,
+        at: Position,
+        facts: &Arc<Facts>,
+    ) {
+        self.begin(queue, key, piece, facts);
+        self.note_samples();
+        let number = self.number_part();
+        self.open.jobs.push(Job::Rest(queue, at, number));
     }
 
     /// Makes a job of the samples that have none yet.

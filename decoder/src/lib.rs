@@ -77,11 +77,13 @@ pub mod pebs;
 pub mod perf;
 mod piece;
 mod queue;
+mod queue_name;
 mod queues;
 mod raw;
 mod session;
 pub mod spe;
 mod threads;
+mod tlb;
 mod walk;
 
 pub use access::{
@@ -91,9 +93,13 @@ pub use access::{
 pub use addr::{FOLIO_SHIFT, FolioPfn, PAGE_SHIFT, PAGES_PER_FOLIO, Pfn, PhysAddr, VirtAddr};
 pub use cost::steps_taken;
 pub use cursor::ByteOrder;
-pub use decode::{Grain, Input, InputKind, Options, Recording, decode_bytes, decode_stream};
+pub use decode::{
+    Grain, Input, InputKind, MAX_SPOOL, Options, Recording, decode_bytes, decode_stream, is_packed,
+};
 pub use error::{Error, Position, Problem, TraceOffset};
 pub use ledger::{Ledger, LedgerError};
 pub use piece::{ByteAccount, Join, Piece, Timed, Unit};
-pub use raw::decode_raw_pebs;
+pub use queue_name::QueueName;
+pub use raw::{Raw, decode_raw};
 pub use session::{TimeBase, runs_guests};
+pub use tlb::Tlb;

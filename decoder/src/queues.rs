@@ -43,14 +43,14 @@ pub(crate) struct Collected<'a> {
     key: QueueKey,
     event: Option<EventIndex>,
     unit: Unit,
-    pieces: Vec<Kept<'a>>,
+    pieces: Vec<Stored<'a>>,
     /// Of all pieces since an index, each.
     clocks: Vec<(usize, Option<Clock>)>,
     len: usize,
 }
 
 /// What is kept of a piece: what others of its queue do not share.
-struct Kept<'a> {
+struct Stored<'a> {
     bytes: &'a [u8],
     at: Position,
     offset: u64,
@@ -61,7 +61,7 @@ struct Kept<'a> {
     reference: Option<NonZero<u64>>,
 }
 
-impl<'a> Kept<'a> {
+impl<'a> Stored<'a> {
     fn new(piece: &Piece, at: Position) -> Self {
         let Piece { offset, data_len, join, repeated, ref breaks, reference, .. } = *piece;
         let breaks = breaks.as_slice().into();
@@ -105,7 +105,7 @@ impl<'a> Collected<'a> {
     /// Adds a piece. Returns whether that is one more than there were.
     pub(crate) fn begin(&mut self, piece: &Piece, position: Position) -> bool {
         cost::steps(1);
-        let mut next = Some(Kept::new(piece, position));
+        let mut next = Some(Stored::new(piece, position));
         let same_clock = self.clocks.last().is_some_and(|(_, clock)| *clock == piece.clock);
         if let Some(last) = self.pieces.last_mut().filter(|_| same_clock) {
             next = next.and_then(|next| last.merge(next));
@@ -136,21 +136,21 @@ impl<'a> Collected<'a> {
     ) {
         let mut clocks = self.clocks.partition_point(|(since, _)| *since <= pieces.start);
         for number in pieces {
-            let kept = &self.pieces[number];
+            let stored = &self.pieces[number];
             clocks +=
                 usize::from(self.clocks.get(clocks).is_some_and(|(since, _)| *since <= number));
             queue.begin(Piece {
-                offset: kept.offset,
-                data_len: kept.data_len,
-                join: kept.join,
-                repeated: kept.repeated,
-                breaks: kept.breaks.to_vec(),
+                offset: stored.offset,
+                data_len: stored.data_len,
+                join: stored.join,
+                repeated: stored.repeated,
+                breaks: stored.breaks.to_vec(),
                 clock: clocks.checked_sub(1).and_then(|last| self.clocks[last].1),
-                reference: kept.reference.map(NonZero::get),
+                reference: stored.reference.map(NonZero::get),
                 event: self.event,
                 unit: self.unit.clone(),
             });
-            queue.bytes(kept.bytes, kept.at, sideband, sink);
+            queue.bytes(stored.bytes, stored.at, sideband, sink);
         }
     }
 
@@ -158,7 +158,7 @@ impl<'a> Collected<'a> {
     /// and what is expected before it.
     fn cut(&self, parts: usize) -> Vec<(usize, Between)> {
         let whole =
-            |piece: &Kept<'_>| piece.repeated > 0 || matches!(piece.join, Join::Snapshot { .. });
+            |piece: &Stored<'_>| piece.repeated > 0 || matches!(piece.join, Join::Snapshot { .. });
         let cuttable = matches!(self.unit, Unit::ArmSpe(_)) && !self.pieces.iter().any(whole);
         if parts <= 1 || !cuttable {
             return Vec::new();
@@ -170,6 +170,8 @@ impl<'a> Collected<'a> {
                 && cuts.len() + 1 < parts
                 && before >= due
                 && piece.join == Join::Continued
+                // Zeros before it that were taken for filling are no matter.
+                && piece.data_len > 0
                 && let Some(between) = Between::expected(piece.bytes)
             {
                 cuts.push((number, between));

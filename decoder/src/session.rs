@@ -20,7 +20,7 @@ use crate::queue::Account;
 use crate::spe::{Encoding, encoding};
 use crate::{
     Access, AccessFlags, Direction, EventIndex, Ledger, Operation, Origin, PhysAddr, Position,
-    Problem, Sink, Source, TraceOffset, VirtAddr, cost, ibs,
+    Problem, Sink, Source, Tlb, TraceOffset, VirtAddr, cost, ibs,
 };
 
 /// Queues that are decoded: one for each CPU or thread. More come only from damage.
@@ -103,6 +103,7 @@ pub(crate) enum Placement {
 /// What the walk over the queues needs to know of one.
 #[derive(Debug)]
 struct QueueState {
+    key: QueueKey,
     /// Place of the byte after the last one that came.
     end: u64,
     /// Places that have come without a gap between them: what lies in them has come before.
@@ -112,6 +113,7 @@ struct QueueState {
     /// Bytes behind the end that AUX records announced, at most 7: perf's filling.
     filling: u8,
     started: bool,
+    clock: Option<Clock>,
     event: Option<EventIndex>,
     unit: Unit,
 }
@@ -629,11 +631,13 @@ impl Session {
                 _ => self.spe_facts(aux.queue.cpu),
             };
             self.queues.push(QueueState {
+                key: aux.queue,
                 end: 0,
                 covered: 0..0,
                 tail_zeros: 0,
                 filling: 0,
                 started: false,
+                clock: None,
                 event,
                 unit,
             });
@@ -658,9 +662,25 @@ impl Session {
                 (announced.overwrites, passed, if is_filling { filling } else { 0 })
             }
         };
+        // With a clock of the user's choice, nanoseconds from ticks are of another one.
+        let clock = self.clock.filter(|_| !self.events.use_other_clock());
         let queue = &mut self.queues[index];
-        queue.give_back_filling();
-        let (join, repeated) = queue.join(aux.offset, overwrites);
+        let (offset, reference) = (aux.offset, aux.reference);
+        let (event, unit) = (queue.event, queue.unit.clone());
+        queue.clock = clock;
+        if aux.size == 0 && queue.started && offset == queue.end {
+            // It says nothing of what the last bytes were.
+            let join = Join::Continued;
+            let (data_len, repeated) = (0, 0);
+            let piece =
+                Piece { offset, data_len, join, repeated, breaks, clock, reference, event, unit };
+            return Placement::Queue(index, piece);
+        }
+        let kept = queue.take_filling(offset);
+        let (join, repeated) = match queue.join(offset, overwrites) {
+            (Join::Continued, 0) if kept > 0 => (Join::Kept(kept), 0),
+            follows => follows,
+        };
         queue.started = true;
         queue.filling = filling;
         queue.end = aux.offset;
@@ -668,15 +688,41 @@ impl Session {
             queue.covered = aux.offset..aux.offset;
         }
         queue.tail_zeros = 0;
-        // With a clock of the user's choice, nanoseconds from ticks are of another one.
-        let clock = self.clock.filter(|_| !self.events.use_other_clock());
-        let offset = aux.offset;
-        let (event, unit) = (queue.event, queue.unit.clone());
         let data_len = aux.size - u64::from(filling);
-        let reference = aux.reference;
         let piece =
             Piece { offset, data_len, join, repeated, breaks, clock, reference, event, unit };
         Placement::Queue(index, piece)
+    }
+
+    /// What is to be added to queues whose end was taken for perf's filling, but was announced
+    /// as data behind it: pieces of no bytes, which end the queues.
+    pub(crate) fn rests(&mut self) -> Vec<(usize, QueueKey, Piece)> {
+        let mut rests = Vec::new();
+        for (index, queue) in self.queues.iter_mut().enumerate() {
+            let announced = match (queue.key.cpu, queue.key.tid) {
+                (Some(cpu), _) => self.announced_cpus.get(&cpu),
+                (None, Some(tid)) => self.announced_threads.get(&tid),
+                (None, None) => None,
+            };
+            let Some(announced) = announced else { continue };
+            let offset = announced.end.min(queue.end);
+            let kept = queue.take_filling(offset);
+            if kept > 0 {
+                let piece = Piece {
+                    offset,
+                    data_len: 0,
+                    join: Join::Kept(kept),
+                    repeated: 0,
+                    breaks: Vec::new(),
+                    clock: queue.clock,
+                    reference: None,
+                    event: queue.event,
+                    unit: queue.unit.clone(),
+                };
+                rests.push((index, queue.key, piece));
+            }
+        }
+        rests
     }
 
     /// Which times the records had. Where samples and AUX data differ, the lesser counts.
@@ -825,18 +871,23 @@ impl Session {
 
 impl QueueState {
     /// Takes perf's filling at the end of the last piece back: it was counted as such, and the
-    /// queue goes on where the announced data ended.
-    fn give_back_filling(&mut self) {
+    /// queue goes on where the announced data ended. If it goes on behind that, what was announced
+    /// is not all that came: so many zeros are data after all.
+    fn take_filling(&mut self, goes_on: u64) -> u8 {
         let filling = core::mem::take(&mut self.filling);
         if filling > self.tail_zeros {
-            return;
+            return 0;
         }
-        let end = self.end.wrapping_sub(u64::from(filling));
+        let announced = self.end.wrapping_sub(u64::from(filling));
+        let kept = u8::try_from(goes_on.wrapping_sub(announced)).unwrap_or(0);
+        let kept = if kept <= filling { kept } else { 0 };
+        let end = announced.wrapping_add(u64::from(kept));
         if self.covered.end == self.end {
             self.covered.end = end;
         }
         self.end = end;
-        self.tail_zeros -= filling;
+        self.tail_zeros -= filling - kept;
+        kept
     }
 
     /// How a piece at `offset` follows, and how many of its bytes came before.
@@ -918,17 +969,39 @@ fn access(
         tid: known(tid),
         latency_cycles: weight.or_else(|| op?.latency_cycles()),
         data_source: data_src.and_then(DataSrc::source).or_else(|| teller?.data_source()),
-        page_size: present(sample.data_page_size),
+        issue_latency_cycles: None,
+        translation_latency_cycles: op.and_then(ibs::Op::refill_latency_cycles),
+        tlb: tlb(data_src, op),
+        page_size: op.and_then(ibs::Op::page_size).or(present(sample.data_page_size)),
+        aux_queue: None,
         flags: flags(data_src, op, told),
     })
+}
+
+/// How an access was translated. Where there are registers of a memory operation the kernel's
+/// word, which older ones made of them without asking whether they were valid, is not needed.
+fn tlb(data_src: Option<DataSrc>, op: Option<&ibs::Op>) -> Option<Tlb> {
+    match op.filter(|op| op.direction().is_some()) {
+        Some(op) => op.tlb(),
+        None => data_src.and_then(DataSrc::tlb),
+    }
 }
 
 /// What else is told of an access. DATA_SRC has no place for much of what registers tell; whether
 /// the data came from afar, or was modified there, is said by whoever says where it came from.
 fn flags(data_src: Option<DataSrc>, op: Option<&ibs::Op>, told: bool) -> AccessFlags {
     let of_kernel = data_src.map(DataSrc::flags).unwrap_or_default();
-    let of_op = op.map(ibs::Op::flags).unwrap_or_default();
-    of_kernel | if told { of_op - (AccessFlags::REMOTE | AccessFlags::HITM) } else { of_op }
+    let mut of_op = op.map(ibs::Op::flags).unwrap_or_default();
+    if told {
+        of_op.remove(AccessFlags::REMOTE | AccessFlags::HITM);
+        // That it is another socket is more than the kernel says of another node.
+        of_op.set(
+            AccessFlags::REMOTE_SOCKET,
+            of_op.contains(AccessFlags::REMOTE_SOCKET) && of_kernel.contains(AccessFlags::REMOTE),
+        );
+    }
+    let of_tlb = AccessFlags::TLB_ACCESS | AccessFlags::TLB_WALK;
+    ((of_kernel | of_op) - of_tlb) | tlb(data_src, op).map_or(AccessFlags::empty(), Tlb::flags)
 }
 
 /// The process that runs another program from a record on.

@@ -6,7 +6,7 @@ use crate::query::Filters;
 use decoder::ibs::Tally;
 use decoder::pebs::Format;
 use decoder::perf::{Attr, AttrFlags, Event, Pace, SampleType};
-use decoder::{Ledger, Recording, Source, TimeBase};
+use decoder::{Ledger, Raw, Recording, Source, TimeBase};
 
 /// The command that records what this program wants, on an Arm machine.
 pub const RECORD_SPE: &str =
@@ -78,6 +78,11 @@ impl Facts {
                     );
                 }
             }
+        }
+        if let Some(Raw::ArmSpe(_)) = recording.raw {
+            let reason = "a buffer without a recording does not tell which CPUs were sampled, nor \
+                          what filters left out";
+            self.leave_out(reason, "--raw-spe");
         }
         let complete_pebs = pebs_is_complete(recording);
         for (event, source) in recording.events.iter().zip(&recording.event_sources) {
@@ -389,9 +394,7 @@ fn unevenly(event: &Event, name: &str) -> Option<String> {
 pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filters) -> String {
     let any = |test: fn(&Recording) -> bool| recordings.iter().any(test);
     let arm = any(|recording| !recording.arm_spe_events.is_empty())
-        || any(|recording| {
-            recording.features.arch.as_deref().is_some_and(|arch| arch == "aarch64")
-        });
+        || any(|recording| recording.features.arch().is_some_and(|arch| arch == "aarch64"));
     let either = format!("`{RECORD_SPE}` on Arm, `{RECORD_INTEL}` on Intel, `{RECORD_AMD}` on AMD");
     let record = if arm { format!("`{RECORD_SPE}`") } else { either.clone() };
     let records = ledger.records;
@@ -417,8 +420,10 @@ pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filt
             ledger.filtered
         );
     }
-    if let Some(format) = recordings.iter().find_map(|recording| recording.raw_pebs) {
-        return nothing_in_buffer(format, ledger);
+    match recordings.iter().find_map(|recording| recording.raw) {
+        Some(Raw::Pebs(format, _)) => return nothing_in_buffer(format, ledger),
+        Some(Raw::ArmSpe(_)) => return nothing_in_spe_buffer(ledger),
+        None => {}
     }
     let captured = any(|recording| recording.captured);
     if ledger.lookup_failed > 0 {
@@ -554,6 +559,26 @@ fn nothing_in_buffer(format: Format, ledger: &Ledger) -> String {
         return format!("no record in {aux_bytes} bytes: see whether format {format} is right");
     } else {
         "nothing was sampled: take the bytes from the buffer's base to its index".to_owned()
+    };
+    if lost == 0 {
+        return format!("{records} records, {reason}");
+    }
+    format!("{records} records, {reason}; {lost} of {aux_bytes} bytes could not be read")
+}
+
+/// Why nothing was counted of a raw buffer of Arm SPE.
+fn nothing_in_spe_buffer(ledger: &Ledger) -> String {
+    let Ledger { records, aux_bytes, .. } = ledger;
+    let lost = ledger.skipped_bytes + ledger.cut_off_bytes;
+    let reason = if ledger.no_physical_address > 0 {
+        "none with a physical address: let the unit collect them (PMSCR_EL1.PA, pa_enable=1 of \
+         perf), or list the virtual ones with `folioscope records --raw-spe`"
+    } else if ledger.not_memory > 0 {
+        "none of a memory operation: sample loads and stores"
+    } else if lost > 0 {
+        return format!("no record in {aux_bytes} bytes: see whether they are a buffer of Arm SPE");
+    } else {
+        "nothing was sampled: take the bytes from the buffer's base to its write pointer"
     };
     if lost == 0 {
         return format!("{records} records, {reason}");

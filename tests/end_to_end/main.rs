@@ -5,13 +5,15 @@
 //! | `pages` | are the counts those of the recorded workloads and of the made traces? |
 //! | `forms` | do file, folder and stream, one thread and many say the same? |
 //! | `truth` | does each record have the values that perf has for it? |
+//! | `columns` | what is told of each access beside its address: queue, translation, source |
 //! | `second_opinion` | does another reader see the same samples? |
 //! | `generated` | does it find what a generator knows it wrote, whole and damaged? |
 //! | `intel_pt` | are PEBS records in Intel PT listed as they were written? |
 //! | `report`, `decisions`, `filters` | do outputs and options keep the contract? |
 //! | `page_map` | do accesses without a physical address get the one that a saved page map has? |
 //! | `aux_data`, `side_records` | joins, gaps and snapshots of AUX data; losses and records beside the samples |
-//! | `ibs`, `raw_pebs` | registers of AMD's IBS in RAW; raw PEBS buffers of every format |
+//! | `ibs`, `raw_pebs`, `raw_spe` | registers of AMD's IBS in RAW; raw PEBS buffers of every format; a buffer of SPE |
+//! | `compressed` | compressed inputs, files on pipes, and what is saved for them |
 //! | `doctor` | does it describe this machine, whatever it is? |
 //! | `service` | does the daemon answer, refuse and end as it should? |
 //! | `feeder` | does the kernel read what was decided, through a real file, and whoever dies? |
@@ -25,6 +27,8 @@ mod program;
 
 mod aux_data;
 mod bad_input;
+mod columns;
+mod compressed;
 mod decisions;
 mod doctor;
 mod feeder;
@@ -36,6 +40,7 @@ mod intel_pt;
 mod page_map;
 mod pages;
 mod raw_pebs;
+mod raw_spe;
 mod record;
 mod report;
 mod second_opinion;

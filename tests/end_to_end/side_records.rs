@@ -215,6 +215,35 @@ fn records_that_are_not_aligned() {
     }
 }
 
+/// simpleperf's TRACING_DATA holds its data itself, and its own records may be longer than 64 KiB, told by bits that are
+/// `misc` in perf's (AOSP, `simpleperf/record.h`, `simpleperf_record_header`; `record.cpp`, `TracingDataRecord`).
+#[test]
+fn records_as_simpleperf_writes_them() {
+    const KERNEL_SYMBOL: u32 = 32769;
+    for endian in [Endian::Little, Endian::Big] {
+        let event = tests::made::spe_event();
+        let mut tracing = Vec::new();
+        let data = [&b"\x17\x08\x44tracing0.5\0"[..], &[0xff; 2030]].concat();
+        let mut size = Vec::new();
+        endian.u32(&mut size, u32::try_from(data.len()).expect("it is short"));
+        let padding = vec![0; (4 + data.len()).next_multiple_of(8) - 4 - data.len()];
+        record(&mut tracing, endian, 66, &[&size, &data, &padding]);
+        let mut symbols = Vec::new();
+        let len = 8 + 70_004_u32;
+        endian.u32(&mut symbols, KERNEL_SYMBOL);
+        endian.u16(&mut symbols, u16::try_from(len >> 16).expect("the upper bits"));
+        endian.u16(&mut symbols, u16::try_from(len & 0xffff).expect("the lower bits"));
+        symbols.resize(len as usize, 0xff);
+
+        let mut made = Made::of(endian, false, vec![event], "6.12.0");
+        made.raw(&tracing).info().clock().piece(0, 0, &load(7, 1000));
+        made.raw(&symbols).piece(0, 48, &load(8, 2000)).raw(&tracing);
+        let (report, strict) = report(&made.finish());
+        assert_eq!(report["unreadable"], serde_json::json!([]), "{endian:?}");
+        assert_eq!((report["accesses"].clone(), strict), (2.into(), 0), "{endian:?}");
+    }
+}
+
 #[test]
 fn what_stands_behind_the_last_record() {
     let mut made = Made::spe();

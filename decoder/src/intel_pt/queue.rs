@@ -65,6 +65,10 @@ impl<S: Sink + ?Sized> Steps for Decoding<'_, S> {
         self.decoder.fill(len);
     }
 
+    fn unfill(&mut self, len: usize) {
+        self.decoder.unfill(len);
+    }
+
     fn gap_at(&mut self, place: u64) {
         self.decoder.gap_at(place);
     }
@@ -109,7 +113,10 @@ fn give<S: Sink + ?Sized>(
         };
         let sampled = pebs.map(|pebs| pebs.sampled(event)).unwrap_or_default();
         match record.access(origin, thread, core, sampled) {
-            Some(access) => sink.access(&access),
+            Some(mut access) => {
+                access.aux_queue = Some(key);
+                sink.access(&access);
+            }
             None => sink.other(&origin),
         }
     };

@@ -128,9 +128,11 @@ impl Decompressor {
         loop {
             match record::next(&self.output[at..filled], order) {
                 Next::Record(Record {
-                    kind: kind::COMPRESSED | kind::COMPRESSED2 | kind::AUXTRACE | kind::TRACING_DATA,
+                    kind: kind::COMPRESSED | kind::COMPRESSED2 | kind::AUXTRACE,
                     ..
                 }) => return Err(Broken::Nested),
+                // What belongs to it could not be told from the next record.
+                Next::Record(record) if record.payload_len > 0 => return Err(Broken::Nested),
                 Next::Record(record) => {
                     let left = self.records_left.checked_sub(1).ok_or(Broken::TooLarge)?;
                     self.records_left = left;
@@ -233,10 +235,10 @@ mod tests {
         }
         let mut body = 9u64.to_le_bytes().to_vec();
         body.extend([1; 8]);
-        let record = Record { kind: kind::COMPRESSED2, misc: 0, body: &body };
+        let record = Record { kind: kind::COMPRESSED2, misc: 0, body: &body, payload_len: 0 };
         assert_eq!(data(&record, ByteOrder::Little), Err(Broken::Size));
         body[0] = 5;
-        let record = Record { kind: kind::COMPRESSED2, misc: 0, body: &body };
+        let record = Record { kind: kind::COMPRESSED2, misc: 0, body: &body, payload_len: 0 };
         assert_eq!(data(&record, ByteOrder::Little), Ok(&[1; 5][..]));
     }
 }

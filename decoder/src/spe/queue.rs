@@ -124,6 +124,10 @@ impl<S: Sink + ?Sized> Steps for Decoding<'_, S> {
         self.decoder.fill(len);
     }
 
+    fn unfill(&mut self, len: usize) {
+        self.decoder.unfill(len);
+    }
+
     fn gap_at(&mut self, place: u64) {
         self.decoder.gap_at(place);
     }
@@ -157,7 +161,10 @@ impl<S: Sink + ?Sized> Steps for Decoding<'_, S> {
                 };
                 let thread = threads.of(key, record.context(), time_ns, sideband);
                 match record.access(origin, thread, piece.encoding()) {
-                    Some(access) => sink.access(&access),
+                    Some(mut access) => {
+                        access.aux_queue = Some(key);
+                        sink.access(&access);
+                    }
                     None => sink.other(&origin),
                 }
             }),

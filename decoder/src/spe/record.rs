@@ -206,6 +206,16 @@ impl Record {
         self.get(Slot::TotalLatency).map(low)
     }
 
+    /// Cycles from dispatch to issue (counter 1).
+    pub fn issue_latency(&self) -> Option<u16> {
+        self.get(Slot::IssueLatency).map(low)
+    }
+
+    /// Cycles in which some part of the operation waited for the MMU (counter 2).
+    pub fn translation_latency(&self) -> Option<u16> {
+        self.get(Slot::TranslationLatency).map(low)
+    }
+
     /// Payload of the data source packet.
     pub fn data_source(&self) -> Option<u16> {
         self.get(Slot::DataSource).map(low)
@@ -311,7 +321,7 @@ impl Decoder {
     /// belong to a packet that is finished already and must be passed over.
     pub fn join(&mut self, join: Join) -> usize {
         match join {
-            Join::Continued => 0,
+            Join::Continued | Join::Kept(_) => 0,
             Join::Trimmed(zeros) => self.trim(usize::from(zeros)),
             Join::Gap => {
                 self.gap();
@@ -395,6 +405,12 @@ impl Decoder {
     pub fn fill(&mut self, len: usize) {
         self.total += len as u64;
         self.bytes.padding += len as u64;
+    }
+
+    /// Takes zeros back that were counted as filling: they come again, as data.
+    pub fn unfill(&mut self, len: usize) {
+        self.total -= len as u64;
+        self.bytes.padding -= len as u64;
     }
 
     /// Counts bytes that were given before.
