@@ -122,6 +122,8 @@ pub struct Recording {
     pub problem_count: u64,
     /// There were more threads or context switches than are remembered.
     pub sideband_full: bool,
+    /// Of a stream: context switches that came behind the data that they tell of.
+    pub late_switches: u64,
     /// The name of a task that runs virtual machines.
     pub hypervisor: Option<String>,
     /// Arm SPE events have sample records: `perf inject` has replaced their AUX data.
@@ -391,7 +393,7 @@ pub fn decode_stream<S: Shard>(
         _ => header::parse(head)?,
     };
     stream.consume(STREAM_HEADER_LEN);
-    let mut session = Session::new(order);
+    let mut session = Session::of_stream(order);
     let walk = Walk::new(order, file);
     if options.ordered || options.threads == NonZeroUsize::MIN || sink.has_enough() {
         read_alone(&mut stream, walk, &mut session, sink)?;
@@ -504,7 +506,7 @@ pub(crate) fn decode_pieces<S: Sink, T, E>(
     sink: &mut S,
     feed: impl for<'s> FnOnce(Pieces<'s, S>) -> (Pieces<'s, S>, Result<T, E>),
 ) -> Result<(Recording, T), E> {
-    let mut session = Session::new(order);
+    let mut session = Session::of_stream(order);
     let visitor = Immediate::new(&mut session, &mut *sink, InputKind::Stream, 1);
     let pieces = Pieces { walk: Walk::new(order, 0), visitor, offset: STREAM_HEADER_LEN as u64 };
     let (Pieces { walk, mut visitor, offset }, done) = feed(pieces);
@@ -957,6 +959,7 @@ pub(crate) fn recording(
         add_queue(&mut ledger, &mut aux_time_base, queue.so_far());
     }
     ledger.lost = ledger.lost_records.max(ledger.lost_samples);
+    ledger.not_address_events = session.not_address_events();
     let indexes = || (0..=u16::MAX).take(session.events.list().len()).map(EventIndex);
     let names = indexes().map(|index| session.event_name(index));
     let named = |(event, name): (&Event, _)| Event { name: Some(name), ..event.clone() };
@@ -969,6 +972,7 @@ pub(crate) fn recording(
         sources: session.sources(),
         time_base: session.time_base(aux_time_base),
         sideband_full: session.sideband.is_full(),
+        late_switches: session.sideband.late_switches(),
         arm_spe_events: session.arm_spe_events().collect(),
         event_sources: indexes()
             .map(|index| session.events.source(index, &session.features))

@@ -31,6 +31,8 @@ pub(crate) struct EventFacts {
     pub(crate) source: Source,
     /// They tell of memory.
     pub(crate) has_addresses: bool,
+    /// They have room for an address, which is 0 in all of them.
+    pub(crate) no_address: bool,
     /// They tell of instructions that were fetched.
     pub(crate) fetches: bool,
     /// What all of them did, as far as the event tells.

@@ -13,7 +13,7 @@ use crate::perf::feature::number as feature;
 use crate::perf::record::{MISC_COMM_EXEC, MISC_LOST_SAMPLES_BPF, MISC_SWITCH_OUT, Record, kind};
 use crate::perf::{
     Aux, AuxFlags, Auxtrace, Clock, DataSrc, Event, Events, Features, QueueKey, Ring, Sample,
-    SideBand, SpeInfo, Task, Tracer, Trailer,
+    SideBand, Sign, SpeInfo, Task, Tracer, Trailer, never_has_address,
 };
 use crate::piece::{Join, Piece, Unit};
 use crate::queue::Account;
@@ -172,10 +172,24 @@ pub(crate) struct Session {
     pace_untold: u64,
 }
 
+/// Whether a record is of a virtual machine that ran on the machine that was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guest {
+    /// It is not.
+    No,
+    /// The host's unit sampled it while it ran: what hardware says of physical addresses is true of
+    /// the host, and all else that names addresses is the guest's.
+    Sampled,
+    /// It was recorded inside of it, and put among the host's by `perf inject --guest-data`: all
+    /// addresses, and the numbers of its processes, are the guest's.
+    Inside,
+}
+
 /// A sample record with addresses, and what reading it takes beside the facts of its event.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SampleRecord<'a> {
     pub(crate) event: EventIndex,
+    pub(crate) guest: Guest,
     pub(crate) body: &'a [u8],
     pub(crate) position: Position,
     /// The number of the record, which orders problems.
@@ -189,6 +203,8 @@ pub(crate) struct Samples {
     time_base: Option<TimeBase>,
     sources: Vec<Source>,
     ibs: ibs::Tally,
+    /// Records of events that never have an address.
+    not_address_events: u64,
 }
 
 impl Samples {
@@ -200,9 +216,9 @@ impl Samples {
         order: ByteOrder,
         sink: &mut S,
     ) {
-        let SampleRecord { event, body, position, record } = record;
+        let SampleRecord { event, guest, body, position, record } = record;
         let Some(known) = facts.get(event) else { return };
-        let EventFacts { attr, source, fetches, direction, .. } = known;
+        let EventFacts { attr, source, no_address, fetches, direction, .. } = known;
         let Some(sample) = Sample::parse(body, attr, order) else {
             self.problems.record = record;
             self.problems.add(
@@ -212,6 +228,11 @@ impl Samples {
             );
             return;
         };
+        // Should a kernel write one there all the same, the record is one of memory.
+        if *no_address && present(sample.addr).or_else(|| present(sample.phys_addr)).is_none() {
+            self.not_address_events += 1;
+            return;
+        }
         if !self.sources.contains(source) {
             self.sources.push(*source);
         }
@@ -226,10 +247,10 @@ impl Samples {
             position,
         };
         let op = match source {
-            Source::IbsOp => self.op(&sample, facts.ibs_model, record, position),
+            Source::IbsOp => self.op(&sample, facts.ibs_model, guest, record, position),
             _ => None,
         };
-        match access(&sample, op.as_ref(), origin, *direction).filter(|_| !fetches) {
+        match access(&sample, op.as_ref(), origin, *direction, guest).filter(|_| !fetches) {
             Some(access) => {
                 if *source == Source::IbsOp {
                     self.ibs.count(&access);
@@ -245,6 +266,7 @@ impl Samples {
         &mut self,
         sample: &Sample<'_>,
         model: ibs::Model,
+        guest: Guest,
         record: u64,
         position: Position,
     ) -> Option<ibs::Op> {
@@ -252,7 +274,10 @@ impl Samples {
         let raw = sample.raw.filter(|raw| raw.iter().any(|byte| *byte != 0))?;
         let op = ibs::Op::parse(raw, model);
         if let Some(op) = &op {
-            self.ibs.take(op, present(sample.phys_addr));
+            // What the kernel says of a guest's physical address is no second opinion.
+            if guest == Guest::No {
+                self.ibs.take(op, present(sample.phys_addr));
+            }
         } else {
             self.problems.record = record;
             self.problems.add(
@@ -269,6 +294,7 @@ impl Samples {
         self.time_base = self.time_base.max(other.time_base);
         self.sources.extend(other.sources);
         self.ibs += other.ibs;
+        self.not_address_events += other.not_address_events;
     }
 }
 
@@ -303,6 +329,11 @@ impl Session {
             repaced: false,
             pace_untold: 0,
         }
+    }
+
+    /// The state of a stream, of whose threads not all is remembered for ever.
+    pub(crate) fn of_stream(order: ByteOrder) -> Self {
+        Self { sideband: SideBand::of_stream(), ..Self::new(order) }
     }
 
     pub(crate) fn order(&self) -> ByteOrder {
@@ -379,6 +410,7 @@ impl Session {
             attr: event.attr,
             source,
             has_addresses: event.has_addresses(source),
+            no_address: never_has_address(&event.attr, source, &self.features),
             fetches: self.events.fetches(index, &self.features),
             direction: event.direction(),
         };
@@ -404,7 +436,7 @@ impl Session {
     ) {
         self.begin_record(record);
         if record.kind == kind::SAMPLE {
-            if let Some(sample) = self.sample(record.body, position, sink) {
+            if let Some(sample) = self.sample(record, position, sink) {
                 self.samples.take(sample, &self.facts, self.order, sink);
             }
         } else if self.other_record(record, position.offset.0).is_none() {
@@ -413,8 +445,10 @@ impl Session {
                 position.offset.0,
                 "it is ignored",
             );
-        } else if let Some(pid) = exec(record, self.order) {
-            sink.exec(pid);
+        } else if let Some(pid) = begins(record, self.order) {
+            if self.guest(record) == Guest::No {
+                sink.exec(pid);
+            }
         } else if self.repaced && self.pace_untold <= self.problems.record + TELLINGS_SAVED {
             self.repaced = false;
             self.pace_untold = self.pace_untold.max(self.problems.record) + TELLING_EVERY;
@@ -432,6 +466,9 @@ impl Session {
     fn other_record(&mut self, record: &Record<'_>, at: u64) -> Option<()> {
         let body = record.body;
         let mut words = Cursor::new(body, self.order);
+        if record.kind < kind::FIRST_OF_TOOL {
+            self.tasks(record)?;
+        }
         match record.kind {
             kind::HEADER_ATTR => {
                 let (attr, size) = Attr::parse(body, self.order)?;
@@ -459,26 +496,7 @@ impl Session {
             }
             kind::THROTTLE => self.ledger.throttled += 1,
             kind::COMM => self.comm(words)?,
-            kind::MMAP | kind::MMAP2 => self.thread(task(words.u32()?, words.u32()?)),
-            kind::FORK => {
-                let (pid, _parent, tid) = (words.u32()?, words.u32()?, words.u32()?);
-                self.thread(task(pid, tid));
-            }
-            kind::ITRACE_START => {
-                let task = task(words.u32()?, words.u32()?);
-                self.switch(body, |_| task);
-            }
-            // Going out to a task that the record does not name, or coming in.
-            kind::SWITCH => {
-                let out = record.misc & MISC_SWITCH_OUT != 0;
-                self.switch(body, |own| own.filter(|_| !out));
-            }
-            // Going out to the named task, or coming in.
-            kind::SWITCH_CPU_WIDE => {
-                let out = record.misc & MISC_SWITCH_OUT != 0;
-                let next = task(words.u32()?, words.u32()?);
-                self.switch(body, |own| if out { next } else { own });
-            }
+            kind::ID_INDEX => self.id_index(words)?,
             _ => {}
         }
         Some(())
@@ -507,14 +525,101 @@ impl Session {
         Some(())
     }
 
-    fn thread(&mut self, task: Option<Task>) {
+    /// Learns what a record of the kernel's says of threads. Each names the one that ran when it was
+    /// written; some name others, or say what the thread begins or ends. `None` if it is too short.
+    fn tasks(&mut self, record: &Record<'_>) -> Option<()> {
+        // Numbers inside of a guest are not those of the host.
+        if self.guest(record) != Guest::No {
+            return Some(());
+        }
+        let body = record.body;
+        let mut words = Cursor::new(body, self.order);
+        let trailer = self.trailer(body).unwrap_or_default();
+        let own = trailer.pid_tid.and_then(|(pid, tid)| self::task(pid, tid));
+        let time = trailer.time.unwrap_or(0);
+        self.thread(own, time, Sign::Seen);
+        match record.kind {
+            kind::COMM | kind::MMAP | kind::MMAP2 => {
+                self.thread(task(words.u32()?, words.u32()?), time, Sign::Seen);
+            }
+            kind::FORK | kind::EXIT => {
+                let (pid, _parent, tid) = (words.u32()?, words.u32()?, words.u32()?);
+                let _parents_thread = words.u32();
+                let time = words.u64().unwrap_or(time);
+                // perf writes such records for threads that were there before it.
+                let sign = match record.kind {
+                    kind::EXIT => Sign::Ended,
+                    _ if time == 0 => Sign::Seen,
+                    _ => Sign::Born,
+                };
+                self.thread(task(pid, tid), time, sign);
+            }
+            kind::ITRACE_START => {
+                let task = task(words.u32()?, words.u32()?);
+                self.thread(task, time, Sign::Seen);
+                self.switch(trailer, task);
+            }
+            // Going out to a task that the record does not name, or coming in.
+            kind::SWITCH => {
+                let out = record.misc & MISC_SWITCH_OUT != 0;
+                self.switch(trailer, own.filter(|_| !out));
+            }
+            // Going out to the named task, or coming in after it.
+            kind::SWITCH_CPU_WIDE => {
+                let out = record.misc & MISC_SWITCH_OUT != 0;
+                let other = task(words.u32()?, words.u32()?);
+                self.thread(other, time, Sign::Seen);
+                self.switch(trailer, if out { other } else { own });
+            }
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn thread(&mut self, task: Option<Task>, time: u64, sign: Sign) {
         if let Some(task) = task {
-            self.sideband.thread(task);
+            self.sideband.thread(task, time, sign);
         }
     }
 
+    /// Learns which task a CPU runs from the time of a record on.
+    fn switch(&mut self, trailer: Trailer, task: Option<Task>) {
+        if let Trailer { time: Some(time), cpu: Some(cpu), .. } = trailer {
+            self.sideband.switch(cpu, time, task);
+        }
+    }
+
+    /// Whether a record of the kernel's is of a guest: by the mode of the processor, or by its
+    /// event, if that was recorded inside of one.
+    fn guest(&self, record: &Record<'_>) -> Guest {
+        if self.events.is_inside_guest(record, self.order) {
+            Guest::Inside
+        } else if record.is_of_guest() {
+            Guest::Sampled
+        } else {
+            Guest::No
+        }
+    }
+
+    /// ID_INDEX: a count, four words for each id (itself, index, CPU, thread), and if there were
+    /// guests two more for each (machine, virtual CPU), behind all others
+    /// (`tools/lib/perf/include/perf/event.h`, `struct perf_record_id_index`).
+    fn id_index(&mut self, mut words: Cursor<'_>) -> Option<()> {
+        let count = words.u64()?;
+        let bytes = words.rest();
+        let entries = usize::try_from(count.checked_mul(32)?).ok()?;
+        let (entries, machines) = bytes.split_at_checked(entries)?;
+        for (entry, machine) in entries.chunks_exact(32).zip(machines.chunks_exact(16)) {
+            let id = Cursor::new(entry, self.order).u64()?;
+            if Cursor::new(machine, self.order).u64()? != 0 {
+                self.events.inside_guest(id);
+            }
+        }
+        Some(())
+    }
+
     fn comm(&mut self, mut words: Cursor<'_>) -> Option<()> {
-        self.thread(task(words.u32()?, words.u32()?));
+        let (_pid, _tid) = (words.u32()?, words.u32()?);
         let name = words.rest().split(|byte| *byte == 0).next().unwrap_or_default();
         if self.hypervisor.is_none() && runs_guests(name) {
             self.hypervisor = Some(String::from_utf8_lossy(name).into_owned());
@@ -529,15 +634,6 @@ impl Session {
             return None;
         }
         Trailer::parse(body, attr.sample_type, self.order)
-    }
-
-    /// Learns which task a CPU runs from the time of a record on, given the record's own task.
-    fn switch(&mut self, body: &[u8], task: impl FnOnce(Option<Task>) -> Option<Task>) {
-        let Some(Trailer { pid_tid, time: Some(time), cpu: Some(cpu) }) = self.trailer(body) else {
-            return;
-        };
-        let own = pid_tid.and_then(|(pid, tid)| self::task(pid, tid));
-        self.sideband.switch(cpu, time, task(own));
     }
 
     /// Learns which event a counter counts from the time of a record on.
@@ -748,6 +844,11 @@ impl Session {
         self.intel_pt_records |= account.source == Source::IntelPt && account.timed.records;
     }
 
+    /// Records of events that never have an address.
+    pub(crate) fn not_address_events(&self) -> u64 {
+        self.samples.not_address_events
+    }
+
     /// What IBS registers said of physical addresses.
     pub(crate) fn ibs(&self) -> ibs::Tally {
         self.samples.ibs
@@ -838,19 +939,27 @@ impl Session {
     /// addresses or no event.
     fn sample<'b, S: Sink + ?Sized>(
         &mut self,
-        body: &'b [u8],
+        record: &Record<'b>,
         position: Position,
         sink: &mut S,
     ) -> Option<SampleRecord<'b>> {
+        let body = record.body;
         let Some(event) = self.events.of_sample(body, self.order) else {
             self.problems.add("sample of no known event", position.offset.0, "it is not counted");
             return None;
         };
         // Of a unit that is not known yet RAW may turn out to hold addresses.
-        self.events.get(event).filter(|event| event.has_addresses(Source::IbsOp))?;
-        self.refresh(sink);
-        self.facts.get(event).filter(|known| known.has_addresses)?;
-        Some(SampleRecord { event, body, position, record: self.problems.record })
+        let may = self.events.get(event)?.has_addresses(Source::IbsOp);
+        if may {
+            self.refresh(sink);
+        }
+        let known = self.facts.get(event);
+        if !may || !known?.has_addresses {
+            self.samples.not_address_events += 1;
+            return None;
+        }
+        let guest = self.guest(record);
+        Some(SampleRecord { event, guest, body, position, record: self.problems.record })
     }
 
     /// As [`Session::record`], but gives a sample record back, to be read elsewhere.
@@ -865,7 +974,7 @@ impl Session {
             return None;
         }
         self.begin_record(record);
-        self.sample(record.body, position, sink)
+        self.sample(record, position, sink)
     }
 }
 
@@ -932,13 +1041,21 @@ fn access(
     op: Option<&ibs::Op>,
     origin: Origin,
     of_event: Direction,
+    guest: Guest,
 ) -> Option<Access> {
     const NONE: u32 = u32::MAX;
     let known_paddr = || match op?.phys_addr()? {
         ibs::Address::Known(address) => Some(address),
         ibs::Address::Hidden => None,
     };
-    let paddr = present(sample.phys_addr).map(PhysAddr::new_truncate).or_else(known_paddr);
+    let given = present(sample.phys_addr).map(PhysAddr::new_truncate);
+    let paddr = match guest {
+        Guest::No => given.or_else(known_paddr),
+        // The kernel looks up what hardware did not give, in the page table of the process that
+        // runs the guest: that is none of the guest's pages.
+        Guest::Sampled => known_paddr().filter(|known| given.is_none_or(|given| given == *known)),
+        Guest::Inside => None,
+    };
     let vaddr = present(sample.addr).or_else(|| op?.lin_addr());
     let data_src = sample.data_src.map(DataSrc).map(|data_src| match origin.source {
         Source::IbsOp => data_src.of_ibs(),
@@ -948,7 +1065,8 @@ fn access(
     // Kernels before 6.1 leave DATA_SRC of IBS ops open.
     let teller = op.filter(|op| !told && op.direction().is_some());
     // Most ops that IBS samples touch no memory; they say so by saying nothing.
-    let says_nothing = !told && teller.is_none() && paddr.is_none() && vaddr.is_none();
+    let no_address = given.or(paddr).is_none() && vaddr.is_none();
+    let says_nothing = !told && teller.is_none() && no_address;
     if origin.source == Source::IbsOp && says_nothing {
         return None;
     }
@@ -972,9 +1090,12 @@ fn access(
         issue_latency_cycles: None,
         translation_latency_cycles: op.and_then(ibs::Op::refill_latency_cycles),
         tlb: tlb(data_src, op),
-        page_size: op.and_then(ibs::Op::page_size).or(present(sample.data_page_size)),
+        // Of a guest's page the kernel looks it up where it looks up the address.
+        page_size: op
+            .and_then(ibs::Op::page_size)
+            .or(present(sample.data_page_size).filter(|_| guest == Guest::No)),
         aux_queue: None,
-        flags: flags(data_src, op, told),
+        flags: flags(data_src, op, told) | of_guest(guest),
     })
 }
 
@@ -1004,10 +1125,20 @@ fn flags(data_src: Option<DataSrc>, op: Option<&ibs::Op>, told: bool) -> AccessF
     ((of_kernel | of_op) - of_tlb) | tlb(data_src, op).map_or(AccessFlags::empty(), Tlb::flags)
 }
 
-/// The process that runs another program from a record on.
-fn exec(record: &Record<'_>, order: ByteOrder) -> Option<u32> {
-    let execs = record.kind == kind::COMM && record.misc & MISC_COMM_EXEC != 0;
-    execs.then(|| Cursor::new(record.body, order).u32()).flatten().and_then(known)
+fn of_guest(guest: Guest) -> AccessFlags {
+    if guest == Guest::No { AccessFlags::empty() } else { AccessFlags::GUEST }
+}
+
+/// The process that begins with a record, or runs another program from there on.
+fn begins(record: &Record<'_>, order: ByteOrder) -> Option<u32> {
+    let mut words = Cursor::new(record.body, order);
+    let pid = words.u32().and_then(known);
+    match record.kind {
+        kind::COMM if record.misc & MISC_COMM_EXEC != 0 => pid,
+        // Else a thread begins.
+        kind::FORK => pid.filter(|pid| words.u32() != Some(*pid)),
+        _ => None,
+    }
 }
 
 /// A task, unless the kernel says -1: it is gone, or was never one.

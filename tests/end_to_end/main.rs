@@ -14,6 +14,8 @@
 //! | `aux_data`, `side_records` | joins, gaps and snapshots of AUX data; losses and records beside the samples |
 //! | `ibs`, `raw_pebs`, `raw_spe` | registers of AMD's IBS in RAW; raw PEBS buffers of every format; a buffer of SPE |
 //! | `compressed` | compressed inputs, files on pipes, and what is saved for them |
+//! | `who`, `guests` | whose accesses are they, and which of a virtual machine's count? |
+//! | `ibs`, `raw_pebs` | registers of AMD's IBS in RAW; raw PEBS buffers of every format |
 //! | `doctor` | does it describe this machine, whatever it is? |
 //! | `service` | does the daemon answer, refuse and end as it should? |
 //! | `feeder` | does the kernel read what was decided, through a real file, and whoever dies? |
@@ -35,6 +37,7 @@ mod feeder;
 mod filters;
 mod forms;
 mod generated;
+mod guests;
 mod ibs;
 mod intel_pt;
 mod page_map;
@@ -47,3 +50,4 @@ mod second_opinion;
 mod service;
 mod side_records;
 mod truth;
+mod who;

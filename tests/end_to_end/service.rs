@@ -300,6 +300,7 @@ fn garbage_in_the_middle_is_counted_and_what_was_known_stays() {
     assert!(number("counted") > 10_000, "{ledger}");
     let kinds = [
         "counted",
+        "guest_address",
         "no_physical_address",
         "lookup_failed",
         "not_memory",

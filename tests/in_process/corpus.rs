@@ -105,3 +105,8 @@ fn samples() {
 fn spe() {
     replay("spe");
 }
+
+#[test]
+fn who() {
+    replay("who");
+}

@@ -13,6 +13,7 @@ mod pieces;
 mod probe;
 mod samples;
 mod spe;
+mod who;
 
 pub use choices::Choices;
 pub use container::container;
@@ -24,6 +25,7 @@ pub use layouts::layouts;
 pub use pebs::pebs;
 pub use samples::samples;
 pub use spe::spe;
+pub use who::who;
 
 /// A law of any bytes.
 pub type Law = fn(&[u8]);
@@ -39,4 +41,5 @@ pub const ALL: [(&str, Law); 9] = [
     ("pebs", pebs),
     ("samples", samples),
     ("spe", spe),
+    ("who", who),
 ];

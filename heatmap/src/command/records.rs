@@ -79,7 +79,8 @@ fn nothing_listed(
 ) -> String {
     if left_out > 0 {
         let filtered = Ledger { filtered: left_out, ..*ledger };
-        let filtered = Ledger { no_physical_address: 0, lookup_failed: 0, ..filtered };
+        let filtered = Ledger { guest_address: 0, no_physical_address: 0, ..filtered };
+        let filtered = Ledger { lookup_failed: 0, ..filtered };
         return nothing_counted(recordings, &filtered, filters);
     }
     nothing_counted(recordings, ledger, filters)
