@@ -3,7 +3,7 @@
 
 use tests::container::Parts;
 use tests::inputs::{MADE, RECORDED, bytes, input};
-use tests::laws::check_cost;
+use tests::laws::{ORDINARY, check_cost};
 use tracegen::bytes::Endian;
 
 const SAMPLE: u32 = 9;
@@ -111,7 +111,7 @@ fn allowed(what: &str, stream: &Stream) {
 
 /// What 50 times is measured by.
 #[test]
-fn ordinary_recordings_take_a_step_or_two_for_64_bytes() {
+fn ordinary_recordings_take_a_few_steps_for_64_bytes() {
     for name in RECORDED.into_iter().chain(MADE) {
         let path = input(name);
         if path.is_dir() {
@@ -120,7 +120,9 @@ fn ordinary_recordings_take_a_step_or_two_for_64_bytes() {
         let file = bytes(path);
         let steps = check_cost(&file);
         println!("{name}: {} bytes, {steps} steps for 64 bytes", file.len());
-        assert!(steps <= 6, "{name}: {steps}");
+        // Compressed records take those of what they hold.
+        let most = if name.ends_with("-z") { 16 * ORDINARY } else { 2 * ORDINARY };
+        assert!(steps <= most, "{name}: {steps}");
         let size = &file[8..16];
         if size != 16_u64.to_le_bytes() && size != 16_u64.to_be_bytes() {
             check_cost(&Parts::of(&file).stream());
@@ -304,5 +306,5 @@ fn a_record_that_is_compressed_byte_by_byte() {
 fn a_list_of_features_in_either_byte_order_is_no_attack() {
     // The law's own streams are of one byte order; a recording of the other is ordinary too.
     let made = tests::made::Made::of(Endian::Big, true, vec![tests::made::spe_event()], "6.12.0");
-    assert!(check_cost(&made.finish()) <= 6);
+    assert!(check_cost(&made.finish()) <= 2 * ORDINARY);
 }

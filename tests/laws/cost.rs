@@ -9,10 +9,12 @@ use decoder::{
 
 use super::Choices;
 
-/// Bytes of an input for which an ordinary recording takes a step, or two.
+/// Bytes of an input to which steps are related.
 const BYTES: usize = 64;
-/// Steps that any input may take for so many bytes: 50 times those of an ordinary one.
-const MOST: u64 = 50;
+/// Steps that an ordinary recording takes for so many bytes, read in order, which takes most.
+pub const ORDINARY: u64 = 3;
+/// Steps that any input may take for them.
+const MOST: u64 = 50 * ORDINARY;
 /// Steps that any input may take beside that, however small it is.
 const FREE: u64 = 4096;
 /// Inputs that are made here are not longer.
