@@ -441,9 +441,8 @@ pub trait Sink {
     }
     /// Records of Arm SPE data, if less than [`Detail::Accesses`] is asked for.
     fn batch(&mut self, _batch: &Batch<'_>) {}
-    /// The names of the input's events, by [`EventIndex`]; again whenever one is added or
-    /// renamed, and before the first record of such an event.
-    fn event_names(&mut self, _names: &[String]) {}
+    /// The name of one of the input's events, before its first record and again when it is renamed.
+    fn event_name(&mut self, _event: EventIndex, _name: &str) {}
     /// A record that is a memory operation.
     fn access(&mut self, access: &Access);
     /// A record of any other operation.

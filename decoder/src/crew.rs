@@ -28,10 +28,11 @@ use std::sync::Arc;
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use crate::channel::{Receiver, Sender, channel};
+use crate::facts::Facts;
 use crate::perf::{Learned, QueueKey, Ring, SideBand};
 use crate::piece::Piece;
 use crate::queue::Queue;
-use crate::session::{Facts, Guest, SampleRecord, Samples, Session};
+use crate::session::{Guest, SampleRecord, Samples, Session};
 use crate::{ByteOrder, EventIndex, Position, Shard, TraceOffset};
 
 /// Most workers: a bit for each must fit a word.
@@ -181,8 +182,8 @@ impl<S: Shard> Worker<S> {
             match job {
                 Job::Facts(facts) => {
                     if !Arc::ptr_eq(&self.facts, facts) {
+                        facts.tell_names(&self.facts, &mut self.shard);
                         self.facts = Arc::clone(facts);
-                        self.shard.event_names(&self.facts.names);
                     }
                 }
                 Job::Learn(_, workers) if self.of > 1 && workers >> self.number & 1 == 0 => {}

@@ -20,13 +20,13 @@ use crate::perf::record::Record;
 use crate::perf::{Auxtrace, CpuSet, Event, Features, QueueKey};
 use crate::piece::{Piece, Timed};
 use crate::queue::{Account, Queue};
-use crate::queues::{Collected, decode_queues};
+use crate::queues::{Collected, MAX_PIECES, decode_queues};
 use crate::raw::{Raw, decode_raw};
 use crate::session::{Placement, Session};
 use crate::walk::{Visitor, Walk};
 use crate::{
     Access, ByteOrder, Detail, Error, EventIndex, Ledger, Origin, Position, Problem, Shard, Sink,
-    Source, TimeBase, TraceOffset, ibs,
+    Source, TimeBase, TraceOffset, cost, ibs,
 };
 
 /// How to decode.
@@ -360,13 +360,14 @@ pub fn decode_bytes<S: Shard>(
                 sink: &mut *sink,
                 crew: crew.as_mut(),
                 queues: Vec::new(),
+                pieces: 0,
                 target: Target::Skipped,
             };
             let end = walk_parts(&parts, first_file, order, &mut collect);
             let mut queues = collect.queues;
             for (index, _, piece) in session.rests() {
                 if let Some(queue) = queues.get_mut(index) {
-                    queue.begin(piece, behind(end, index));
+                    queue.begin(&piece, behind(end, index));
                 }
             }
             if let Some(crew) = crew {
@@ -616,6 +617,8 @@ fn attributes(header: &FileHeader, file: &[u8], session: &mut Session) {
         );
         session.problems.add(what, at, "the events in it that are whole are read");
     }
+    // Sections that overlap, which no recorder writes, could say the same ids any number of times.
+    let mut ids_left = file.len();
     for (number, entry) in table.chunks_exact(stride).enumerate() {
         let at = header.attrs.offset + (number * stride) as u64;
         let (attr, ids) = entry.split_at(stride - 16);
@@ -623,7 +626,10 @@ fn attributes(header: &FileHeader, file: &[u8], session: &mut Session) {
         let section = (|| Some(Section { offset: ids.u64()?, size: ids.u64()? }))();
         match (Attr::parse(attr, order), section) {
             (Some((attr, _)), Some(section)) => {
-                let (ids, whole) = section.of(file);
+                let (ids, mut whole) = section.of(file);
+                whole &= ids.len() <= ids_left;
+                let ids = &ids[..ids.len().min(ids_left)];
+                ids_left -= ids.len();
                 if !whole {
                     session.problems.add("ids beyond the end of the file", at, "samples of this event may be missing");
                 }
@@ -788,6 +794,8 @@ struct Collect<'c, 's, 'scope, 'env, 'a, S> {
     sink: &'s mut S,
     crew: Option<&'c mut Crew<'scope, 'env, 'a, S>>,
     queues: Vec<Collected<'a>>,
+    /// All that they have.
+    pieces: usize,
     target: Target,
 }
 
@@ -821,10 +829,16 @@ impl<'a: 'scope, 'scope, S: Shard + 'scope> Visitor<'a> for Collect<'_, '_, 'sco
         self.target = match self.session.target(aux, position, self.sink) {
             Ok((index, key, piece)) => {
                 if index == self.queues.len() {
-                    self.queues.push(Collected::new(key));
+                    self.queues.push(Collected::new(key, &piece));
                 }
-                self.queues[index].begin(piece, position);
-                Target::Queue(index)
+                if self.pieces < MAX_PIECES {
+                    self.pieces += usize::from(self.queues[index].begin(&piece, position));
+                    Target::Queue(index)
+                } else {
+                    let what = "more pieces of AUX data than are remembered";
+                    self.session.problems.add(what, position.offset.0, "its data is skipped");
+                    Target::Skipped
+                }
             }
             Err(elsewhere) => elsewhere,
         };
@@ -931,6 +945,8 @@ impl Session {
     /// Takes a finished queue's account.
     pub(crate) fn settle(&mut self, account: Account) {
         self.settled_records(&account);
+        let bytes = account.total.wrapping_add(account.bytes.overlap);
+        self.unsettled = self.unsettled.wrapping_sub(bytes);
         add_queue(&mut self.ledger, &mut self.aux_time_base, account);
     }
 
@@ -972,6 +988,7 @@ pub(crate) fn recording(
     kind: InputKind,
     files: u32,
 ) -> Recording {
+    cost::steps(session.events.list().len() + queues.len());
     let (mut ledger, mut aux_time_base) = (session.ledger, session.aux_time_base);
     for queue in queues {
         add_queue(&mut ledger, &mut aux_time_base, queue.so_far());
@@ -979,16 +996,10 @@ pub(crate) fn recording(
     ledger.aux_missing_bytes = session.aux_missing_bytes();
     ledger.not_address_events = session.not_address_events();
     ledger.sum_up_losses();
-    session.events.take_names(&session.features);
-    let names = session.event_names();
-    let events: Vec<_> = session
-        .events
-        .list()
-        .iter()
-        .zip(names)
-        .map(|(event, name)| Event { name: Some(name), ..event.clone() })
-        .collect();
-    let indexes = || (0..=u16::MAX).take(events.len()).map(EventIndex);
+    let indexes = || (0..=u16::MAX).take(session.events.list().len()).map(EventIndex);
+    let names = indexes().map(|index| session.event_name(index));
+    let named = |(event, name): (&Event, _)| Event { name: Some(name), ..event.clone() };
+    let events: Vec<_> = session.events.list().iter().zip(names).map(named).collect();
     let problems = session.problems();
     Recording {
         kind,

@@ -13,7 +13,7 @@ macro_rules! ledger {
         /// [`Ledger::aux_bytes`] is the sum of record, padding, skipped and cut-off bytes,
         /// [`Ledger::records`] the sum of not memory, guest address, no physical address, lookup
         /// failed, filtered, over budget and counted. [`Ledger::check`] tests both against totals that
-        /// are counted on their own.
+        /// are counted on their own: bytes where they come in, before any thread has them.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Ledger {
             $($(#[$doc])* pub $name: u64,)*

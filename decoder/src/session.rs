@@ -1,15 +1,16 @@
 //! What a recording's records say, taken in their order: events, threads, losses, samples, and
 //! where each piece of AUX data belongs.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::announced::Announcements;
 use crate::cursor::{ByteOrder, Cursor};
-use crate::ibs;
+use crate::facts::{EventFacts, Facts};
 use crate::intel_pt::{Core, Pebs, Sampled};
 use crate::perf::attr::{Attr, AttrFlags};
 use crate::perf::auxtrace::known;
+use crate::perf::feature::number as feature;
 use crate::perf::record::{MISC_COMM_EXEC, MISC_LOST_SAMPLES_BPF, MISC_SWITCH_OUT, Record, kind};
 use crate::perf::{
     Aux, AuxFlags, Auxtrace, Clock, CpuSet, DataSrc, Event, Events, Features, QueueKey, Ring,
@@ -20,17 +21,25 @@ use crate::queue::Account;
 use crate::spe::{Encoding, encoding};
 use crate::{
     Access, AccessFlags, Direction, EventIndex, Incomplete, Ledger, Operation, Origin, PhysAddr,
-    Position, Problem, Sink, Source, Tlb, TraceOffset, VirtAddr,
+    Position, Problem, Sink, Source, Tlb, TraceOffset, VirtAddr, cost, ibs,
 };
 
 /// Queues that are decoded: one for each CPU or thread. More come only from damage.
 const MAX_QUEUES: usize = 1 << 14;
+/// Steps that making one of them takes.
+const QUEUE_STEPS: usize = 16;
 /// Places of losses that are kept for one CPU until their data comes.
 const MAX_BREAKS: usize = 1 << 10;
 /// Problems that are told in full; the rest are counted.
 const MAX_PROBLEMS: usize = 64;
-/// How often events are looked at anew because one was added or renamed in between.
-const MAX_REFRESHES: u32 = 1 << 11;
+/// How often all events are looked at anew because something else is said of the machine. It is
+/// said once, before the records.
+const MAX_REFRESHES: u32 = 16;
+/// What an event's pace is, is told once in so many records on average, since looking at all that a
+/// recording says takes as long as reading many.
+const TELLING_EVERY: u64 = 64;
+/// Records' worth of tellings that may come at once.
+const TELLINGS_SAVED: u64 = 256 * TELLING_EVERY;
 /// perf fills each piece of AUX data up to a multiple of this with zeros.
 const PIECE_ALIGN: u8 = 8;
 
@@ -58,6 +67,7 @@ pub(crate) struct Problems {
 
 impl Problems {
     pub(crate) fn add(&mut self, what: impl Into<String>, at: u64, consequence: &'static str) {
+        cost::steps(1);
         self.count += 1;
         if self.list.len() < MAX_PROBLEMS {
             let problem = Problem { what: what.into(), offset: TraceOffset(at), consequence };
@@ -114,7 +124,7 @@ struct QueueState {
 struct Announced {
     /// Place of the byte after the last one that was announced.
     end: u64,
-    breaks: VecDeque<u64>,
+    breaks: BTreeSet<u64>,
     overwrites: bool,
 }
 
@@ -127,6 +137,8 @@ pub(crate) struct Session {
     pub(crate) sideband: SideBand,
     pub(crate) ledger: Ledger,
     pub(crate) problems: Problems,
+    /// AUX bytes that queues were given and that are in no account yet.
+    pub(crate) unsettled: u64,
     /// Best times of the records in AUX data.
     pub(crate) aux_time_base: Option<TimeBase>,
     /// There was AUX data of Arm SPE.
@@ -159,39 +171,17 @@ pub(crate) struct Session {
     /// There were sample records, with addresses or without.
     pub(crate) has_samples: bool,
     facts: Arc<Facts>,
-    arm_spe: Option<EventIndex>,
-    names_taken: bool,
+    /// Events of an Arm SPE unit, by its name or their own.
+    named_spe: BTreeSet<EventIndex>,
+    /// What is known of the machine or the tracer is not what the facts were made of.
+    outdated: bool,
     refreshes: u32,
+    /// What PEBS records in AUX data belong to, for so many events and refreshes.
+    pebs: Option<(usize, u32, Pebs)>,
     /// An event's pace is another one than the sink was told.
     repaced: bool,
-}
-
-/// What is known of the events, as of the last time that it was asked for.
-#[derive(Debug, Default)]
-pub(crate) struct Facts {
-    /// What is known of each event's sample records.
-    events: Vec<SampleFacts>,
-    /// A name for every event, by index.
-    pub(crate) names: Vec<String>,
-    /// The processor whose registers are in the samples of IBS.
-    ibs_model: ibs::Model,
-}
-
-/// What is known of an event's sample records.
-#[derive(Debug)]
-struct SampleFacts {
-    /// What they look like.
-    attr: Attr,
-    /// Which unit makes them.
-    source: Source,
-    /// They tell of memory.
-    has_addresses: bool,
-    /// They have room for an address, which is 0 in all of them.
-    no_address: bool,
-    /// They tell of instructions that were fetched.
-    fetches: bool,
-    /// What all of them did, as far as the event tells.
-    direction: Direction,
+    /// The record at which it is told, if all before were told one by one: see [`TELLING_EVERY`].
+    pace_untold: u64,
 }
 
 /// Whether a record is of a virtual machine that ran on the machine that was recorded.
@@ -239,8 +229,8 @@ impl Samples {
         sink: &mut S,
     ) {
         let SampleRecord { event, guest, body, position, record } = record;
-        let Some(known) = facts.events.get(usize::from(event.0)) else { return };
-        let SampleFacts { attr, source, no_address, fetches, direction, .. } = known;
+        let Some(known) = facts.get(event) else { return };
+        let EventFacts { attr, source, no_address, fetches, direction, .. } = known;
         let Some(sample) = Sample::parse(body, attr, order) else {
             self.problems.record = record;
             self.problems.add(
@@ -329,6 +319,7 @@ impl Session {
             sideband: SideBand::default(),
             ledger: Ledger::default(),
             problems: Problems::default(),
+            unsettled: 0,
             aux_time_base: None,
             arm_spe_data: false,
             intel_pt_data: false,
@@ -349,10 +340,12 @@ impl Session {
             ended: false,
             has_samples: false,
             facts: Arc::default(),
-            arm_spe: None,
-            names_taken: false,
+            named_spe: BTreeSet::new(),
+            outdated: false,
             refreshes: 0,
+            pebs: None,
             repaced: false,
+            pace_untold: 0,
         }
     }
 
@@ -376,45 +369,82 @@ impl Session {
                 "some samples have no event",
             );
         }
-        self.names_taken = false;
     }
 
     /// Takes one feature section.
     pub(crate) fn feature(&mut self, number: u64, bytes: &[u8], at: u64) {
+        cost::bytes(bytes.len());
         if let Err(name) = self.features.take(number, bytes, self.order) {
             self.problems.add(
                 format!("feature section {name} that does not hold together"),
                 at,
                 "it is ignored",
             );
+            return;
         }
-        self.names_taken = false;
+        match number {
+            feature::EVENT_DESC => self.events.describe(&self.features.events),
+            feature::ARCH | feature::CPUID | feature::PMU_MAPPINGS => self.outdated = true,
+            _ => {}
+        }
     }
 
-    /// Gives the events the names that the features have for them, and the sink all names.
-    fn take_names<S: Sink + ?Sized>(&mut self, sink: &mut S) {
-        let grown = self.facts.names.len() < self.events.list().len();
-        if grown || !self.names_taken && self.refreshes < MAX_REFRESHES {
-            self.names_taken = true;
-            self.refreshes += 1;
-            self.events.take_names(&self.features);
-            self.arm_spe = self.events.arm_spe(None, &self.features);
-            let indexes = (0..=u16::MAX).map(EventIndex);
-            let replaced = self.spe_is_replaced();
-            let events = indexes.zip(self.events.list()).map(|(index, event)| {
-                let source = self.events.source(index, &self.features);
-                let has_addresses = event.has_addresses(source);
-                let no_address = never_has_address(&event.attr, source, &self.features)
-                    && !event.is_synthesized(replaced);
-                let fetches = self.events.fetches(index, &self.features);
-                let (attr, direction) = (event.attr, event.direction());
-                SampleFacts { attr, source, has_addresses, no_address, fetches, direction }
-            });
-            let events = events.collect();
-            let ibs_model = self.features.cpuid.as_deref().map(ibs::Model::of).unwrap_or_default();
-            self.facts = Arc::new(Facts { events, names: self.event_names(), ibs_model });
-            sink.event_names(&self.facts.names);
+    /// Brings the facts up to date, and tells the sink new names.
+    #[inline]
+    fn refresh<S: Sink + ?Sized>(&mut self, sink: &mut S) {
+        if self.outdated || self.events.have_changed() {
+            self.refresh_changed(sink);
         }
+    }
+
+    fn refresh_changed<S: Sink + ?Sized>(&mut self, sink: &mut S) {
+        let changed = self.events.take_changed();
+        let replaced = self.spe_is_replaced();
+        changed.iter().for_each(|index| self.refresh_unit(*index));
+        // What other events' samples are depends on whether they stand in the place of SPE data.
+        let outdated = core::mem::take(&mut self.outdated) || self.spe_is_replaced() != replaced;
+        let all = outdated && self.refreshes < MAX_REFRESHES;
+        let mut facts = Facts::clone(&self.facts);
+        if all {
+            self.refreshes += u32::from(facts.get(EventIndex(0)).is_some());
+            facts.ibs_model =
+                self.features.cpuid.as_deref().map(ibs::Model::of).unwrap_or_default();
+            let count = self.events.list().len();
+            let indexes = || (0..=u16::MAX).map(EventIndex).take(count);
+            indexes().for_each(|index| self.refresh_unit(index));
+            indexes().for_each(|index| self.refresh_event(index, &mut facts));
+        } else {
+            changed.into_iter().for_each(|index| self.refresh_event(index, &mut facts));
+        }
+        facts.tell_names(&self.facts, sink);
+        self.facts = Arc::new(facts);
+    }
+
+    /// Whether the event belongs to a unit of Arm SPE.
+    fn refresh_unit(&mut self, index: EventIndex) {
+        cost::steps(1);
+        if self.events.is_arm_spe(index, &self.features) {
+            self.named_spe.insert(index);
+        } else {
+            self.named_spe.remove(&index);
+        }
+    }
+
+    fn refresh_event(&self, index: EventIndex, facts: &mut Facts) {
+        cost::steps(1);
+        let Some(event) = self.events.get(index) else { return };
+        let source = self.events.source(index, &self.features);
+        let event = EventFacts {
+            name: self.event_name(index).into(),
+            attr: event.attr,
+            source,
+            has_addresses: event.has_addresses(source),
+            no_address: never_has_address(&event.attr, source, &self.features)
+                && !event.is_synthesized(self.spe_is_replaced()),
+            fetches: self.events.fetches(index, &self.features),
+            direction: event.direction(),
+        };
+        facts.set(index, event);
     }
 
     /// What is known of the events. Does not change while it is held.
@@ -422,10 +452,9 @@ impl Session {
         &self.facts
     }
 
-    /// A name for every event, by index.
-    pub(crate) fn event_names(&self) -> Vec<String> {
-        let spe: Vec<_> = self.arm_spe_events().collect();
-        self.events.names(&self.features, &spe)
+    /// A name for an event.
+    pub(crate) fn event_name(&self, index: EventIndex) -> String {
+        self.events.name_of(index, &self.features, self.is_arm_spe(index))
     }
 
     /// Takes one record. What belongs to it behind its size comes apart.
@@ -435,7 +464,7 @@ impl Session {
         position: Position,
         sink: &mut S,
     ) {
-        self.problems.record += 1;
+        self.begin_record(record);
         if record.kind == kind::SAMPLE {
             if let Some(sample) = self.sample(record, position, sink) {
                 self.samples.take(sample, &self.facts, self.order, sink);
@@ -450,9 +479,17 @@ impl Session {
             if self.guest(record) == Guest::No {
                 sink.exec(pid);
             }
-        } else if core::mem::take(&mut self.repaced) {
+        } else if self.repaced && self.pace_untold <= self.problems.record + TELLINGS_SAVED {
+            self.repaced = false;
+            self.pace_untold = self.pace_untold.max(self.problems.record) + TELLING_EVERY;
             sink.recording_changed();
         }
+    }
+
+    fn begin_record(&mut self, record: &Record<'_>) {
+        cost::steps(1);
+        cost::bytes(record.body.len());
+        self.problems.record += 1;
     }
 
     /// Takes a record that is no sample. `None` if it is too short for its kind.
@@ -476,9 +513,10 @@ impl Session {
             kind::ID_INDEX => self.id_index(words)?,
             kind::TIME_CONV => self.clock = Clock::parse(body, self.order).or(self.clock),
             kind::AUXTRACE_INFO => {
+                cost::bytes(body.len());
                 self.tracer = Some(Tracer::parse(body, self.order)?);
                 self.announcements.overwritten |= Tracer::holds_snapshots(body, self.order);
-                self.names_taken = false;
+                self.outdated = true;
             }
             kind::AUX => self.aux(body)?,
             kind::AUX_OUTPUT_HW_ID => self.counter(body, words.u64()?),
@@ -513,9 +551,7 @@ impl Session {
             }
             NAME => {
                 let name = words.rest().split(|byte| *byte == 0).next().unwrap_or_default();
-                if self.events.rename(id, &String::from_utf8_lossy(name)) {
-                    self.names_taken = false;
-                }
+                self.events.rename(id, &String::from_utf8_lossy(name));
             }
             CPUS => {
                 if let Some(cpus) = CpuSet::of_map(words.rest(), self.order) {
@@ -650,8 +686,7 @@ impl Session {
     /// Learns which event a counter counts from the time of a record on.
     fn counter(&mut self, body: &[u8], number: u64) {
         let event = self.events.of_trailer(body, self.order);
-        let event =
-            event.filter(|event| self.events.aux_output().any(|(index, _)| index == *event));
+        let event = event.filter(|event| self.events.is_aux_output(*event));
         let (Some(event), Some(trailer)) = (event, self.trailer(body)) else { return };
         let Some(number) = u8::try_from(number).ok().filter(|number| *number < 64) else { return };
         // The ring belongs to a CPU, or to a thread where the recording has no CPUs.
@@ -694,10 +729,10 @@ impl Session {
             announced.end = aux.end;
             announced.overwrites |= aux.flags.contains(AuxFlags::OVERWRITE);
             if broken {
-                if announced.breaks.len() == MAX_BREAKS {
-                    announced.breaks.pop_front();
+                announced.breaks.insert(aux.end);
+                if announced.breaks.len() > MAX_BREAKS {
+                    announced.breaks.pop_first();
                 }
-                announced.breaks.push_back(aux.end);
             }
         }
         Some(())
@@ -710,7 +745,8 @@ impl Session {
         position: Position,
         sink: &mut S,
     ) -> Placement {
-        self.take_names(sink);
+        cost::steps(1);
+        self.refresh(sink);
         self.announcements.begin(Some(aux));
         let source = match &self.tracer {
             Some(Tracer::ArmSpe(_)) => Source::ArmSpe,
@@ -720,7 +756,7 @@ impl Session {
                 return Placement::Foreign;
             }
             // Without the record only an event of the unit says what the bytes are.
-            None if self.arm_spe.is_some() => Source::ArmSpe,
+            None if !self.named_spe.is_empty() => Source::ArmSpe,
             None => {
                 self.foreign_tracer = Some("unknown kind".to_owned());
                 return Placement::Foreign;
@@ -740,6 +776,7 @@ impl Session {
         self.intel_pt_data |= source == Source::IntelPt;
         let index = *self.queue_index.entry(key).or_insert(next_index);
         if index == next_index {
+            cost::steps(QUEUE_STEPS);
             let (event, unit) = match source {
                 Source::IntelPt => self.pebs_facts(),
                 _ => self.spe_facts(aux.queue.cpu),
@@ -765,10 +802,12 @@ impl Session {
         let (overwrites, breaks, filling) = match announced {
             None => (false, Vec::new(), 0),
             Some(announced) => {
-                let mut passed: Vec<_> =
-                    announced.breaks.iter().copied().filter(|place| *place <= end).collect();
-                announced.breaks.retain(|place| *place > end);
-                passed.sort_unstable();
+                let mut passed = Vec::new();
+                while let Some(place) = announced.breaks.first().filter(|place| **place <= end) {
+                    passed.push(*place);
+                    announced.breaks.pop_first();
+                }
+                cost::steps(passed.len());
                 let filling = u8::try_from(end.wrapping_sub(announced.end)).unwrap_or(0);
                 let is_filling = filling < PIECE_ALIGN && u64::from(filling) < aux.size;
                 (announced.overwrites, passed, if is_filling { filling } else { 0 })
@@ -806,10 +845,13 @@ impl Session {
         Placement::Queue(index, piece)
     }
 
-    /// The input has been read to its end.
+    /// The input has been read to its end, and all queues are settled: what they were given is what
+    /// their accounts must add up to, so that the ledger tells of bytes that are in none.
     pub(crate) fn end(&mut self) {
         self.announcements.end();
         self.ended = true;
+        let aux_bytes = &mut self.ledger.aux_bytes;
+        *aux_bytes = aux_bytes.wrapping_add(core::mem::take(&mut self.unsettled));
     }
 
     /// Bytes of AUX data that were announced and are not in the recording, as far as it has been
@@ -922,35 +964,30 @@ impl Session {
 
     /// Whether there is an event of Arm SPE, and nothing says that AUX data of it follows.
     fn spe_is_replaced(&self) -> bool {
-        self.tracer.is_none() && self.arm_spe_events().next().is_some()
+        // Without a tracer units are known by name alone.
+        self.tracer.is_none() && !self.named_spe.is_empty()
     }
 
     /// CPUs that have a unit of Arm SPE, where AUXTRACE_INFO lists them (version 2).
     pub(crate) fn spe_cpus(&self) -> Option<CpuSet> {
         let Some(Tracer::ArmSpe(info)) = &self.tracer else { return None };
-        let units = info.cpus.iter().filter(|cpu| cpu.pmu_type.is_some());
+        let units = info.cpus().iter().filter(|cpu| cpu.pmu_type.is_some());
         let cpus = units.filter_map(|cpu| u32::try_from(cpu.cpu).ok());
-        (!info.cpus.is_empty()).then(|| cpus.collect())
+        (!info.cpus().is_empty()).then(|| cpus.collect())
     }
 
     /// The Arm SPE events: those of its units' types or names.
     pub(crate) fn arm_spe_events(&self) -> impl Iterator<Item = EventIndex> {
-        let types: Vec<u32> = match &self.tracer {
-            Some(Tracer::ArmSpe(info)) => info
-                .pmu_type
-                .into_iter()
-                .chain(info.cpus.iter().filter_map(|cpu| cpu.pmu_type))
-                .collect(),
-            _ => Vec::new(),
+        let indexes = (0..=u16::MAX).map(EventIndex).take(self.events.list().len());
+        indexes.filter(|index| self.is_arm_spe(*index))
+    }
+
+    fn is_arm_spe(&self, index: EventIndex) -> bool {
+        let of_unit = |event: &Event| match &self.tracer {
+            Some(Tracer::ArmSpe(info)) => info.has_type(event.attr.type_),
+            _ => false,
         };
-        let indexes = (0..=u16::MAX).zip(self.events.list());
-        indexes.map(|(index, event)| (EventIndex(index), event)).filter_map(
-            move |(index, event)| {
-                let is_spe = types.contains(&event.attr.type_)
-                    || self.events.is_arm_spe(index, &self.features);
-                is_spe.then_some(index)
-            },
-        )
+        self.events.is_arm_spe(index, &self.features) || self.events.get(index).is_some_and(of_unit)
     }
 
     /// The event and the data source encoding of a CPU's queue of Arm SPE.
@@ -959,32 +996,39 @@ impl Session {
         let info = if let Some(Tracer::ArmSpe(info)) = &self.tracer { info } else { &nothing };
         let block = cpu.and_then(|cpu| info.of_cpu(cpu));
         let pmu_type = block.and_then(|block| block.pmu_type).or(info.pmu_type);
-        // A thread may run anywhere: only if all CPUs are alike is its CPU known.
-        let alike = || {
-            let (first, rest) = info.cpus.split_first()?;
-            rest.iter().all(|cpu| encoding(cpu.midr) == encoding(first.midr)).then_some(first.midr)
-        };
         let midr = match (block, cpu) {
             (Some(block), _) => Some(block.midr),
-            (None, None) if !info.cpus.is_empty() => alike(),
+            // A thread may run anywhere: only if all CPUs are alike is its CPU known.
+            (None, None) if !info.cpus().is_empty() => info.alike(),
             _ => self.features.midr().map(crate::spe::Midr::new),
         };
         let encoding = midr.map_or(Encoding::Unknown, encoding);
-        (self.events.arm_spe(pmu_type, &self.features), Unit::ArmSpe(encoding))
+        let of_type = pmu_type.and_then(|type_| self.events.of_type(type_));
+        (of_type.or(self.named_spe.first().copied()), Unit::ArmSpe(encoding))
     }
 
     /// The event of PEBS records in Intel PT, if there is one alone, and what else they belong to.
-    fn pebs_facts(&self) -> (Option<EventIndex>, Unit) {
-        let core = self.features.cpuid.as_deref().map(Core::of).unwrap_or_default();
-        let events = self.events.aux_output();
-        let events = events.map(|(index, event)| (index, Sampled::of(&event.attr))).collect();
-        let pebs = Pebs { core, events };
-        (pebs.only_event(), Unit::IntelPt(pebs))
+    fn pebs_facts(&mut self) -> (Option<EventIndex>, Unit) {
+        let of = (self.events.list().len(), self.refreshes);
+        let pebs = match self.pebs.take() {
+            Some((events, refreshes, pebs)) if (events, refreshes) == of => pebs,
+            _ => {
+                cost::steps(of.0);
+                let core = self.features.cpuid.as_deref().map(Core::of).unwrap_or_default();
+                let events = self.events.aux_output();
+                let events = events.map(|(index, event)| (index, Sampled::of(&event.attr)));
+                Pebs { core, events: events.collect() }
+            }
+        };
+        let event = pebs.only_event();
+        self.pebs = Some((of.0, of.1, pebs.clone()));
+        (event, Unit::IntelPt(pebs))
     }
 
     /// Tells that bytes of a queue's piece have come.
     pub(crate) fn arrived(&mut self, queue: usize, bytes: &[u8]) {
         self.announcements.come(bytes.len());
+        self.unsettled = self.unsettled.wrapping_add(bytes.len() as u64);
         let queue = &mut self.queues[queue];
         queue.end = queue.end.wrapping_add(bytes.len() as u64);
         queue.covered.end = queue.covered.end.max(queue.end);
@@ -1011,9 +1055,9 @@ impl Session {
         // Of a unit that is not known yet RAW may turn out to hold addresses.
         let may = self.events.get(event)?.has_addresses(Source::IbsOp);
         if may {
-            self.take_names(sink);
+            self.refresh(sink);
         }
-        let known = self.facts.events.get(usize::from(event.0));
+        let known = self.facts.get(event);
         if !may || !known?.has_addresses {
             self.samples.not_address_events += 1;
             return None;
@@ -1033,7 +1077,7 @@ impl Session {
             self.record(record, position, sink);
             return None;
         }
-        self.problems.record += 1;
+        self.begin_record(record);
         self.sample(record, position, sink)
     }
 }

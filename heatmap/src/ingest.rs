@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use decoder::{Access, Batch, Detail, Ledger, Origin, PhysAddr, Shard, Sink, Source};
+use decoder::{Access, Batch, Detail, EventIndex, Ledger, Origin, PhysAddr, Shard, Sink, Source};
 use hashbrown::HashMap;
 use hdrhistogram::Histogram;
 
@@ -136,9 +136,11 @@ impl Account {
         if self.filters.is_empty() { wanted } else { Detail::Accesses }
     }
 
-    /// The names of the recording's events.
-    pub(crate) fn event_names(&mut self, names: &[String]) {
-        self.event_wanted = names.iter().map(|name| self.filters.wants_event(name)).collect();
+    /// The name of one of the recording's events.
+    pub(crate) fn event_name(&mut self, event: EventIndex, name: &str) {
+        let index = usize::from(event.0);
+        self.event_wanted.resize(self.event_wanted.len().max(index + 1), false);
+        self.event_wanted[index] = self.filters.wants_event(name);
     }
 
     /// Takes in what one CPU delivered.
@@ -331,8 +333,8 @@ impl<B: Block> Sink for Counter<B> {
         self.count(batch);
     }
 
-    fn event_names(&mut self, names: &[String]) {
-        self.account.event_names(names);
+    fn event_name(&mut self, event: EventIndex, name: &str) {
+        self.account.event_name(event, name);
     }
 
     fn access(&mut self, access: &Access) {

@@ -67,6 +67,11 @@ fn container() {
 }
 
 #[test]
+fn cost() {
+    replay("cost");
+}
+
+#[test]
 fn differential() {
     replay("differential");
 }

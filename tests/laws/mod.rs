@@ -3,6 +3,7 @@
 
 mod choices;
 mod container;
+mod cost;
 mod differential;
 mod ibs;
 mod intel_pt;
@@ -16,6 +17,7 @@ mod who;
 
 pub use choices::Choices;
 pub use container::container;
+pub use cost::{ORDINARY, check as check_cost, cost};
 pub use differential::differential;
 pub use ibs::ibs;
 pub use intel_pt::intel_pt;
@@ -31,6 +33,7 @@ pub type Law = fn(&[u8]);
 /// All laws by the names of their fuzz targets.
 pub const ALL: [(&str, Law); 9] = [
     ("container", container),
+    ("cost", cost),
     ("differential", differential),
     ("ibs", ibs),
     ("intel_pt", intel_pt),

@@ -365,7 +365,7 @@ mod tests {
             Some(Tracer::ArmSpe(info)) => info,
             other => panic!("{other:?}"),
         };
-        assert_eq!(info(&first[1].1), SpeInfo { pmu_type: Some(11), cpus: vec![] });
+        assert_eq!(info(&first[1].1), SpeInfo::new(Some(11), vec![]));
 
         let mut about = about();
         about.spe[1].midr = 0x410f_d490;

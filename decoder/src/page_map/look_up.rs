@@ -3,8 +3,8 @@
 use super::{Frames, Why};
 use crate::addr::PAGE_SHIFT;
 use crate::{
-    Access, AccessFlags, Batch, Detail, Origin, Pfn, PhysAddr, Recording, Shard, Sink, Source,
-    VirtAddr,
+    Access, AccessFlags, Batch, Detail, EventIndex, Origin, Pfn, PhysAddr, Recording, Shard, Sink,
+    Source, VirtAddr,
 };
 
 /// A sink that looks up the frame of each access of a user process that has a virtual but no
@@ -98,8 +98,8 @@ impl<S: Sink, F: Frames> Sink for LookUp<S, F> {
         self.sink.batch(batch);
     }
 
-    fn event_names(&mut self, names: &[String]) {
-        self.sink.event_names(names);
+    fn event_name(&mut self, event: EventIndex, name: &str) {
+        self.sink.event_name(event, name);
     }
 
     fn access(&mut self, access: &Access) {

@@ -1,15 +1,16 @@
 //! The events of a recording: which one a record belongs to, and what kind of unit it is.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::attr::{
     Attr, AttrFlags, BP_EXECUTE, BP_READ, BP_WRITE, SampleType, TYPE_BREAKPOINT, TYPE_HARDWARE,
     TYPE_HW_CACHE, TYPE_SOFTWARE, TYPE_TRACEPOINT,
 };
 use super::cpus::CpuSet;
-use super::feature::Features;
+use super::feature::{EventDescription, Features};
 use super::record::{Record, kind};
 use super::sample::id_in_sample;
+use crate::cost;
 use crate::cursor::{ByteOrder, Cursor};
 use crate::{Direction, EventIndex, Source};
 
@@ -145,9 +146,28 @@ pub struct Events {
     /// Ids of those that were recorded inside of a guest.
     inside_guests: HashSet<u64>,
     ids_read: usize,
+    /// The first event of each `attr.type`.
+    by_type: HashMap<u32, EventIndex>,
     /// Some events differ in the fields of their records.
     differ: bool,
     other_clock: bool,
+    described: Described,
+    /// Events that were added or renamed since somebody asked.
+    changed: BTreeSet<EventIndex>,
+}
+
+/// What the last EVENT_DESC said. Its names go before those of EVENT_UPDATE.
+#[derive(Clone, Debug, Default)]
+struct Described {
+    /// How many sections there were.
+    sections: u64,
+    /// For each event the number of the last one that named it, or 0.
+    named: Vec<u64>,
+    /// Names whose event has not come yet, each for one event: by place, and which of them an event
+    /// with one of these ids gets.
+    by_place: HashMap<EventIndex, String>,
+    waiting: Vec<Option<String>>,
+    by_id: HashMap<u64, usize>,
 }
 
 impl Events {
@@ -164,19 +184,32 @@ impl Events {
         else {
             return false;
         };
+        let index = EventIndex(index);
         self.differ |= self.events.first().is_some_and(|first| {
             first.attr.sample_type != attr.sample_type || first.attr.read_format != attr.read_format
         });
         self.other_clock |= attr.flags.contains(AttrFlags::USE_CLOCKID);
         self.events.push(Event::new(attr));
+        self.described.named.push(0);
+        self.by_type.entry(attr.type_).or_insert(index);
+        self.changed.insert(index);
+        let mut name = self.described.by_place.remove(&index);
+        let mut whole = true;
         for id in ids {
             if self.ids_read == MAX_IDS {
-                return false;
+                whole = false;
+                break;
             }
+            cost::steps(1);
             self.ids_read += 1;
-            self.by_id.insert(id, EventIndex(index));
+            self.by_id.insert(id, index);
+            let described = self.described.by_id.get(&id);
+            name = described.and_then(|which| self.described.waiting[*which].take()).or(name);
         }
-        true
+        if let Some(name) = name {
+            self.name_as_described(index, &name);
+        }
+        whole
     }
 
     /// The event.
@@ -184,13 +217,38 @@ impl Events {
         self.events.get(usize::from(index.0))
     }
 
-    /// Names the event that has this id. False if it has the name already, or none has the id.
-    pub fn rename(&mut self, id: u64, name: &str) -> bool {
-        let Some(index) = self.by_id.get(&id) else { return false };
+    /// Names the event that has this id, unless it has been described.
+    pub fn rename(&mut self, id: u64, name: &str) {
+        let Some(index) = self.by_id.get(&id).copied() else { return };
+        if self.described.named[usize::from(index.0)] != self.described.sections
+            || self.described.sections == 0
+        {
+            self.name(index, name);
+        }
+    }
+
+    fn name(&mut self, index: EventIndex, name: &str) {
+        cost::bytes(name.len());
         let event = &mut self.events[usize::from(index.0)];
-        let changed = event.name.as_deref() != Some(name);
-        event.name = Some(name.to_owned());
-        changed
+        if event.name.as_deref() != Some(name) {
+            event.name = Some(name.to_owned());
+            self.changed.insert(index);
+        }
+    }
+
+    fn name_as_described(&mut self, index: EventIndex, name: &str) {
+        self.described.named[usize::from(index.0)] = self.described.sections;
+        self.name(index, name);
+    }
+
+    /// The events that were added or renamed since this was asked last.
+    pub fn take_changed(&mut self) -> BTreeSet<EventIndex> {
+        core::mem::take(&mut self.changed)
+    }
+
+    /// Whether there are such.
+    pub fn have_changed(&self) -> bool {
+        !self.changed.is_empty()
     }
 
     /// Takes the scale, finite and not negative, of the event that has this id. Whether its pace is
@@ -219,17 +277,31 @@ impl Events {
         }
     }
 
-    /// Takes the names of EVENT_DESC: by id, or by position where it has none.
-    pub fn take_names(&mut self, features: &Features) {
-        for (position, described) in features.events.iter().enumerate() {
-            let by_id = described.ids.iter().find_map(|id| self.by_id.get(id));
-            let index = match by_id {
-                Some(index) => usize::from(index.0),
-                None if described.ids.is_empty() => position,
-                None => continue,
-            };
-            if let Some(event) = self.events.get_mut(index) {
-                event.name = Some(described.name.clone());
+    /// Takes the names of an EVENT_DESC, in the place of an earlier one: by id, or by position where
+    /// there is none. A name whose event has not come waits for it.
+    pub fn describe(&mut self, descriptions: &[EventDescription]) {
+        let described = &mut self.described;
+        described.sections += 1;
+        described.by_place = HashMap::new();
+        described.waiting = Vec::new();
+        described.by_id = HashMap::new();
+        for (position, EventDescription { name, ids, .. }) in descriptions.iter().enumerate() {
+            cost::steps(1 + ids.len());
+            let by_id = ids.iter().find_map(|id| self.by_id.get(id)).copied();
+            let place = u16::try_from(position).ok().map(EventIndex).filter(|_| ids.is_empty());
+            match by_id.or(place) {
+                Some(index) if usize::from(index.0) < self.events.len() => {
+                    self.name_as_described(index, name);
+                }
+                Some(index) if usize::from(index.0) < MAX_EVENTS => {
+                    self.described.by_place.insert(index, name.clone());
+                }
+                _ => {
+                    let which = self.described.waiting.len();
+                    self.described.waiting.push(Some(name.clone()));
+                    let room = MAX_IDS.saturating_sub(self.described.by_id.len());
+                    self.described.by_id.extend(ids.iter().take(room).map(|id| (*id, which)));
+                }
             }
         }
     }
@@ -279,21 +351,20 @@ impl Events {
         found.or((!self.differ).then_some(EventIndex(0)))
     }
 
-    /// The Arm SPE event with this `attr.type`, or the first one of a unit named `arm_spe*`.
-    pub fn arm_spe(&self, pmu_type: Option<u32>, features: &Features) -> Option<EventIndex> {
-        let by_type = |event: &Event| Some(event.attr.type_) == pmu_type;
-        let index = self
-            .events
-            .iter()
-            .position(by_type)
-            .or_else(|| self.events.iter().position(|event| event.is_arm_spe(features)))?;
-        u16::try_from(index).ok().map(EventIndex)
+    /// The first event with this `attr.type`.
+    pub fn of_type(&self, type_: u32) -> Option<EventIndex> {
+        self.by_type.get(&type_).copied()
     }
 
     /// The events whose samples are packets in another event's AUX data.
     pub fn aux_output(&self) -> impl Iterator<Item = (EventIndex, &Event)> {
         let events = (0..=u16::MAX).map(EventIndex).zip(&self.events);
         events.filter(|(_, event)| event.attr.flags.contains(AttrFlags::AUX_OUTPUT))
+    }
+
+    /// Whether an event is one of those.
+    pub fn is_aux_output(&self, index: EventIndex) -> bool {
+        self.get(index).is_some_and(|event| event.attr.flags.contains(AttrFlags::AUX_OUTPUT))
     }
 
     /// Whether an event is one of an Arm SPE unit, by the unit's name or its own.
@@ -337,15 +408,15 @@ impl Events {
         executed || features.pmu(attr.type_) == Some("ibs_fetch")
     }
 
-    /// A name for every event, by [`EventIndex`]. `spe` are known to be of an Arm SPE unit.
-    pub fn names(&self, features: &Features, spe: &[EventIndex]) -> Vec<String> {
-        let name =
-            |(index, event): (u16, &Event)| match (&event.name, features.pmu(event.attr.type_)) {
-                (Some(name), _) => name.clone(),
-                (None, None) if spe.contains(&EventIndex(index)) => "arm_spe".to_owned(),
-                (None, _) => Self::fallback_name(&event.attr, features),
-            };
-        (0..=u16::MAX).zip(&self.events).map(name).collect()
+    /// A name for an event, also if the recording has none for it. `is_spe`: it is known to be of
+    /// an Arm SPE unit.
+    pub fn name_of(&self, index: EventIndex, features: &Features, is_spe: bool) -> String {
+        let Some(Event { attr, name, .. }) = self.get(index) else { return String::new() };
+        match (name, features.pmu(attr.type_)) {
+            (Some(name), _) => name.clone(),
+            (None, None) if is_spe => "arm_spe".to_owned(),
+            (None, _) => Self::fallback_name(attr, features),
+        }
     }
 
     /// A name for an event that the recording does not name.

@@ -16,18 +16,18 @@ use super::cpus::CpuSet;
 use crate::ByteOrder;
 
 /// Numbers of the features that are read; their bits in the header's bitmap.
-mod number {
-    pub(super) const OSRELEASE: u64 = 4;
-    pub(super) const ARCH: u64 = 6;
-    pub(super) const NRCPUS: u64 = 7;
-    pub(super) const CPUID: u64 = 9;
-    pub(super) const CMDLINE: u64 = 11;
-    pub(super) const EVENT_DESC: u64 = 12;
-    pub(super) const PMU_MAPPINGS: u64 = 16;
-    pub(super) const HYBRID_TOPOLOGY: u64 = 30;
-    pub(super) const CPU_DOMAIN_INFO: u64 = 32;
-    pub(super) const E_MACHINE: u64 = 33;
-    pub(super) const CLN_SIZE: u64 = 34;
+pub(crate) mod number {
+    pub(crate) const OSRELEASE: u64 = 4;
+    pub(crate) const ARCH: u64 = 6;
+    pub(crate) const NRCPUS: u64 = 7;
+    pub(crate) const CPUID: u64 = 9;
+    pub(crate) const CMDLINE: u64 = 11;
+    pub(crate) const EVENT_DESC: u64 = 12;
+    pub(crate) const PMU_MAPPINGS: u64 = 16;
+    pub(crate) const HYBRID_TOPOLOGY: u64 = 30;
+    pub(crate) const CPU_DOMAIN_INFO: u64 = 32;
+    pub(crate) const E_MACHINE: u64 = 33;
+    pub(crate) const CLN_SIZE: u64 = 34;
 }
 
 /// An event as EVENT_DESC has it.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::QueueKey;
 use super::owners::{Owners, Sign};
-use crate::EventIndex;
+use crate::{EventIndex, cost};
 
 /// Context switches that are remembered, over all CPUs; about 48 bytes each.
 const MAX_SWITCHES: usize = 1 << 21;
@@ -200,6 +200,7 @@ impl SideBand {
 
     /// The task that a CPU ran at a time, and from when to when that answer holds.
     pub fn running(&self, cpu: u32, time: u64) -> (Range<u64>, Option<Task>) {
+        cost::steps(1);
         let Some(switches) = self.switches.get(&cpu) else { return (0..u64::MAX, None) };
         let last = switches.range(..=time).next_back();
         let next = switches.range((Bound::Excluded(time), Bound::Unbounded)).next();

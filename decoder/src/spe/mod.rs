@@ -18,7 +18,7 @@ pub use operation::{Subclass, direction, operation, subclass};
 pub use packet::{CutOff, Header, Kind, MAX_PACKET_LEN, Packet, Packets};
 pub use queue::Queue;
 pub use record::{Decoder, Record};
-pub(crate) use split::{Between, guess};
+pub(crate) use split::Between;
 
 use crate::{Access, AccessFlags, Direction, Operation, Origin, PhysAddr, VirtAddr};
 

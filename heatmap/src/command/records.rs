@@ -4,7 +4,9 @@ use core::fmt::Write as _;
 
 use anyhow::Context;
 use clap::Args;
-use decoder::{Access, AccessFlags, Ledger, Origin, QueueName, Recording, Shard, Sink, Tlb};
+use decoder::{
+    Access, AccessFlags, EventIndex, Ledger, Origin, QueueName, Recording, Shard, Sink, Tlb,
+};
 
 use super::Outcome;
 use super::input::require_times;
@@ -214,9 +216,12 @@ impl<'a> Lister<'a> {
 }
 
 impl Sink for Lister<'_> {
-    fn event_names(&mut self, names: &[String]) {
-        self.event_names = names.to_vec();
-        self.event_wanted = names.iter().map(|name| self.filters.wants_event(name)).collect();
+    fn event_name(&mut self, event: EventIndex, name: &str) {
+        let index = usize::from(event.0);
+        self.event_names.resize(self.event_names.len().max(index + 1), String::new());
+        name.clone_into(&mut self.event_names[index]);
+        self.event_wanted.resize(self.event_names.len(), false);
+        self.event_wanted[index] = self.filters.wants_event(name);
     }
 
     fn access(&mut self, access: &Access) {

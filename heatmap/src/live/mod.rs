@@ -21,7 +21,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use decoder::{Access, Batch, Detail, InputKind, Origin, Recording, Shard, Sink};
+use decoder::{Access, Batch, Detail, EventIndex, InputKind, Origin, Recording, Shard, Sink};
 
 use crate::facts::Facts;
 use crate::folio::{Block, Folio};
@@ -261,7 +261,7 @@ impl Live {
             Held::Batch(batch) => self.count_batch(&batch),
             Held::Access(access) => self.count_access(&access),
             Held::Other(origin) => self.lock().account.other(&origin),
-            Held::EventNames(names) => self.lock().account.event_names(&names),
+            Held::EventName(event, name) => self.lock().account.event_name(event, &name),
         });
         self.part = Some(part);
     }
@@ -520,11 +520,11 @@ impl Sink for Live {
         }
     }
 
-    fn event_names(&mut self, names: &[String]) {
+    fn event_name(&mut self, event: EventIndex, name: &str) {
         if self.is_its_turn() {
-            self.lock().account.event_names(names);
+            self.lock().account.event_name(event, name);
         } else if let Some(part) = &mut self.part {
-            part.hold(Held::EventNames(names.to_vec()));
+            part.hold(Held::EventName(event, name.to_owned()));
         }
     }
 
