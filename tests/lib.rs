@@ -15,3 +15,4 @@ pub mod emulation;
 pub mod inputs;
 pub mod laws;
 pub mod made;
+pub mod recompute;

@@ -884,7 +884,7 @@ fn access(
         ip: sample.ip.map(VirtAddr::new),
         pid: known(pid),
         tid: known(tid),
-        latency_cycles: weight.or_else(|| op?.latency_cycles()),
+        latency_cycles: weight.or_else(|| op?.latency_cycles().filter(|cycles| *cycles > 0)),
         data_source: data_src.and_then(DataSrc::source).or_else(|| teller?.data_source()),
         page_size: present(sample.data_page_size),
         flags: flags(data_src, op, told),

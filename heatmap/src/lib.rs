@@ -23,6 +23,7 @@ mod filter;
 mod folio;
 mod index;
 mod ingest;
+mod latency;
 pub mod live;
 mod page_size;
 pub mod picture;
@@ -46,6 +47,7 @@ pub use filter::{
 };
 pub use folio::{Block, Directions, Folio, LastSeen, Times};
 pub use ingest::{Counter, Coverage};
+pub use latency::Latencies;
 pub use page_size::{BadPageSize, PageSize};
 pub use query::{BadValue, Duration, Filters, NumberList, PfnRange, Size, TimeRange};
 pub use store::Store;

@@ -39,6 +39,31 @@ pub struct Wanted {
     pub page_size: Option<PageSize>,
 }
 
+/// The unit that wrote the AUX data of a recording, if it has any. A processor has one.
+fn aux_source(recording: &Recording) -> decoder::Source {
+    match (recording.raw_pebs, recording.intel_pt) {
+        (Some(_), _) => decoder::Source::Pebs,
+        (None, true) => decoder::Source::IntelPt,
+        (None, false) => decoder::Source::ArmSpe,
+    }
+}
+
+/// What a ledger says of AUX data.
+fn of_aux_data(ledger: &Ledger) -> Ledger {
+    Ledger {
+        aux_bytes: ledger.aux_bytes,
+        record_bytes: ledger.record_bytes,
+        padding_bytes: ledger.padding_bytes,
+        skipped_bytes: ledger.skipped_bytes,
+        cut_off_bytes: ledger.cut_off_bytes,
+        overlap_bytes: ledger.overlap_bytes,
+        aux_truncated: ledger.aux_truncated,
+        aux_collision: ledger.aux_collision,
+        aux_partial: ledger.aux_partial,
+        ..Ledger::default()
+    }
+}
+
 /// The span that is asked of sparse blocks: what was given, else by the length of what was seen.
 pub(crate) fn least_span(given_ns: Option<u64>, seen_ns: u64) -> u64 {
     given_ns.unwrap_or(MIN_SPAN_NS.min(seen_ns / MIN_SPAN_PART))
@@ -193,8 +218,24 @@ impl<'a> Summary<'a> {
         })
     }
 
+    /// The blocks that are listed, hottest first; with their counters if they are to be drawn.
+    fn listed(&self, drawn: bool) -> impl Iterator<Item = TopFolio> + '_ {
+        let hottest = self.hottest(self.wanted.top.unwrap_or(usize::MAX)).into_iter();
+        hottest.filter_map(move |(pfn, folio)| Some(self.judge(pfn, folio)?.listed(drawn)))
+    }
+
     /// The report; with the counters of the blocks that are listed if it is to be drawn.
     pub fn report(&self, drawn: bool) -> Report {
+        Report { top: self.listed(drawn).collect(), ..self.head() }
+    }
+
+    /// The rows of [`Summary::report`], one by one: there may be as many as blocks.
+    pub fn rows(&self) -> impl Iterator<Item = TopFolio> + '_ {
+        self.listed(false)
+    }
+
+    /// The report without its rows.
+    pub fn head(&self) -> Report {
         let mut touched = TenPercentBuckets::default();
         let mut hot = TenPercentBuckets::default();
         let mut verdicts = VerdictCounts::default();
@@ -215,8 +256,6 @@ impl<'a> Summary<'a> {
                 } += 1;
             }
         }
-        let hottest = self.hottest(self.wanted.top.unwrap_or(usize::MAX)).into_iter();
-        let top = hottest.filter_map(|(pfn, folio)| Some(self.judge(pfn, folio)?.listed(drawn)));
         let row = |buckets: &TenPercentBuckets| {
             let mut rows = buckets.rows().map(|(_, _, folios)| folios);
             [(); 10].map(|()| rows.next().unwrap_or(0))
@@ -238,7 +277,7 @@ impl<'a> Summary<'a> {
             verdicts,
             coverage: self.coverage(),
             latency: self.latency(),
-            top: top.collect(),
+            top: Vec::new(),
         }
     }
 
@@ -306,29 +345,20 @@ impl<'a> Summary<'a> {
         lines
     }
 
+    /// The ledger of each source. Bytes and flags of AUX data are those of the unit that wrote it;
+    /// what no source says, such as losses, is in the whole alone.
     fn by_source(&self) -> Vec<(String, Ledger)> {
-        let mut ledgers: Vec<_> = self
-            .counter
-            .ledgers()
-            .filter(|(source, ledger)| {
-                ledger.records > 0
-                    || self.recordings.iter().any(|recording| recording.sources.contains(source))
-            })
-            .collect();
-        // All AUX bytes that are decoded are Arm SPE's.
-        for (_, ledger) in
-            ledgers.iter_mut().filter(|(source, _)| *source == decoder::Source::ArmSpe)
-        {
-            ledger.aux_bytes = self.ledger.aux_bytes;
-            ledger.record_bytes = self.ledger.record_bytes;
-            ledger.padding_bytes = self.ledger.padding_bytes;
-            ledger.skipped_bytes = self.ledger.skipped_bytes;
-            ledger.cut_off_bytes = self.ledger.cut_off_bytes;
-            ledger.overlap_bytes = self.ledger.overlap_bytes;
-            ledger.aux_truncated = self.ledger.aux_truncated;
-            ledger.aux_collision = self.ledger.aux_collision;
-            ledger.aux_partial = self.ledger.aux_partial;
+        let mut ledgers: Vec<_> = self.counter.ledgers().collect();
+        for recording in self.recordings {
+            let unit = aux_source(recording);
+            for (_, ledger) in ledgers.iter_mut().filter(|(source, _)| *source == unit) {
+                *ledger += of_aux_data(&recording.ledger);
+            }
         }
+        let present =
+            |source| self.recordings.iter().any(|recording| recording.sources.contains(&source));
+        ledgers
+            .retain(|(source, ledger)| ledger.records + ledger.aux_bytes > 0 || present(*source));
         ledgers.into_iter().map(|(source, ledger)| (source.as_str().to_owned(), ledger)).collect()
     }
 
@@ -344,13 +374,14 @@ impl<'a> Summary<'a> {
 
     fn latency(&self) -> Option<LatencySummary> {
         let latencies = self.counter.latencies();
-        (!latencies.is_empty()).then(|| LatencySummary {
-            count: latencies.len(),
-            min: latencies.min(),
-            p50: latencies.value_at_quantile(0.5),
-            p90: latencies.value_at_quantile(0.9),
-            p99: latencies.value_at_quantile(0.99),
-            max: latencies.max(),
+        let percentile = |percent| latencies.percentile(percent).map(u64::from);
+        Some(LatencySummary {
+            count: latencies.count(),
+            min: latencies.min()?.into(),
+            p50: percentile(50)?,
+            p90: percentile(90)?,
+            p99: percentile(99)?,
+            max: latencies.max()?.into(),
         })
     }
 }

@@ -9,6 +9,7 @@
 //! | `generated` | does it find what a generator knows it wrote, whole and damaged? |
 //! | `intel_pt` | are PEBS records in Intel PT listed as they were written? |
 //! | `report`, `decisions`, `filters` | do outputs and options keep the contract? |
+//! | `summaries` | can all that a report says be computed from what `records` lists? |
 //! | `page_map` | do accesses without a physical address get the one that a saved page map has? |
 //! | `aux_data`, `side_records` | joins, gaps and snapshots of AUX data; losses and records beside the samples |
 //! | `ibs`, `raw_pebs` | registers of AMD's IBS in RAW; raw PEBS buffers of every format |
@@ -41,4 +42,5 @@ mod report;
 mod second_opinion;
 mod service;
 mod side_records;
+mod summaries;
 mod truth;

@@ -95,3 +95,8 @@ fn samples() {
 fn spe() {
     replay("spe");
 }
+
+#[test]
+fn summary() {
+    replay("summary");
+}

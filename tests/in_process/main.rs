@@ -4,9 +4,11 @@
 //! | --- | --- |
 //! | `threads` | is the result the same with any number of threads, however the work is cut? |
 //! | `tasks` | is what is told of tasks told in its place? |
+//! | `summaries` | can all that a report says be computed from the records? |
 //! | `corpus` | do all laws hold for what fuzzing has found worth keeping? |
 #![forbid(unsafe_code)]
 
 mod corpus;
+mod summaries;
 mod tasks;
 mod threads;

@@ -12,6 +12,7 @@ mod pieces;
 mod probe;
 mod samples;
 mod spe;
+mod summary;
 
 pub use choices::Choices;
 pub use container::container;
@@ -22,12 +23,13 @@ pub use layouts::layouts;
 pub use pebs::pebs;
 pub use samples::samples;
 pub use spe::spe;
+pub use summary::{Keep, summary, summed_up};
 
 /// A law of any bytes.
 pub type Law = fn(&[u8]);
 
 /// All laws by the names of their fuzz targets.
-pub const ALL: [(&str, Law); 8] = [
+pub const ALL: [(&str, Law); 9] = [
     ("container", container),
     ("differential", differential),
     ("ibs", ibs),
@@ -36,4 +38,5 @@ pub const ALL: [(&str, Law); 8] = [
     ("pebs", pebs),
     ("samples", samples),
     ("spe", spe),
+    ("summary", summary),
 ];

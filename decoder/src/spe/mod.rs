@@ -80,7 +80,7 @@ impl Record {
             ip: self.pc().map(instruction_address),
             pid,
             tid,
-            latency_cycles: self.total_latency().map(u32::from),
+            latency_cycles: self.total_latency().filter(|cycles| *cycles > 0).map(u32::from),
             data_source: self.data_source().map(|value| encoding.decode(value)),
             page_size: None,
             flags: order | events.map_or(AccessFlags::empty(), Events::flags),

@@ -54,6 +54,7 @@ impl Decisions {
             }
             writer.finish()
         })())?;
-        Ok(self.input.outcome(summary.ledger(), summary.problem_count()))
+        let ledger = summary.ledger();
+        Ok(self.input.outcome(ledger, summary.problem_count(), ledger.counted))
     }
 }

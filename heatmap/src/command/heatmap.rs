@@ -48,6 +48,7 @@ impl Heatmap {
             picture::write(form, &summary.report(true), &mut out)
                 .and_then(|()| std::io::Write::flush(&mut out)),
         )?;
-        Ok(self.input.outcome(summary.ledger(), summary.problem_count()))
+        let ledger = summary.ledger();
+        Ok(self.input.outcome(ledger, summary.problem_count(), ledger.counted))
     }
 }

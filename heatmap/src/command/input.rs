@@ -119,9 +119,9 @@ impl InputOptions {
         }
     }
 
-    /// The outcome of a run with this account, by `--strict`.
-    pub(super) fn outcome(&self, ledger: &decoder::Ledger, problems: u64) -> Outcome {
-        let lossy = ledger.losses().next().is_some() || problems > 0;
+    /// The outcome of a run with this account, which gave so many results, by `--strict`.
+    pub(super) fn outcome(&self, ledger: &decoder::Ledger, problems: u64, results: u64) -> Outcome {
+        let lossy = ledger.losses().next().is_some() || problems > 0 || results == 0;
         if self.strict && lossy { Outcome::Lossy } else { Outcome::Done }
     }
 }

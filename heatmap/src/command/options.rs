@@ -29,7 +29,7 @@ pub(super) struct InputOptions {
     /// recorded: lines PID VADDR PFN [COUNT], the addresses and frames in hexadecimal
     #[arg(long, value_name = "FILE")]
     pub(super) page_map: Option<PathBuf>,
-    /// Exit with status 3 if anything was lost
+    /// Exit with status 3 if anything was lost, or nothing was counted
     #[arg(long)]
     pub(super) strict: bool,
 }

@@ -28,6 +28,7 @@ impl Pages {
         counted.warn_of_losses(&self.input, summary.ledger(), messages);
         let out = self.output.open()?;
         self.output.named(crate::report::pages::write(self.output.format, summary.pages(), out))?;
-        Ok(self.input.outcome(summary.ledger(), summary.problem_count()))
+        let ledger = summary.ledger();
+        Ok(self.input.outcome(ledger, summary.problem_count(), ledger.counted))
     }
 }

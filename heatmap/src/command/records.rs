@@ -49,7 +49,7 @@ impl Records {
         } else {
             self.input.warn_of_losses(&recordings, &ledger, messages);
         }
-        Ok(self.input.outcome(&ledger, problems))
+        Ok(self.input.outcome(&ledger, problems, listed))
     }
 }
 
