@@ -3,7 +3,8 @@
 
 use core::fmt;
 
-use crate::{PhysAddr, Position, TraceOffset, VirtAddr};
+use crate::perf::QueueKey;
+use crate::{PhysAddr, Position, Tlb, TraceOffset, VirtAddr};
 
 /// Which unit made a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -209,7 +210,7 @@ bitflags::bitflags! {
         const L2_MISS = 1 << 3;
         /// It missed the last-level cache.
         const LLC_MISS = 1 << 4;
-        /// Its translation needed a walk of the page tables.
+        /// Its translation needed a walk of the page tables, see [`Tlb`].
         const TLB_WALK = 1 << 5;
         /// It went to another node or socket.
         const REMOTE = 1 << 6;
@@ -227,6 +228,21 @@ bitflags::bitflags! {
         const TRANSACTION = 1 << 12;
         /// It has acquire or release order.
         const ACQUIRE_RELEASE = 1 << 13;
+        /// It was made in a virtual machine: its virtual address is a guest's.
+        const GUEST = 1 << 14;
+        /// It looked into a TLB, see [`Tlb`].
+        const TLB_ACCESS = 1 << 15;
+        /// Where its data came from was concluded from what happened in the caches: for its
+        /// processor no table of data sources is known.
+        const SOURCE_INFERRED = 1 << 16;
+        /// It was a streaming store: past the caches.
+        const STREAMING_STORE = 1 << 17;
+        /// It went to another socket, which is further than another node.
+        const REMOTE_SOCKET = 1 << 18;
+        /// Bits 21:19 are the number of its memory region, see [`AccessFlags::memory_region`].
+        const MEMORY_REGION = 1 << 22;
+        /// The number's bits.
+        const MEMORY_REGION_NUMBER = 0b111 << 19;
 
         // Not of the record, but of who looked up its frame: `page_map/`.
 
@@ -243,10 +259,31 @@ bitflags::bitflags! {
     }
 }
 
+/// Names of memory regions, by their numbers.
+const REGIONS: [&str; 8] = [
+    "region-0", "region-1", "region-2", "region-3", "region-4", "region-5", "region-6", "region-7",
+];
+
 impl AccessFlags {
-    /// The names of the flags that are set, in the order of their bits.
+    /// The region of memory that had its data, 0 to 7, as the processor numbers what it is built
+    /// with: on Intel's cores from Panther Cove on the only thing that tells kinds of memory apart.
+    pub const fn memory_region(self) -> Option<u8> {
+        if !self.contains(Self::MEMORY_REGION) {
+            return None;
+        }
+        Some((self.intersection(Self::MEMORY_REGION_NUMBER).bits() >> 19) as u8)
+    }
+
+    /// The flags of an access to a memory region; of its number the low three bits count.
+    pub const fn of_memory_region(number: u8) -> Self {
+        let number = Self::from_bits_retain((number as u32 & 0b111) << 19);
+        Self::MEMORY_REGION.union(number)
+    }
+
+    /// The names of the flags that are set, in the order of their bits, and that of the memory
+    /// region at the end.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        const NAMES: [(AccessFlags, &str); 19] = [
+        const NAMES: [(AccessFlags, &str); 24] = [
             (AccessFlags::NOT_RETIRED, "not-retired"),
             (AccessFlags::EXCEPTION, "exception"),
             (AccessFlags::L1_MISS, "l1-miss"),
@@ -261,13 +298,20 @@ impl AccessFlags {
             (AccessFlags::EMPTY_PREDICATE, "empty-predicate"),
             (AccessFlags::TRANSACTION, "transaction"),
             (AccessFlags::ACQUIRE_RELEASE, "acquire-release"),
+            (AccessFlags::GUEST, "guest"),
+            (AccessFlags::TLB_ACCESS, "tlb-access"),
+            (AccessFlags::SOURCE_INFERRED, "source-inferred"),
+            (AccessFlags::STREAMING_STORE, "streaming-store"),
+            (AccessFlags::REMOTE_SOCKET, "remote-socket"),
             (AccessFlags::LOOKED_UP, "looked-up"),
             (AccessFlags::LOOKUP_GONE, "lookup-gone"),
             (AccessFlags::LOOKUP_NOT_PRESENT, "lookup-not-present"),
             (AccessFlags::LOOKUP_HIDDEN, "lookup-hidden"),
             (AccessFlags::LOOKUP_UNREADABLE, "lookup-unreadable"),
         ];
-        NAMES.into_iter().filter(move |(flag, _)| self.contains(*flag)).map(|(_, name)| name)
+        let region = self.memory_region().and_then(|number| REGIONS.get(usize::from(number)));
+        let flags = NAMES.into_iter().filter(move |(flag, _)| self.contains(*flag));
+        flags.map(|(_, name)| name).chain(region.copied())
     }
 }
 
@@ -294,8 +338,19 @@ pub struct Access {
     pub latency_cycles: Option<u32>,
     /// Where the data came from.
     pub data_source: Option<DataSource>,
-    /// Size in bytes of the page mapping, as the kernel found it at the sample.
+    /// Cycles until it was issued, counted from its dispatch (SPE).
+    pub issue_latency_cycles: Option<u32>,
+    /// Cycles of its translation: SPE those in which some part of it waited for the MMU, IBS those
+    /// until the first-level TLB had its page.
+    pub translation_latency_cycles: Option<u32>,
+    /// Who had its translation.
+    pub tlb: Option<Tlb>,
+    /// Size in bytes of the page that it was translated by: as the hardware used it where that
+    /// tells (IBS), else as the kernel found it in the page tables at the sample.
     pub page_size: Option<u64>,
+    /// The ring of AUX data that its record stood in. `None`: it was a sample record, see
+    /// [`Access::queue`].
+    pub aux_queue: Option<QueueKey>,
     /// Everything else.
     pub flags: AccessFlags,
 }

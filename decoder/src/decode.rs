@@ -215,14 +215,15 @@ impl Input {
     pub fn decode_raw_pebs(
         self,
         format: pebs::Format,
+        core: Option<pebs::Core>,
         file: u32,
         sink: &mut impl Sink,
     ) -> Result<Recording, Error> {
         match self.form {
             Form::Folder(_) => Err(Error::NotRaw),
-            Form::Pipe(buffer) => decode_raw_pebs(buffer, format, file, sink),
+            Form::Pipe(buffer) => decode_raw_pebs(buffer, format, core, file, sink),
             Form::File(buffer) => {
-                let decoded = decode_raw_pebs(buffer, format, file, sink)?;
+                let decoded = decode_raw_pebs(buffer, format, core, file, sink)?;
                 Ok(Recording { kind: InputKind::File, ..decoded })
             }
         }

@@ -74,11 +74,13 @@ pub mod pebs;
 pub mod perf;
 mod piece;
 mod queue;
+mod queue_name;
 mod queues;
 mod raw;
 mod session;
 pub mod spe;
 mod threads;
+mod tlb;
 mod walk;
 
 pub use access::{
@@ -91,5 +93,7 @@ pub use decode::{Grain, Input, InputKind, Options, Recording, decode_bytes, deco
 pub use error::{Error, Position, Problem, TraceOffset};
 pub use ledger::{Ledger, LedgerError};
 pub use piece::{ByteAccount, Join, Piece, Timed, Unit};
+pub use queue_name::QueueName;
 pub use raw::decode_raw_pebs;
 pub use session::{TimeBase, runs_guests};
+pub use tlb::Tlb;

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use crate::decode::recording;
 use crate::input::Stream;
-use crate::pebs::{Decoder, Format};
+use crate::pebs::{Core, Decoder, Format};
 use crate::session::Session;
 use crate::{
     ByteOrder, Error, InputKind, Ledger, Origin, Position, Recording, Sink, Source, TimeBase,
@@ -17,13 +17,15 @@ const BUFFER: usize = 256 << 10;
 const PERF_MAGIC: [&[u8]; 3] = [b"PERFILE2", b"2ELIFREP", b"PERFFILE"];
 
 /// Decodes the bytes between base and index of a PEBS buffer, in bounded memory. The ledger's
-/// sum of AUX bytes is then one of the buffer's bytes.
+/// sum of AUX bytes is then one of the buffer's bytes. Where data came from is told by the table of
+/// `core`, if the caller knows which core wrote it.
 ///
 /// # Errors
 /// If reading fails, or it is a recording of perf's.
 pub fn decode_raw_pebs(
     reader: impl Read,
     format: Format,
+    core: Option<Core>,
     file: u32,
     sink: &mut impl Sink,
 ) -> Result<Recording, Error> {
@@ -35,8 +37,8 @@ pub fn decode_raw_pebs(
     let mut decoder = Decoder::new(format);
     loop {
         let (window, offset) = stream.window();
-        let taken =
-            give(&mut decoder, window, Position { file, offset: TraceOffset(offset) }, sink);
+        let at = Position { file, offset: TraceOffset(offset) };
+        let taken = give(&mut decoder, window, core, at, sink);
         stream.consume(taken);
         if sink.has_enough() || !stream.fill()? {
             break;
@@ -50,7 +52,13 @@ pub fn decode_raw_pebs(
 }
 
 /// Gives out the records in some bytes, which stand at `at`, and returns how many it took.
-fn give(decoder: &mut Decoder, bytes: &[u8], at: Position, sink: &mut impl Sink) -> usize {
+fn give(
+    decoder: &mut Decoder,
+    bytes: &[u8],
+    core: Option<Core>,
+    at: Position,
+    sink: &mut impl Sink,
+) -> usize {
     let mut records = decoder.records(bytes);
     for (record, end) in records.by_ref() {
         let offset = TraceOffset((at.offset.0 + end as u64).saturating_sub(1));
@@ -62,7 +70,7 @@ fn give(decoder: &mut Decoder, bytes: &[u8], at: Position, sink: &mut impl Sink)
             not_retired: false,
             position: Position { offset, ..at },
         };
-        match record.access(origin) {
+        match record.access(origin, core) {
             Some(access) => sink.access(&access),
             None => sink.other(&origin),
         }

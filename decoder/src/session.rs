@@ -19,7 +19,7 @@ use crate::queue::Account;
 use crate::spe::{Encoding, encoding};
 use crate::{
     Access, AccessFlags, Direction, EventIndex, Ledger, Operation, Origin, PhysAddr, Position,
-    Problem, Sink, Source, TraceOffset, VirtAddr,
+    Problem, Sink, Source, Tlb, TraceOffset, VirtAddr,
 };
 
 /// Queues that are decoded: one for each CPU or thread. More come only from damage.
@@ -886,17 +886,39 @@ fn access(
         tid: known(tid),
         latency_cycles: weight.or_else(|| op?.latency_cycles().filter(|cycles| *cycles > 0)),
         data_source: data_src.and_then(DataSrc::source).or_else(|| teller?.data_source()),
-        page_size: present(sample.data_page_size),
+        issue_latency_cycles: None,
+        translation_latency_cycles: op.and_then(ibs::Op::refill_latency_cycles),
+        tlb: tlb(data_src, op),
+        page_size: op.and_then(ibs::Op::page_size).or(present(sample.data_page_size)),
+        aux_queue: None,
         flags: flags(data_src, op, told),
     })
+}
+
+/// How an access was translated. Where there are registers of a memory operation the kernel's
+/// word, which older ones made of them without asking whether they were valid, is not needed.
+fn tlb(data_src: Option<DataSrc>, op: Option<&ibs::Op>) -> Option<Tlb> {
+    match op.filter(|op| op.direction().is_some()) {
+        Some(op) => op.tlb(),
+        None => data_src.and_then(DataSrc::tlb),
+    }
 }
 
 /// What else is told of an access. DATA_SRC has no place for much of what registers tell; whether
 /// the data came from afar, or was modified there, is said by whoever says where it came from.
 fn flags(data_src: Option<DataSrc>, op: Option<&ibs::Op>, told: bool) -> AccessFlags {
     let of_kernel = data_src.map(DataSrc::flags).unwrap_or_default();
-    let of_op = op.map(ibs::Op::flags).unwrap_or_default();
-    of_kernel | if told { of_op - (AccessFlags::REMOTE | AccessFlags::HITM) } else { of_op }
+    let mut of_op = op.map(ibs::Op::flags).unwrap_or_default();
+    if told {
+        of_op.remove(AccessFlags::REMOTE | AccessFlags::HITM);
+        // That it is another socket is more than the kernel says of another node.
+        of_op.set(
+            AccessFlags::REMOTE_SOCKET,
+            of_op.contains(AccessFlags::REMOTE_SOCKET) && of_kernel.contains(AccessFlags::REMOTE),
+        );
+    }
+    let of_tlb = AccessFlags::TLB_ACCESS | AccessFlags::TLB_WALK;
+    ((of_kernel | of_op) - of_tlb) | tlb(data_src, op).map_or(AccessFlags::empty(), Tlb::flags)
 }
 
 /// The process that runs another program from a record on.

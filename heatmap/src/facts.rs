@@ -389,9 +389,7 @@ fn unevenly(event: &Event, name: &str) -> Option<String> {
 pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filters) -> String {
     let any = |test: fn(&Recording) -> bool| recordings.iter().any(test);
     let arm = any(|recording| !recording.arm_spe_events.is_empty())
-        || any(|recording| {
-            recording.features.arch.as_deref().is_some_and(|arch| arch == "aarch64")
-        });
+        || any(|recording| recording.features.arch().is_some_and(|arch| arch == "aarch64"));
     let either = format!("`{RECORD_SPE}` on Arm, `{RECORD_INTEL}` on Intel, `{RECORD_AMD}` on AMD");
     let record = if arm { format!("`{RECORD_SPE}`") } else { either.clone() };
     let records = ledger.records;

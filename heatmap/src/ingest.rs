@@ -375,7 +375,11 @@ mod tests {
                     tid: pid,
                     latency_cycles: Some(latency),
                     data_source: None,
+                    issue_latency_cycles: None,
+                    translation_latency_cycles: None,
+                    tlb: None,
                     page_size: None,
+                    aux_queue: None,
                     flags: AccessFlags::empty(),
                 }
             });

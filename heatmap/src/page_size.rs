@@ -23,8 +23,7 @@ impl PageSize {
     pub fn of(given: Option<Self>, recordings: &[Recording]) -> (Self, bool) {
         let releases =
             recordings.iter().filter_map(|recording| recording.features.os_release.as_deref());
-        let x86 =
-            recordings.iter().any(|recording| recording.features.arch.as_deref() == Some("x86_64"));
+        let x86 = recordings.iter().any(|recording| recording.features.arch() == Some("x86_64"));
         let [(small, _), ..] = Self::SIZES;
         match given.or(releases.filter_map(Self::of_release).next()) {
             Some(size) => (size, false),

@@ -602,7 +602,11 @@ mod tests {
             tid: None,
             latency_cycles: None,
             data_source: None,
+            issue_latency_cycles: None,
+            translation_latency_cycles: None,
+            tlb: None,
             page_size: None,
+            aux_queue: None,
             flags: AccessFlags::empty(),
         }
     }

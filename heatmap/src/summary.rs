@@ -293,7 +293,10 @@ impl<'a> Summary<'a> {
                 Some(decoder::InputKind::Folder) => InputKind::Folder,
                 _ => InputKind::File,
             },
-            arch: self.recordings.iter().find_map(|recording| recording.features.arch.clone()),
+            arch: self
+                .recordings
+                .iter()
+                .find_map(|recording| recording.features.arch().map(str::to_owned)),
             sources: sources.map(|source| source.as_str().to_owned()).collect(),
             time_base: match self.time_base() {
                 decoder::TimeBase::Ns => TimeBase::Ns,

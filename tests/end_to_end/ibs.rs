@@ -98,7 +98,9 @@ fn registers_alone_are_enough() {
         serde_json::json!({
             "time_ns": 5000, "cpu": 2, "pid": 7, "tid": 8, "event": "ibs_op//", "op": "load",
             "ip": "0x401000", "vaddr": "0x7f0000000018", "paddr": "0x1234018", "latency": 200,
-            "source": "dram", "flags": "l1-miss,l2-miss,tlb-walk",
+            "source": "dram", "flags": "l1-miss,l2-miss,tlb-walk,tlb-access",
+            "queue": "samples/cpu2", "tlb": "walk", "page_size": null, "issue_latency": null,
+            "translation_latency": 0, "guest": false,
         })
     );
     let store = &records[1];
@@ -205,11 +207,11 @@ fn flags_are_those_of_data_src_and_of_the_registers() {
         let sample = Sample { data_src, ..sample(&op) };
         records(&recording(&[sample], RAW_ALONE | sample_type))[0]["flags"].clone()
     };
-    let alone = "l1-miss,l2-miss,tlb-walk,remote,misaligned";
+    let alone = "l1-miss,l2-miss,tlb-walk,remote,misaligned,tlb-access";
     assert_eq!(flags(0, 0), alone);
     assert_eq!(flags(not_available, st::DATA_SRC), alone);
     // Whoever says where the data came from says whether that is remote.
-    let near = "l1-miss,l2-miss,tlb-walk,misaligned";
+    let near = "l1-miss,l2-miss,tlb-walk,misaligned,tlb-access";
     assert_eq!(flags(data_src::OP_LOAD | l2, st::DATA_SRC), near);
     let far = data_src::OP_LOAD | l2 | 1 << 37;
     assert_eq!(flags(far, st::DATA_SRC), alone);

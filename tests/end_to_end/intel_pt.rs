@@ -295,10 +295,20 @@ fn each_record_is_listed_as_it_was_written() {
     let (first, second) = ((40, 41), (50, 51));
     let kernel = "0xffff888012345678";
     let want = [
-        (row(500, first, load, "load", kernel), json!(64), json!("l3"), "hitm,locked"),
-        (row(600, first, store, "store", "0x7fff00001000"), json!(25), json!("l1"), "tlb-walk"),
-        (row(2000, second, store, "store", kernel), Value::Null, Value::Null, "llc-miss"),
-        (row(2000, second, load, "load", kernel), Value::Null, Value::Null, "llc-miss"),
+        (row(500, first, load, "load", kernel), json!(64), json!("l3"), "hitm,locked,tlb-access"),
+        (
+            row(600, first, store, "store", "0x7fff00001000"),
+            json!(25),
+            json!("l1"),
+            "tlb-access,tlb-walk",
+        ),
+        (
+            row(2000, second, store, "store", kernel),
+            Value::Null,
+            Value::Null,
+            "llc-miss,tlb-access",
+        ),
+        (row(2000, second, load, "load", kernel), Value::Null, Value::Null, "llc-miss,tlb-access"),
         (
             json!({
                 "time_ns": 33_000, "cpu": 0, "pid": 40, "tid": 41, "event": null, "op": "access",

@@ -5,6 +5,7 @@
 //! | `pages` | are the counts those of the recorded workloads and of the made traces? |
 //! | `forms` | do file, folder and stream, one thread and many say the same? |
 //! | `truth` | does each record have the values that perf has for it? |
+//! | `columns` | what is told of each access beside its address: queue, translation, source |
 //! | `second_opinion` | does another reader see the same samples? |
 //! | `generated` | does it find what a generator knows it wrote, whole and damaged? |
 //! | `intel_pt` | are PEBS records in Intel PT listed as they were written? |
@@ -26,6 +27,7 @@ mod program;
 
 mod aux_data;
 mod bad_input;
+mod columns;
 mod decisions;
 mod doctor;
 mod feeder;

@@ -210,7 +210,7 @@ fn records_say_where_their_frames_came_from() {
     for (format, cell) in [("text", '\t'), ("csv", ',')] {
         let text = files.with_map("records", &["--format", format]).arg(&files.recording).text();
         let flags: Vec<_> =
-            text.lines().skip(1).filter_map(|line| line.rsplit(cell).next()).collect();
+            text.lines().skip(1).filter_map(|line| line.rsplit(cell).nth(6)).collect();
         assert_eq!(flags[0], "looked-up", "{format}");
         assert!(flags.contains(&"lookup-gone") && flags.contains(&"lookup-not-present"));
     }

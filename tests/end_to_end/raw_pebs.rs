@@ -43,6 +43,8 @@ fn row(number: u64, has_ip: bool) -> Value {
         "time_ns": null, "cpu": null, "pid": null, "tid": null, "event": null, "op": "access",
         "ip": ip, "vaddr": format!("{:#x}", 0x7f00_0000_0000_u64 + (number << 12)),
         "paddr": null, "latency": 90, "source": "unknown(0x1051)", "flags": null,
+        "queue": "samples", "tlb": null, "page_size": null, "issue_latency": null,
+        "translation_latency": null, "guest": false,
     })
 }
 
@@ -65,6 +67,56 @@ fn records_of_every_format() {
     }
 }
 
+/// The tables themselves are tested where they stand; here that each form of the option finds its own.
+#[test]
+fn the_processor_s_table_says_where_data_came_from() {
+    // Code 8 with bits 4, 5 and 6.
+    let record = Record { source: 0x78, ..made(1, 90 << 32) };
+    let cases = [
+        (vec![], "unknown(0x78)", None, ""),
+        (vec!["--cpu-model", "6,85"], "pmem", Some("walk"), "tlb-walk,locked,tlb-access"),
+        (vec!["--cpu-model", "6,78"], "slc", Some("walk"), "tlb-walk,locked,tlb-access"),
+        (
+            vec!["--cpu-model", "6,58"],
+            "remote-cache",
+            Some("walk"),
+            "tlb-walk,remote,locked,tlb-access",
+        ),
+        (vec!["--cpu-model", "6,190"], "l3", Some("walk"), "tlb-walk,locked,tlb-access"),
+        (vec!["--cpu-model", "6,151/atom"], "l3", Some("walk"), "tlb-walk,locked,tlb-access"),
+        (
+            vec!["--cpu-model", "GenuineIntel,6,175,3"],
+            "l3",
+            Some("walk"),
+            "tlb-walk,locked,hitm,tlb-access",
+        ),
+        // There the code has eight bits, which this is none of.
+        (vec!["--cpu-model", "6,189/core"], "unknown(0x78)", Some("hit"), "tlb-access"),
+    ];
+    for (more, source, tlb, flags) in cases {
+        for (format, bytes) in [("5", record.adaptive(0, &[])), ("15", record.fragment())] {
+            let start = folioscope(["records", "--format", "json", "--raw-pebs", format, "-"]);
+            let listed = start.args(&more).input(&bytes).json_lines();
+            let flags = Some(flags).filter(|flags| !flags.is_empty());
+            let got = (&listed[0]["source"], &listed[0]["tlb"], &listed[0]["flags"]);
+            assert_eq!(got, (&json!(source), &json!(tlb), &json!(flags)), "{more:?}");
+            assert_eq!(listed[0]["latency"], 90);
+        }
+    }
+    for (model, words) in [
+        ("6,151", "6,151/core or 6,151/atom"),
+        ("6,85/atom", "leave /atom out"),
+        ("6,1", "no table of data sources is known"),
+        ("zen4", "FAMILY,MODEL in decimal"),
+    ] {
+        let run = folioscope(["records", "--raw-pebs", "4", "--cpu-model", model, "-"]).run();
+        assert_eq!(run.code(), 2, "{model}");
+        assert!(run.stderr.contains(words), "{model}: {}", run.stderr);
+    }
+    let run = folioscope(["records", "--cpu-model", "6,85", "-"]).run();
+    assert_eq!((run.code(), run.stderr.contains("--raw-pebs")), (2, true), "{}", run.stderr);
+}
+
 #[test]
 fn buffers_add_up_and_are_listed_in_their_order() {
     let folder = scratch();
@@ -72,7 +124,9 @@ fn buffers_add_up_and_are_listed_in_their_order() {
     let (a, b) = (buffer(1), buffer(2));
     let paths = [("a", &a), ("b", &b)].map(|(name, bytes)| write(folder.path(), name, bytes));
     let start = folioscope(["records", "--format", "json", "--raw-pebs", "3"]).args(paths);
-    assert_eq!(start.json_lines(), [row(1, true), row(2, true)]);
+    let mut second = row(2, true);
+    second["queue"] = json!("2:samples");
+    assert_eq!(start.json_lines(), [row(1, true), second]);
 }
 
 #[test]

@@ -16,7 +16,7 @@ type Walked = (Vec<(u64, Option<u64>)>, u64);
 pub fn pebs(data: &[u8]) {
     let mut choices = Choices::from_end(data);
     if [&b"PERFILE2"[..], b"2ELIFREP", b"PERFFILE"].iter().any(|magic| data.starts_with(magic)) {
-        let refused = decode_raw_pebs(data, Format::Fixed0, 0, &mut Probe::new(ENOUGH));
+        let refused = decode_raw_pebs(data, Format::Fixed0, None, 0, &mut Probe::new(ENOUGH));
         return assert!(matches!(refused, Err(decoder::Error::NotRaw)));
     }
     for format in Format::ALL {
@@ -37,7 +37,7 @@ pub fn pebs(data: &[u8]) {
 
 fn read(reader: impl Read, format: Format) -> (Recording, Probe) {
     let mut probe = Probe::new(ENOUGH);
-    let recording = decode_raw_pebs(reader, format, 0, &mut probe);
+    let recording = decode_raw_pebs(reader, format, None, 0, &mut probe);
     (recording.expect("memory can be read"), probe)
 }
 

@@ -26,7 +26,7 @@ pub fn data_source(op: &Op) -> Option<DataSource> {
         return Some(DataSource::L2);
     }
     let told = code_behind_l2(op).and_then(|code| {
-        let remote = op.data2.remote();
+        let remote = op.data2.remote(op.caps);
         if op.caps.contains(Caps::ZEN4) { zen4(code, remote) } else { before_zen4(code, remote) }
     });
     told.or_else(|| has(Data3::NO_MISS_BUFFER).then_some(DataSource::Lfb))

@@ -8,7 +8,7 @@
 
 use crate::cursor::{ByteOrder, Cursor};
 use crate::perf::processor;
-use crate::{AccessFlags, DataSource, Direction, PhysAddr};
+use crate::{AccessFlags, DataSource, Direction, PhysAddr, Tlb};
 
 bitflags::bitflags! {
     /// What the processor's IBS can do (CPUID 8000_001B, EAX).
@@ -16,6 +16,10 @@ bitflags::bitflags! {
     pub struct Caps: u32 {
         /// Zen 4 and later: data sources of five bits.
         const ZEN4 = 1 << 11;
+        /// IbsOpData2 tells streaming stores and other sockets.
+        const STREAMING_AND_SOCKET = 1 << 16;
+        /// Bits 5:4 of IbsOpData3 are the size of the page.
+        const PAGE_SIZE = 1 << 19;
         const _ = !0;
     }
 }
@@ -71,8 +75,18 @@ impl Data2 {
     }
 
     /// The source belongs to another node.
-    pub const fn remote(self) -> bool {
-        self.0 >> 4 & 1 == 1
+    pub const fn remote(self, caps: Caps) -> bool {
+        self.0 >> 4 & 1 == 1 || self.is_other_socket(caps)
+    }
+
+    /// The store went past the caches.
+    pub const fn is_streaming(self, caps: Caps) -> bool {
+        caps.contains(Caps::STREAMING_AND_SOCKET) && self.0 >> 8 & 1 == 1
+    }
+
+    /// The source belongs to another socket.
+    pub const fn is_other_socket(self, caps: Caps) -> bool {
+        caps.contains(Caps::STREAMING_AND_SOCKET) && self.0 >> 9 & 1 == 1
     }
 
     /// The cache that had the line had modified it (CacheHitSt 0, state M; 1 is state O).
@@ -94,6 +108,13 @@ bitflags::bitflags! {
         const L1_TLB_MISS = 1 << 2;
         /// Missed the second TLB.
         const L2_TLB_MISS = 1 << 3;
+        /// The first TLB had it in a page of 2 MiB. With [`Caps::PAGE_SIZE`] the low bit of the
+        /// page's size.
+        const L1_TLB_HIT_2M = 1 << 4;
+        /// The first TLB had it in a page of 1 GiB. With [`Caps::PAGE_SIZE`] the high bit.
+        const L1_TLB_HIT_1G = 1 << 5;
+        /// The second TLB had it in a page of 2 MiB. With [`Caps::PAGE_SIZE`] nothing.
+        const L2_TLB_HIT_2M = 1 << 6;
         /// Missed the data cache.
         const DC_MISS = 1 << 7;
         /// Its address was misaligned.
@@ -108,6 +129,8 @@ bitflags::bitflags! {
         const LIN_ADDR_VALID = 1 << 17;
         /// IbsDcPhysAd holds its address.
         const PHYS_ADDR_VALID = 1 << 18;
+        /// The second TLB had it in a page of 1 GiB. With [`Caps::PAGE_SIZE`] nothing.
+        const L2_TLB_HIT_1G = 1 << 19;
         /// Missed the second-level cache.
         const L2_MISS = 1 << 20;
         /// A prefetch that software asked for.
@@ -120,6 +143,11 @@ impl Data3 {
     /// DcMissLat, bits 47:32: cycles from the miss until the data came.
     const fn miss_latency(self) -> u32 {
         (self.bits() >> 32 & 0xffff) as u32
+    }
+
+    /// TlbRefillLat, bits 63:48: cycles from the miss until the first TLB had the page.
+    const fn refill_latency(self) -> u32 {
+        (self.bits() >> 48) as u32
     }
 }
 
@@ -220,23 +248,73 @@ impl Op {
         self.direction().and_then(|_| super::data_source(self))
     }
 
+    /// How its address was translated. What is told of TLBs is valid if the address is, and on
+    /// processors that tell sizes of pages only if the physical one is too
+    /// (`perf_ibs_get_tlb_lvl`).
+    pub fn tlb(&self) -> Option<Tlb> {
+        let mut valid = Data3::LIN_ADDR_VALID;
+        valid.set(Data3::PHYS_ADDR_VALID, self.caps.contains(Caps::PAGE_SIZE));
+        let misses = Data3::L1_TLB_MISS | Data3::L2_TLB_MISS;
+        self.touches(valid).then(|| {
+            if self.data3.contains(misses) {
+                Tlb::Walk
+            } else if self.data3.contains(Data3::L1_TLB_MISS) {
+                Tlb::L2
+            } else {
+                Tlb::L1
+            }
+        })
+    }
+
+    /// Bytes of the page that its address was translated by. Before sizes were told as such, each
+    /// TLB told of its hits in large pages, and of one that no TLB had nothing is known.
+    pub fn page_size(&self) -> Option<u64> {
+        const SIZES: [u64; 3] = [4 << 10, 2 << 20, 1 << 30];
+        let (large, huge) = if self.caps.contains(Caps::PAGE_SIZE) {
+            if !self.touches(Data3::PHYS_ADDR_VALID) {
+                return None;
+            }
+            (Data3::L1_TLB_HIT_2M, Data3::L1_TLB_HIT_1G)
+        } else {
+            match self.tlb()? {
+                Tlb::L1 => (Data3::L1_TLB_HIT_2M, Data3::L1_TLB_HIT_1G),
+                Tlb::L2 => (Data3::L2_TLB_HIT_2M, Data3::L2_TLB_HIT_1G),
+                Tlb::Walk | Tlb::Hit => return None,
+            }
+        };
+        let bit = |bits| usize::from(self.data3.contains(bits));
+        // Both bits are no size.
+        SIZES.get(bit(huge) << 1 | bit(large)).copied()
+    }
+
+    /// Cycles until the first TLB had its page. It says nothing where that had it all the time,
+    /// and from Zen 4 on where no physical address is valid.
+    pub fn refill_latency_cycles(&self) -> Option<u32> {
+        let mut valid = Data3::L1_TLB_MISS;
+        valid.set(Data3::PHYS_ADDR_VALID, self.caps.contains(Caps::ZEN4));
+        self.touches(valid).then(|| self.data3.refill_latency())
+    }
+
     /// What else they tell.
     pub fn flags(&self) -> AccessFlags {
         let mut flags = AccessFlags::empty();
         let cacheable = !self.data3.contains(Data3::UNCACHEABLE);
-        let walk = Data3::LIN_ADDR_VALID | Data3::L1_TLB_MISS | Data3::L2_TLB_MISS;
         flags.set(AccessFlags::L1_MISS, cacheable && self.touches(Data3::DC_MISS));
         let l2_miss = self.touches(Data3::DC_MISS | Data3::L2_MISS) && !self.is_erratum_1293();
         flags.set(AccessFlags::L2_MISS, cacheable && l2_miss);
-        flags.set(AccessFlags::TLB_WALK, self.touches(walk));
+        flags |= self.tlb().map_or(AccessFlags::empty(), Tlb::flags);
         flags.set(AccessFlags::MISALIGNED, self.touches(Data3::MISALIGNED));
         flags.set(AccessFlags::LOCKED, self.touches(Data3::LOCKED));
         let remote = match self.data_source() {
             Some(DataSource::RemoteDram | DataSource::RemoteCache) => true,
-            Some(DataSource::Pmem | DataSource::Cxl) => self.data2.remote(),
+            Some(DataSource::Pmem | DataSource::Cxl) => self.data2.remote(self.caps),
             _ => false,
         };
         flags.set(AccessFlags::REMOTE, remote);
+        let other_socket = remote && self.data2.is_other_socket(self.caps);
+        flags.set(AccessFlags::REMOTE_SOCKET, other_socket);
+        let streaming = self.touches(Data3::STORE) && self.data2.is_streaming(self.caps);
+        flags.set(AccessFlags::STREAMING_STORE, streaming);
         flags.set(AccessFlags::HITM, super::data_source::is_modified(self));
         flags
     }
@@ -415,12 +493,126 @@ pub(super) mod tests {
         assert_eq!(flags(1 | 1 << 7 | 1 << 20), AccessFlags::L1_MISS | AccessFlags::L2_MISS);
         assert_eq!(flags(1 | 1 << 20), AccessFlags::empty(), "did not get there");
         assert_eq!(flags(1 | 1 << 7 | 1 << 20 | 1 << 14), AccessFlags::empty(), "uncacheable");
-        assert_eq!(flags(1 | lin | 0b1100), AccessFlags::TLB_WALK);
-        assert_eq!(flags(1 | lin | 0b0100), AccessFlags::empty(), "the second TLB had it");
+        let walk = AccessFlags::TLB_WALK | AccessFlags::TLB_ACCESS;
+        assert_eq!(flags(1 | lin | 0b1100), walk);
+        assert_eq!(flags(1 | lin | 0b0100), AccessFlags::TLB_ACCESS, "the second TLB had it");
         assert_eq!(flags(1 | 0b1100), AccessFlags::empty(), "no address, so no translation");
         assert_eq!(flags(2 | 1 << 8), AccessFlags::MISALIGNED);
         assert_eq!(flags(3 | 1 << 15), AccessFlags::LOCKED);
         assert_eq!(flags(!0b11), AccessFlags::empty(), "no memory");
+    }
+
+    /// A processor with these capabilities.
+    fn with_caps(caps: u32, data2: u64, data3: u64) -> Op {
+        Op { caps: Caps::from_bits_retain(caps), ..op(data2, data3) }
+    }
+
+    /// Before Zen 4; Zen 4; with streaming stores and sockets; with sizes of pages.
+    const CAPS: [u32; 4] = [0x3ff, 0xbff, 0x1_0bff, 0x9_0bff];
+
+    #[test]
+    fn tlbs_are_believed_where_the_address_is_valid() {
+        let (lin, phys) = (1 << 17, 1 << 18);
+        let misses = [(0, Tlb::L1), (0b0100, Tlb::L2), (0b1100, Tlb::Walk), (0b1000, Tlb::L1)];
+        for (caps, bits) in
+            CAPS.into_iter().flat_map(|caps| [0, lin, phys, lin | phys].map(|b| (caps, b)))
+        {
+            // Bit 19: sizes of pages, whose bits are of the physical address.
+            let wanted = if caps >> 19 & 1 == 1 { lin | phys } else { lin };
+            for (missed, tlb) in misses {
+                let want = (bits & wanted == wanted).then_some(tlb);
+                let op = with_caps(caps, 0, 1 | bits | missed);
+                assert_eq!(op.tlb(), want, "{caps:#x} {bits:#x} {missed:#b}");
+                let walks = op.flags().contains(AccessFlags::TLB_WALK);
+                assert_eq!(walks, want == Some(Tlb::Walk), "{caps:#x} {bits:#x} {missed:#b}");
+                assert_eq!(with_caps(caps, 0, bits | missed).tlb(), None, "no memory");
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_of_pages_by_hits_before_they_had_bits() {
+        const L1_MISS: u64 = 1 << 2;
+        let (m2, g1) = (Some(2 << 20), Some(1 << 30));
+        let cases = [
+            ("a hit", 0, Some(4096)),
+            ("in 2 MiB", 1 << 4, m2),
+            ("in 1 GiB", 1 << 5, g1),
+            ("in both", 3 << 4, None),
+            ("what the second TLB says of a hit in the first", 1 << 6 | 1 << 19, Some(4096)),
+            ("a hit in the second", L1_MISS, Some(4096)),
+            ("in 2 MiB, second", L1_MISS | 1 << 6, m2),
+            ("in 1 GiB, second", L1_MISS | 1 << 19, g1),
+            ("what the first says of a miss", L1_MISS | 3 << 4, Some(4096)),
+            ("a walk", L1_MISS | 1 << 3, None),
+        ];
+        for (name, bits, want) in cases {
+            for caps in &CAPS[..3] {
+                assert_eq!(with_caps(*caps, 0, 1 | 1 << 17 | bits).page_size(), want, "{name}");
+                let nowhere = with_caps(*caps, 0, 1 | bits);
+                assert_eq!(nowhere.page_size(), None, "{name}, without an address");
+                assert_eq!(with_caps(*caps, 0, 1 << 17 | bits).page_size(), None, "no memory");
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_of_pages_by_their_bits() {
+        let sizes =
+            [(0, Some(4 << 10)), (1 << 4, Some(2 << 20)), (1 << 5, Some(1 << 30)), (3 << 4, None)];
+        for (bits, want) in sizes {
+            // Misses, and the bits that once were hits of the second TLB, change nothing.
+            for others in [0, 1 << 2, 0b11 << 2, 1 << 6 | 1 << 19] {
+                let of = |valid: u64| with_caps(CAPS[3], 0, 2 | valid | bits | others).page_size();
+                assert_eq!(of(1 << 18), want, "{bits:#x} {others:#x}");
+                assert_eq!(of(1 << 17), None, "without a physical address");
+            }
+        }
+    }
+
+    #[test]
+    fn cycles_of_a_refill() {
+        let of =
+            |caps, data3: u64| with_caps(caps, 0, data3 | 0x1234 << 48).refill_latency_cycles();
+        let (missed, phys) = (1 | 1 << 2, 1 << 18);
+        assert_eq!(of(CAPS[0], missed), Some(0x1234), "before Zen 4 always");
+        for caps in &CAPS[1..] {
+            assert_eq!(of(*caps, missed | phys), Some(0x1234), "{caps:#x}");
+            assert_eq!(of(*caps, missed), None, "{caps:#x}: no physical address");
+        }
+        assert_eq!(of(CAPS[1], 1 | phys), None, "the first TLB had it");
+        assert_eq!(of(CAPS[1], 1 << 2 | phys), None, "no memory");
+    }
+
+    #[test]
+    fn streaming_stores_and_other_sockets_where_the_processor_tells_them() {
+        let (load, store, behind_l2) = (1, 2, 1 << 7 | 1 << 20);
+        let (streaming, socket, node) = (1 << 8, 1 << 9, 1 << 4);
+        let told = |caps, data2, data3| {
+            let op = with_caps(caps, data2, data3);
+            let flags = op.flags() - (AccessFlags::L1_MISS | AccessFlags::L2_MISS);
+            (op.data_source().map(|source| source.to_string()).unwrap_or_default(), {
+                flags.names().collect::<Vec<_>>().join(",")
+            })
+        };
+        let want = |source: &str, flags: &str| (source.to_owned(), flags.to_owned());
+        let caps = CAPS[2];
+        assert_eq!(told(caps, streaming, store), want("l1", "streaming-store"));
+        assert_eq!(told(caps, streaming, load), want("l1", ""), "no store");
+        assert_eq!(told(CAPS[1], streaming, store), want("l1", ""), "not told");
+        let dram = load | behind_l2;
+        assert_eq!(told(caps, 3 | node, dram), want("remote-dram", "remote"));
+        let far = want("remote-dram", "remote,remote-socket");
+        assert_eq!(told(caps, 3 | node | socket, dram), far);
+        assert_eq!(told(caps, 3 | socket, dram), far, "another socket is another node");
+        assert_eq!(
+            told(caps, 5 | socket | 1 << 5, dram),
+            want("remote-cache", "remote,remote-socket")
+        );
+        assert_eq!(told(caps, 1 << 6 | socket, dram), want("cxl", "remote,remote-socket"));
+        assert_eq!(told(caps, 2 | socket | 1 << 5, dram), want("peer-core", ""), "of this node");
+        assert_eq!(told(caps, 3 | socket, load), want("l1", ""), "it did not get there");
+        assert_eq!(told(CAPS[1], 3 | socket, dram), want("dram", ""), "not told");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What PEBS records of Intel's E cores say of an access: the auxiliary information of a memory
-//! block, in the encoding of the core (`arch/x86/events/intel/ds.c`, `tools/perf/util/intel-pt.c`).
+//! block, in the encoding of the core (`tools/perf/util/intel-pt.c`). The tables are those of
+//! [`pebs`].
 
 use crate::perf::{Attr, processor};
-use crate::{AccessFlags, DataSource, Direction};
+use crate::{Direction, pebs};
 
 /// The core, as far as it matters. Tremont, the first with PEBS in Intel PT, has no such data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,46 +27,13 @@ impl Core {
         }
     }
 
-    /// What an access's auxiliary information says: where the data came from, and flags.
-    pub fn decode(self, auxiliary: u64) -> (Option<DataSource>, AccessFlags) {
-        let (locked, tlb_miss) = match self {
-            Self::Gracemont => (1 << 4, 1 << 5),
-            Self::Crestmont => (1 << 5, 1 << 6),
-            Self::Other => return (None, AccessFlags::empty()),
-        };
-        let (source, mut flags) = self.source(auxiliary & 0xf);
-        flags.set(AccessFlags::LOCKED, auxiliary & locked != 0);
-        flags.set(AccessFlags::TLB_WALK, auxiliary & tlb_miss != 0);
-        (source, flags)
-    }
-
-    /// The table of codes, a line each. All 16 have a meaning.
-    fn source(self, code: u64) -> (Option<DataSource>, AccessFlags) {
-        use AccessFlags as F;
-        use DataSource as D;
-        let plain = F::empty();
-        let gracemont = self == Self::Gracemont;
-        let (source, flags) = match code {
-            // It missed the last cache; from where it came is not known.
-            0x0 => return (None, F::LLC_MISS),
-            0x1 => (D::L1, plain),
-            0x2 => (D::Lfb, plain),
-            0x3 => (D::L2, plain),
-            0x4 | 0x5 => (D::L3, plain),
-            // Another core had modified the line: codes 6 and 7, or 8.
-            0x6 | 0x7 => (D::L3, if gracemont { F::HITM } else { plain }),
-            0x8 => (D::L3, if gracemont { plain } else { F::HITM }),
-            0x9 => (D::RemoteCache, F::REMOTE | F::HITM),
-            0xa => (D::Dram, plain),
-            0xb => (D::RemoteDram, F::REMOTE),
-            0xc if gracemont => (D::Dram, plain),
-            0xd if gracemont => (D::RemoteDram, F::REMOTE),
-            0xc => (D::RemoteDram, F::REMOTE),
-            0xd => (D::RemoteDram, F::REMOTE | F::HITM),
-            0xe => (D::Io, plain),
-            _ => (D::Uncached, plain),
-        };
-        (Some(source), flags)
+    /// What an access's auxiliary information says: the data source word of a PEBS record.
+    pub fn decode(self, auxiliary: u64) -> pebs::Told {
+        match self {
+            Self::Gracemont => pebs::Core::Gracemont.decode(auxiliary),
+            Self::Crestmont => pebs::Core::Crestmont.decode(auxiliary),
+            Self::Other => pebs::Told::default(),
+        }
     }
 }
 
@@ -97,6 +65,7 @@ impl Sampled {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{AccessFlags, DataSource, Tlb};
 
     #[test]
     fn cores_by_model() {
@@ -135,24 +104,34 @@ mod tests {
             ((Some(D::Uncached), none), (Some(D::Uncached), none)),
         ];
         for (code, (gracemont, crestmont)) in (0..).zip(table) {
-            assert_eq!(Core::Gracemont.decode(code), gracemont, "{code:#x}");
-            assert_eq!(Core::Crestmont.decode(code), crestmont, "{code:#x}");
+            // No bit beside the code is set: a TLB had it.
+            let of = |core: Core, word: u64| {
+                let told = core.decode(word);
+                assert_eq!(told.tlb, Some(Tlb::Hit), "{word:#x}");
+                (told.source, told.flags - F::TLB_ACCESS)
+            };
+            assert_eq!(of(Core::Gracemont, code), gracemont, "{code:#x}");
+            assert_eq!(of(Core::Crestmont, code), crestmont, "{code:#x}");
             // The code's fifth bit is not used yet.
-            assert_eq!(Core::Crestmont.decode(code | 0x10), crestmont, "{code:#x}");
-            assert_eq!(Core::Other.decode(code), (None, none), "{code:#x}");
+            assert_eq!(of(Core::Crestmont, code | 0x10), crestmont, "{code:#x}");
+            assert_eq!(Core::Other.decode(code), pebs::Told::default(), "{code:#x}");
         }
     }
 
     #[test]
     fn the_bits_beside_the_code() {
-        let l1 = Some(DataSource::L1);
-        let (locked, walk) = (AccessFlags::LOCKED, AccessFlags::TLB_WALK);
-        assert_eq!(Core::Gracemont.decode(0x11), (l1, locked));
-        assert_eq!(Core::Gracemont.decode(0x21), (l1, walk));
-        assert_eq!(Core::Gracemont.decode(0xffff_ffc1), (l1, AccessFlags::empty()));
-        assert_eq!(Core::Crestmont.decode(0x21), (l1, locked));
-        assert_eq!(Core::Crestmont.decode(0x41), (l1, walk));
-        assert_eq!(Core::Crestmont.decode(0x61), (l1, locked | walk));
+        let of = |core: Core, word: u64| {
+            let told = core.decode(word);
+            assert_eq!(told.source, Some(DataSource::L1), "{word:#x}");
+            (told.tlb, told.flags.contains(AccessFlags::LOCKED))
+        };
+        let (hit, walk) = (Some(Tlb::Hit), Some(Tlb::Walk));
+        assert_eq!(of(Core::Gracemont, 0x11), (hit, true));
+        assert_eq!(of(Core::Gracemont, 0x21), (walk, false));
+        assert_eq!(of(Core::Gracemont, 0xffff_ffc1), (hit, false));
+        assert_eq!(of(Core::Crestmont, 0x21), (hit, true));
+        assert_eq!(of(Core::Crestmont, 0x41), (walk, false));
+        assert_eq!(of(Core::Crestmont, 0x61), (walk, true));
     }
 
     #[test]

@@ -17,12 +17,14 @@ pub use decoder::Decoder;
 pub use packet::{ItemLen, Kind, MAX_PACKET_LEN, NoPacket, PSB, Packet, Packets};
 pub use queue::{Pebs, Queue};
 
-use crate::{Access, AccessFlags, Direction, Operation, Origin, VirtAddr};
+use crate::pebs::Told;
+use crate::{Access, Direction, Operation, Origin, VirtAddr};
 
 impl Record {
     /// The memory access that the record tells of. Address 0 is none: events without a data address
     /// have it where the setup asks for memory blocks. What the record does not know (CPU,
-    /// nanoseconds, thread, event) comes from `origin` and the thread's numbers.
+    /// nanoseconds, thread, event) comes from `origin` and the thread's numbers; the queue is for the
+    /// caller to fill in.
     pub fn access(
         &self,
         origin: Origin,
@@ -31,9 +33,9 @@ impl Record {
         sampled: Sampled,
     ) -> Option<Access> {
         let address = self.address.filter(|address| *address != 0)?;
-        let (data_source, flags) = match self.auxiliary {
+        let told = match self.auxiliary {
             Some(auxiliary) if sampled.has_source => core.decode(auxiliary),
-            _ => (None, AccessFlags::empty()),
+            _ => Told::default(),
         };
         Some(Access {
             origin,
@@ -44,9 +46,13 @@ impl Record {
             pid,
             tid,
             latency_cycles: self.latency_cycles(core),
-            data_source,
+            data_source: told.source,
+            issue_latency_cycles: None,
+            translation_latency_cycles: None,
+            tlb: told.tlb,
             page_size: None,
-            flags,
+            aux_queue: None,
+            flags: told.flags,
         })
     }
 }

@@ -217,7 +217,11 @@ mod tests {
             tid: pid,
             latency_cycles: None,
             data_source: None,
+            issue_latency_cycles: None,
+            translation_latency_cycles: None,
+            tlb: None,
             page_size: None,
+            aux_queue: None,
             flags: AccessFlags::L1_MISS,
         }
     }

@@ -41,7 +41,7 @@ formats! {
     Adaptive5 = "5",
     /// The same with counter values: Lion Cove.
     Adaptive6 = "6",
-    /// Architectural PEBS, which has no number: records of fragments.
+    /// Architectural PEBS: records of fragments. Its number is 15.
     Architectural = "arch",
 }
 
@@ -64,6 +64,9 @@ impl Format {
         Some(cycles).filter(|cycles| *cycles != 0)
     }
 }
+
+/// What IA32_PERF_CAPABILITIES has for architectural PEBS (`intel_pebs_init`).
+const ARCHITECTURAL_NUMBER: &str = "15";
 
 /// Bits 47:32.
 fn cache_part(word: u64) -> u32 {
@@ -95,6 +98,9 @@ impl core::str::FromStr for Format {
     type Err = UnknownFormat;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == ARCHITECTURAL_NUMBER {
+            return Ok(Self::Architectural);
+        }
         let found = Self::ALL.into_iter().find(|format| format.as_str() == text);
         found.ok_or_else(|| UnknownFormat(text.to_owned()))
     }
@@ -109,6 +115,8 @@ mod tests {
         for format in Format::ALL {
             assert_eq!(format.to_string().parse(), Ok(format));
         }
+        assert_eq!("15".parse(), Ok(Format::Architectural));
+        assert_eq!("15".parse::<Format>().unwrap().to_string(), "arch");
         let error = "7".parse::<Format>().unwrap_err().to_string();
         assert_eq!(error, "no PEBS format is called \"7\": it is one of 0 1 2 3 4 5 6 arch");
     }

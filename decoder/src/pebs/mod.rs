@@ -8,13 +8,15 @@
 mod adaptive;
 mod arch;
 mod buffer;
+mod core;
 mod fixed;
 mod format;
 
+pub use self::core::{Core, Told, UnknownCore};
 pub use buffer::{Decoder, Records};
 pub use format::{Format, UnknownFormat};
 
-use crate::{Access, AccessFlags, DataSource, Direction, Operation, Origin, VirtAddr};
+use crate::{Access, DataSource, Direction, Operation, Origin, VirtAddr};
 
 /// What one record tells of its event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,9 +41,11 @@ pub struct Memory {
 }
 
 impl Record {
-    /// The memory access that the record tells of. Events without a data address leave 0.
-    pub fn access(&self, origin: Origin) -> Option<Access> {
+    /// The memory access that the record tells of. Events without a data address leave 0. Where it
+    /// is known which core wrote the record, its table says where the data came from.
+    pub fn access(&self, origin: Origin, core: Option<Core>) -> Option<Access> {
         let memory = self.memory.filter(|memory| memory.address != 0)?;
+        let told = memory.told(core);
         Some(Access {
             origin,
             // Whether its event was a load or a store stands in the event's setup only.
@@ -52,9 +56,13 @@ impl Record {
             pid: None,
             tid: None,
             latency_cycles: memory.latency_cycles,
-            data_source: memory.source(),
+            data_source: told.source,
+            issue_latency_cycles: None,
+            translation_latency_cycles: None,
+            tlb: told.tlb,
             page_size: None,
-            flags: AccessFlags::empty(),
+            aux_queue: None,
+            flags: told.flags,
         })
     }
 }
@@ -69,12 +77,17 @@ impl Memory {
         })
     }
 
-    /// The data source as the word has it, code and flags in bits 15:0: which code means what
-    /// differs between cores.
-    fn source(&self) -> Option<DataSource> {
+    /// What the data source word tells. Which code means what differs between cores: without one the
+    /// word stays as it is, code and flags in bits 15:0. Events that do not sample latencies leave
+    /// it 0, which tells nothing.
+    fn told(&self, core: Option<Core>) -> Told {
         let [low, high, ..] = self.data_source.to_le_bytes();
         let code = u16::from_le_bytes([low, high]);
-        (code != 0).then_some(DataSource::Unknown(code))
+        match core {
+            _ if code == 0 => Told::default(),
+            Some(core) => core.decode(self.data_source),
+            None => Told { source: Some(DataSource::Unknown(code)), ..Told::default() },
+        }
     }
 }
 
@@ -112,7 +125,7 @@ fn present(value: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Position, Source};
+    use crate::{AccessFlags, Position, Source, Tlb};
 
     #[test]
     fn an_access_has_what_the_record_knows_and_nothing_else() {
@@ -136,15 +149,31 @@ mod tests {
             tid: None,
             latency_cycles: Some(90),
             data_source: Some(DataSource::Unknown(0x51)),
+            issue_latency_cycles: None,
+            translation_latency_cycles: None,
+            tlb: None,
             page_size: None,
+            aux_queue: None,
             flags: AccessFlags::empty(),
         };
-        assert_eq!(record.access(origin), Some(want));
+        assert_eq!(record.access(origin, None), Some(want));
         let nowhere = Memory { address: 0, ..memory };
-        assert_eq!(Record { memory: Some(nowhere), ..record }.access(origin), None);
-        assert_eq!(Record { memory: None, ..record }.access(origin), None);
-        assert_eq!(Memory { data_source: 0, ..memory }.source(), None);
+        assert_eq!(Record { memory: Some(nowhere), ..record }.access(origin, None), None);
+        assert_eq!(Record { memory: None, ..record }.access(origin, None), None);
+        let silent = Memory { data_source: 0, ..memory };
+        assert_eq!(silent.told(None), Told::default());
+        assert_eq!(silent.told(Some(Core::Skylake)), Told::default(), "another kind of event");
         let wide = Memory { data_source: 0xabcd_1051, ..memory };
-        assert_eq!(wide.source(), Some(DataSource::Unknown(0x1051)));
+        assert_eq!(wide.told(None).source, Some(DataSource::Unknown(0x1051)));
+        // Code 1, missed the second TLB: bits 3:0, 4.
+        let memory = Memory { data_source: 0x11, ..memory };
+        let want = Access {
+            data_source: Some(DataSource::L1),
+            tlb: Some(Tlb::Walk),
+            flags: AccessFlags::TLB_ACCESS | AccessFlags::TLB_WALK,
+            ..want
+        };
+        let record = Record { memory: Some(memory), ..record };
+        assert_eq!(record.access(origin, Some(Core::Skylake)), Some(want));
     }
 }

@@ -2,7 +2,7 @@
 //! (`union perf_mem_data_src`). The fields are sets of bits, but for level number, remote and
 //! hops.
 
-use crate::{AccessFlags, DataSource, Direction, Operation};
+use crate::{AccessFlags, DataSource, Direction, Operation, Tlb};
 
 /// The value of a sample's DATA_SRC field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,18 @@ mod level {
 mod number {
     pub(super) const ANY_CACHE: u64 = 11;
     pub(super) const NOT_AVAILABLE: u64 = 15;
+}
+
+/// Memory regions, which newer kernels tell of Intel's cores from Panther Cove on
+/// (`arch/x86/events/intel/ds.c`): who answered an access that left the core's module. 0 is none.
+mod region {
+    /// The I/O agent of another caching agent.
+    pub(super) const IO_AGENT: u64 = 4;
+    /// Memory-mapped devices.
+    pub(super) const MMIO: u64 = 7;
+    /// Memory; regions are numbered from here on.
+    pub(super) const MEMORY_0: u64 = 8;
+    pub(super) const MEMORY_7: u64 = 15;
 }
 
 /// `PERF_MEM_HOPS_0`: no hop to another node.
@@ -79,6 +91,15 @@ impl DataSrc {
     /// levels of older ones; a level that was missed says nothing.
     pub const fn source(self) -> Option<DataSource> {
         const PEER: u64 = 2;
+        // Devices and memory both have the number of memory, and an I/O agent that of the cache.
+        match self.region() {
+            region::IO_AGENT | region::MMIO => return Some(DataSource::Io),
+            region::MEMORY_0..=region::MEMORY_7 if self.is_far() => {
+                return Some(DataSource::RemoteDram);
+            }
+            region::MEMORY_0..=region::MEMORY_7 => return Some(DataSource::Dram),
+            _ => {}
+        }
         if self.levels() & (level::HIT | level::MISS) == level::MISS {
             return None;
         }
@@ -99,6 +120,8 @@ impl DataSrc {
             (2, false) if peer => DataSource::PeerCore,
             (2, false) => DataSource::L2,
             (5, _) => DataSource::Lfb,
+            // perf's own samples of HiSilicon's cores.
+            (3, false) if peer && self.hit(level::REMOTE_CACHE_1) => DataSource::PeerCluster,
             (3, false) => DataSource::L3,
             // L4 and the memory-side cache.
             (4 | 6, false) => DataSource::Slc,
@@ -118,6 +141,36 @@ impl DataSrc {
 
     const fn is_remote(self) -> bool {
         self.bits(37, 1) == 1
+    }
+
+    const fn region(self) -> u64 {
+        self.bits(46, 5)
+    }
+
+    /// Whether another node had the data. The bit for it is as old as the level's number: without
+    /// one only the set of levels says so.
+    const fn is_far(self) -> bool {
+        let far = level::REMOTE_RAM | level::REMOTE_CACHE_1 | level::REMOTE_CACHE_2;
+        let by_levels = matches!(self.number(), 0 | number::NOT_AVAILABLE) && self.hit(far);
+        (self.is_remote() || by_levels) && !self.is_within_node()
+    }
+
+    /// How it was translated. Only a miss is a walk: the bit of the walker alone says who would
+    /// have walked, and perf writes it beside every hit of Arm SPE
+    /// (`tools/perf/util/arm-spe.c`).
+    pub const fn tlb(self) -> Option<Tlb> {
+        const HIT: u64 = 0x2;
+        const MISS: u64 = 0x4;
+        const L1: u64 = 0x8;
+        const L2: u64 = 0x10;
+        let tlb = self.bits(26, 7);
+        match tlb & (L1 | L2) {
+            _ if tlb & MISS != 0 => Some(Tlb::Walk),
+            _ if tlb & HIT == 0 => None,
+            L1 => Some(Tlb::L1),
+            L2 => Some(Tlb::L2),
+            _ => Some(Tlb::Hit),
+        }
     }
 
     /// Whether "remote" means another core of the same node. 0 says nothing.
@@ -155,8 +208,7 @@ impl DataSrc {
 
     /// What else it says.
     pub fn flags(self) -> AccessFlags {
-        let (levels, snoop, lock, tlb) =
-            (self.levels(), self.bits(19, 5), self.bits(24, 2), self.bits(26, 7));
+        let (levels, snoop, lock) = (self.levels(), self.bits(19, 5), self.bits(24, 2));
         let missed = levels & level::MISS != 0;
         let mut flags = AccessFlags::empty();
         flags.set(AccessFlags::L1_MISS, missed && levels & level::L1 != 0);
@@ -164,11 +216,12 @@ impl DataSrc {
         flags.set(AccessFlags::LLC_MISS, missed && levels & level::L3 != 0);
         flags.set(AccessFlags::HITM, snoop & 0x10 != 0);
         flags.set(AccessFlags::LOCKED, lock & 0x2 != 0);
-        flags.set(AccessFlags::TLB_WALK, tlb & (0x4 | 0x20) != 0);
-        // Before there was a bit for it, only the levels said so.
-        let far = level::REMOTE_RAM | level::REMOTE_CACHE_1 | level::REMOTE_CACHE_2;
-        let remote = self.is_remote() || self.hit(far);
-        flags.set(AccessFlags::REMOTE, remote && !self.is_within_node());
+        flags |= self.tlb().map_or(AccessFlags::empty(), Tlb::flags);
+        flags.set(AccessFlags::REMOTE, self.is_far());
+        if let region::MEMORY_0..=region::MEMORY_7 = self.region() {
+            let [number, ..] = (self.region() - region::MEMORY_0).to_le_bytes();
+            flags |= AccessFlags::of_memory_region(number);
+        }
         flags
     }
 }
@@ -313,5 +366,73 @@ mod tests {
         assert_eq!(level(2 | 0x400), Some(D::RemoteCache));
         assert_eq!(level(4 | 0x40), None, "a miss");
         assert_eq!(DataSrc((4 | 0x40) << 5).flags(), AccessFlags::LLC_MISS);
+    }
+
+    #[test]
+    fn a_walk_is_a_miss_and_nothing_else() {
+        // PERF_MEM_TLB_*: 1 not available, 2 hit, 4 miss, 8 first, 16 second level, 32 walker, 64 OS.
+        let cases = [
+            ("nothing", 0, None),
+            ("not available", 1, None),
+            ("a hit", 2, Some(Tlb::Hit)),
+            ("a hit in one of two, as x86 has it", 2 | 8 | 16, Some(Tlb::Hit)),
+            ("the first level", 2 | 8, Some(Tlb::L1)),
+            ("the second", 2 | 16, Some(Tlb::L2)),
+            ("a miss", 4, Some(Tlb::Walk)),
+            ("a miss of the second level", 4 | 16, Some(Tlb::Walk)),
+            ("perf's samples of Arm SPE: event 4", 32 | 2, Some(Tlb::Hit)),
+            ("event 5", 32 | 4, Some(Tlb::Walk)),
+            ("the walker alone", 32, None),
+            ("the OS alone", 64, None),
+        ];
+        for (name, bits, want) in cases {
+            let data_src = DataSrc(2 | bits << 26);
+            assert_eq!(data_src.tlb(), want, "{name}");
+            let walks = want == Some(Tlb::Walk);
+            let flags = data_src.flags();
+            assert_eq!(flags.contains(AccessFlags::TLB_WALK), walks, "{name}");
+            assert_eq!(flags.contains(AccessFlags::TLB_ACCESS), want.is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn memory_regions_of_panther_cove_and_arctic_wolf() {
+        use DataSource as D;
+        // Level 3 and memory as numbers; memory near and far, another node's cache as levels.
+        let (l3, ram, remote) = (3 << 33, 13 << 33, 1 << 37);
+        let (near, far, far_cache) = ((2 | 0x80) << 5, (2 | 0x100) << 5, (2 | 0x400) << 5);
+        let told = |value: u64, region: u64| {
+            let data_src = DataSrc(value | region << 46);
+            let flags: Vec<_> = data_src.flags().names().collect();
+            (data_src.source(), flags.join(","))
+        };
+        for region in [0, 1, 2, 3, 5, 6] {
+            assert_eq!(told(l3, region), (Some(D::L3), String::new()), "{region}");
+            let other = told(l3 | remote | far_cache, region);
+            assert_eq!(other, (Some(D::RemoteCache), "remote".to_owned()), "{region}");
+        }
+        assert_eq!(told(l3, 4), (Some(D::Io), String::new()), "an I/O agent");
+        assert_eq!(told(ram, 7), (Some(D::Io), String::new()), "devices are no memory");
+        assert_eq!(told(ram | near, 7).0, Some(D::Io));
+        for number in 0..8 {
+            let dram = told(ram | near, 8 + number);
+            assert_eq!(dram, (Some(D::Dram), format!("region-{number}")));
+            let dram = told(ram | far | remote, 8 + number);
+            assert_eq!(dram, (Some(D::RemoteDram), format!("remote,region-{number}")));
+        }
+        // Those above are not numbered yet.
+        assert_eq!(told(ram | near, 16), (Some(D::Dram), String::new()));
+    }
+
+    #[test]
+    fn a_number_without_the_remote_bit_is_near_whatever_the_levels_say() {
+        // As perf makes samples of HiSilicon's codes 4 and 6: REM_CCE1 without, REM_CCE2 with the bit.
+        let peer = 2 << 38;
+        let cluster = DataSrc((2 | 0x400) << 5 | 3 << 33 | peer);
+        assert_eq!(cluster.source(), Some(DataSource::PeerCluster));
+        assert_eq!(cluster.flags(), AccessFlags::empty());
+        let socket = DataSrc((2 | 0x800) << 5 | 11 << 33 | 1 << 37 | peer);
+        assert_eq!(socket.source(), Some(DataSource::RemoteCache));
+        assert_eq!(socket.flags(), AccessFlags::REMOTE);
     }
 }

@@ -237,8 +237,7 @@ impl Events {
         }
         let vendor = features.cpuid.as_deref().and_then(|cpuid| cpuid.split(',').next());
         let has_ibs = matches!(vendor, Some("AuthenticAMD" | "HygonGenuine"));
-        let x86 =
-            features.arch.as_deref().is_none_or(|arch| arch == "x86_64" || arch.ends_with("86"));
+        let x86 = features.arch().is_none_or(|arch| arch == "x86_64" || arch.ends_with("86"));
         match event.attr.type_ {
             TYPE_SOFTWARE | TYPE_TRACEPOINT | TYPE_BREAKPOINT => return Source::Sample,
             _ => {}

@@ -22,6 +22,9 @@ mod number {
     pub(super) const CMDLINE: u64 = 11;
     pub(super) const EVENT_DESC: u64 = 12;
     pub(super) const PMU_MAPPINGS: u64 = 16;
+    pub(super) const CPU_DOMAIN_INFO: u64 = 32;
+    pub(super) const E_MACHINE: u64 = 33;
+    pub(super) const CLN_SIZE: u64 = 34;
 }
 
 /// An event as EVENT_DESC has it.
@@ -40,8 +43,14 @@ pub struct EventDescription {
 pub struct Features {
     /// Kernel release, as `uname -r` prints it.
     pub os_release: Option<String>,
-    /// Architecture, as `uname -m` prints it.
+    /// Architecture, as `uname -m` prints it, see [`Features::arch`].
     pub arch: Option<String>,
+    /// Machine and flags of the recorder's ELF header: `e_machine`, `e_flags`.
+    pub e_machine: Option<(u32, u32)>,
+    /// Bytes of a cache line.
+    pub cache_line_bytes: Option<u32>,
+    /// Version of the kernel's `/proc/schedstat`, which tells how its CPUs share caches.
+    pub schedstat_version: Option<u32>,
     /// Arm: MIDR_EL1 of one CPU. x86: vendor, family, model, stepping.
     pub cpuid: Option<String>,
     /// The recorder's command line.
@@ -76,6 +85,17 @@ impl Features {
                 self.os_release = Some(section.all(Grammar::string, bytes, "OSRELEASE")?)
             }
             number::ARCH => self.arch = Some(section.all(Grammar::string, bytes, "ARCH")?),
+            number::E_MACHINE => {
+                self.e_machine = Some(section.all(Grammar::pair, bytes, "E_MACHINE")?);
+            }
+            number::CLN_SIZE => {
+                self.cache_line_bytes = Some(section.all(Grammar::number, bytes, "CLN_SIZE")?);
+            }
+            // What it says of each CPU's domains is of no use here.
+            number::CPU_DOMAIN_INFO => {
+                self.schedstat_version =
+                    Some(section.all(Grammar::number, bytes, "CPU_DOMAIN_INFO")?);
+            }
             number::CPUID => self.cpuid = Some(section.all(Grammar::string, bytes, "CPUID")?),
             number::CMDLINE => {
                 self.command_line = section.all(Grammar::strings, bytes, "CMDLINE")?
@@ -89,6 +109,17 @@ impl Features {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Architecture, as `uname -m` prints it; where the recording has no name for it, that of the
+    /// machine in the recorder's ELF header.
+    pub fn arch(&self) -> Option<&str> {
+        let by_machine = || match self.e_machine?.0 {
+            62 => Some("x86_64"),
+            183 => Some("aarch64"),
+            _ => None,
+        };
+        self.arch.as_deref().or_else(by_machine)
     }
 
     /// MIDR_EL1 of an Arm recording.
@@ -128,6 +159,16 @@ impl Grammar {
         name: &'static str,
     ) -> Result<T, &'static str> {
         rule(self, bytes).map(|(_, value)| value).map_err(|_| name)
+    }
+
+    /// One number.
+    fn number(self, input: &[u8]) -> IResult<&[u8], u32> {
+        int(self.0).parse(input)
+    }
+
+    /// Two numbers.
+    fn pair(self, input: &[u8]) -> IResult<&[u8], (u32, u32)> {
+        (int(self.0), int(self.0)).parse(input)
     }
 
     /// A length, and that many bytes that hold a NUL-terminated string.
@@ -221,6 +262,12 @@ mod tests {
         .concat();
         take(12, &event);
         take(32, &[]);
+        take(32, &[17u32, 8, 0, 0].map(u32::to_le_bytes).concat());
+        take(33, &[183u32, 5].map(u32::to_le_bytes).concat());
+        take(34, &128u32.to_le_bytes());
+        assert_eq!(features.schedstat_version, Some(17));
+        assert_eq!(features.e_machine, Some((183, 5)));
+        assert_eq!(features.cache_line_bytes, Some(128));
         assert_eq!(features.os_release.as_deref(), Some("6.8.0-64k"));
         assert_eq!(features.arch.as_deref(), Some("aarch64"));
         assert_eq!(features.midr(), Some(0x410f_d0c0));
@@ -233,6 +280,33 @@ mod tests {
             let cut = Features::default().take(12, &event[..len], ByteOrder::Little);
             assert_eq!(cut, Err("EVENT_DESC"), "cut at {len}");
         }
+    }
+
+    #[test]
+    fn the_architecture_has_a_name_or_a_machine_of_elf() {
+        let arch = |sections: &[(u64, &[u8])], order| {
+            let mut features = Features::default();
+            for (number, bytes) in sections {
+                features.take(*number, bytes, order).unwrap();
+            }
+            features.arch().map(str::to_owned)
+        };
+        let little = |machine: u32| [machine, 0].map(u32::to_le_bytes).concat();
+        // The numbers of elf.h: EM_X86_64, EM_AARCH64, EM_S390.
+        for (machine, want) in [(62, Some("x86_64")), (183, Some("aarch64")), (22, None)] {
+            let of = arch(&[(33, &little(machine))], ByteOrder::Little);
+            assert_eq!(of.as_deref(), want, "{machine}");
+        }
+        let big = [183u32, 0].map(u32::to_be_bytes).concat();
+        assert_eq!(arch(&[(33, &big)], ByteOrder::Big).as_deref(), Some("aarch64"));
+        // A name comes first, wherever it stands.
+        let name = string("s390x", 8);
+        for sections in [[(6, &name[..]), (33, &little(62)[..])], [(33, &little(62)), (6, &name)]] {
+            assert_eq!(arch(&sections, ByteOrder::Little).as_deref(), Some("s390x"));
+        }
+        assert_eq!(arch(&[], ByteOrder::Little), None);
+        let cut = Features::default().take(33, &[183, 0, 0, 0, 5], ByteOrder::Little);
+        assert_eq!(cut, Err("E_MACHINE"));
     }
 
     #[test]

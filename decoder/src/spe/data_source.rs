@@ -1,7 +1,8 @@
 //! The data source packet, whose meaning every processor defines for itself (DDI 0487,
 //! D18.2.4). The tables are those of Linux' `tools/perf/util/arm-spe.c`.
 
-use crate::DataSource;
+use super::Events;
+use crate::{AccessFlags, DataSource, Direction};
 
 /// A processor's MIDR_EL1 reduced to implementer and part: variant and revision do not change
 /// the encoding.
@@ -86,6 +87,42 @@ impl Encoding {
             (_, value) => D::Unknown(value),
         }
     }
+
+    /// What a value says beside the source: that it is far, and that another core had modified it.
+    const fn flags(self, value: u16) -> AccessFlags {
+        match (self, value) {
+            (Self::Common, 0xd) | (Self::AmpereOne, 0x5) => AccessFlags::REMOTE,
+            (Self::HiSilicon, 1 | 3 | 5 | 17) => AccessFlags::HITM,
+            (Self::HiSilicon, 6 | 9) => AccessFlags::REMOTE,
+            (Self::HiSilicon, 7) => AccessFlags::REMOTE.union(AccessFlags::HITM),
+            _ => AccessFlags::empty(),
+        }
+    }
+
+    /// Where the data of an access came from, by its packet and its events.
+    ///
+    /// A store takes no data: the manual promises the packet for what reads, and perf leaves it out
+    /// of account for stores. Whether any core writes it there is not known; where the codes are
+    /// known, value 0 would be read as the first cache. Where they are not, events tell of the
+    /// caches, and that is told apart; a value that they cannot replace stays visible.
+    pub fn of_access(
+        self,
+        value: Option<u16>,
+        events: Option<Events>,
+        direction: Direction,
+    ) -> (Option<DataSource>, AccessFlags) {
+        if self == Self::Unknown {
+            let inferred = events.and_then(|events| events.source(direction));
+            return match inferred {
+                Some(source) => (Some(source), AccessFlags::SOURCE_INFERRED),
+                None => (value.map(DataSource::Unknown), AccessFlags::empty()),
+            };
+        }
+        match value.filter(|_| direction != Direction::Store) {
+            Some(value) => (Some(self.decode(value)), self.flags(value)),
+            None => (None, AccessFlags::empty()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -109,5 +146,105 @@ mod tests {
         assert_eq!(Encoding::Unknown.decode(0), DataSource::Unknown(0));
         assert_eq!(Encoding::AmpereOne.decode(8), DataSource::L1);
         assert_eq!(Encoding::HiSilicon.decode(18), DataSource::L1);
+    }
+
+    /// Every code of each table (`tools/perf/util/arm-spe.c`): its name and flags, in the manual's
+    /// words, not the decoder's.
+    const TABLES: [(Encoding, &[(u16, &str, &str)]); 3] = [
+        (
+            Encoding::Common,
+            &[
+                (0x0, "l1", ""),
+                (0x8, "l2", ""),
+                (0x9, "peer-core", ""),
+                (0xa, "cluster", ""),
+                (0xb, "slc", ""),
+                (0xc, "peer-cluster", ""),
+                (0xd, "remote-cache", "remote"),
+                (0xe, "dram", ""),
+            ],
+        ),
+        (
+            Encoding::AmpereOne,
+            &[
+                (0x0, "peer-core", ""),
+                (0x3, "slc", ""),
+                (0x5, "remote-cache", "remote"),
+                (0x7, "dram", ""),
+                (0x8, "l1", ""),
+                (0x9, "l2", ""),
+            ],
+        ),
+        (
+            Encoding::HiSilicon,
+            &[
+                (0, "peer-core", ""),
+                (1, "peer-core", "hitm"),
+                (2, "l3", ""),
+                (3, "l3", "hitm"),
+                (4, "peer-cluster", ""),
+                (5, "peer-cluster", "hitm"),
+                (6, "remote-cache", "remote"),
+                (7, "remote-cache", "remote,hitm"),
+                (8, "dram", ""),
+                (9, "remote-dram", "remote"),
+                (13, "io", ""),
+                (16, "l2", ""),
+                (17, "l2", "hitm"),
+                (18, "l1", ""),
+            ],
+        ),
+    ];
+
+    fn names(flags: AccessFlags) -> String {
+        flags.names().collect::<Vec<_>>().join(",")
+    }
+
+    #[test]
+    fn every_code_says_where_and_how_far() {
+        for (encoding, rows) in TABLES {
+            for code in 0..=0x1ff_u16 {
+                let row = rows.iter().find(|row| row.0 == code);
+                let want = row.map_or((format!("unknown({code:#04x})"), ""), |(_, name, flags)| {
+                    ((*name).to_owned(), *flags)
+                });
+                for direction in [Direction::Load, Direction::Atomic, Direction::Unknown] {
+                    let (source, flags) = encoding.of_access(Some(code), None, direction);
+                    let got = (source.expect("it is told").to_string(), names(flags));
+                    assert_eq!((got.0, got.1.as_str()), want, "{encoding:?} {code}");
+                }
+                // A store takes no data, whatever its packet says.
+                let store = encoding.of_access(Some(code), None, Direction::Store);
+                assert_eq!(store, (None, AccessFlags::empty()), "{encoding:?} {code}");
+            }
+            assert_eq!(encoding.of_access(None, None, Direction::Load).0, None);
+        }
+    }
+
+    #[test]
+    fn without_a_table_events_tell_the_level_and_that_is_said() {
+        let inferred = AccessFlags::SOURCE_INFERRED;
+        let hit = Some(Events::from_bits_retain(1 << 2 | 1 << 1));
+        let missed = Some(Events::from_bits_retain(0b11 << 2));
+        let of = |value, events, direction| Encoding::Unknown.of_access(value, events, direction);
+        let nothing = AccessFlags::empty();
+        assert_eq!(of(None, hit, Direction::Load), (Some(DataSource::L1), inferred));
+        assert_eq!(of(Some(9), hit, Direction::Store), (Some(DataSource::L1), inferred));
+        assert_eq!(of(Some(9), missed, Direction::Load), (Some(DataSource::Unknown(9)), nothing));
+        assert_eq!(of(None, missed, Direction::Load), (None, nothing));
+        assert_eq!(of(None, None, Direction::Load), (None, nothing));
+        // Where there is a table, events say nothing of the level: no packet is no source.
+        assert_eq!(Encoding::Common.of_access(None, hit, Direction::Load), (None, nothing));
+        assert_eq!(Encoding::Common.of_access(Some(0xe), hit, Direction::Load).1, nothing);
+    }
+
+    #[test]
+    fn processors_without_a_table() {
+        // Neoverse N3, V3AE, C1-Ultra, C1-Premium, C1-Pro, C1-Nano; AmpereOne; HIP09.
+        let arm = [0xd8e, 0xd83, 0xd8c, 0xd90, 0xd8b, 0xd8a].map(|part| (0x41, part));
+        for (implementer, part) in arm.into_iter().chain([(0xc0, 0xac3), (0x48, 0xd02)]) {
+            let midr = Midr::new(implementer << 24 | 0xf << 16 | part << 4);
+            assert_eq!(encoding(midr), Encoding::Unknown, "{part:#x}");
+        }
     }
 }

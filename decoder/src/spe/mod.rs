@@ -56,7 +56,8 @@ impl Record {
     }
 
     /// The memory access that the record tells of, if it is one. What the record does not know
-    /// (CPU, nanoseconds, thread without a context packet) comes from `origin` and `thread`.
+    /// (CPU, nanoseconds, thread without a context packet) comes from `origin` and `thread`; the
+    /// queue is for the caller to fill in.
     pub fn access(
         &self,
         origin: Origin,
@@ -71,6 +72,8 @@ impl Record {
             None => (Operation::plain(Direction::Unknown), AccessFlags::empty()),
         };
         let events = self.events().map(Events::from_bits_retain);
+        let (data_source, source_flags) =
+            encoding.of_access(self.data_source(), events, operation.direction);
         let (pid, tid) = thread;
         Some(Access {
             origin,
@@ -81,9 +84,13 @@ impl Record {
             pid,
             tid,
             latency_cycles: self.total_latency().filter(|cycles| *cycles > 0).map(u32::from),
-            data_source: self.data_source().map(|value| encoding.decode(value)),
+            data_source,
+            issue_latency_cycles: self.issue_latency().map(u32::from),
+            translation_latency_cycles: self.translation_latency().map(u32::from),
+            tlb: events.and_then(Events::tlb),
             page_size: None,
-            flags: order | events.map_or(AccessFlags::empty(), Events::flags),
+            aux_queue: None,
+            flags: order | source_flags | events.map_or(AccessFlags::empty(), Events::flags),
         })
     }
 }

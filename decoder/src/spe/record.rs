@@ -206,6 +206,16 @@ impl Record {
         self.get(Slot::TotalLatency).map(low)
     }
 
+    /// Cycles from dispatch to issue (counter 1).
+    pub fn issue_latency(&self) -> Option<u16> {
+        self.get(Slot::IssueLatency).map(low)
+    }
+
+    /// Cycles in which some part of the operation waited for the MMU (counter 2).
+    pub fn translation_latency(&self) -> Option<u16> {
+        self.get(Slot::TranslationLatency).map(low)
+    }
+
     /// Payload of the data source packet.
     pub fn data_source(&self) -> Option<u16> {
         self.get(Slot::DataSource).map(low)

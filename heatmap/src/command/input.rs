@@ -62,7 +62,7 @@ impl InputOptions {
         let mut first_file = 0;
         for path in &self.inputs {
             let mut decode = |input: Input| match raw.raw_pebs {
-                Some(format) => input.decode_raw_pebs(format, first_file, sink),
+                Some(format) => input.decode_raw_pebs(format, raw.cpu_model, first_file, sink),
                 None => input.decode(first_file, &options, sink),
             };
             let recording = open(path, raw)

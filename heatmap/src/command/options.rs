@@ -37,9 +37,13 @@ pub(super) struct InputOptions {
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(super) struct RawOptions {
     /// INPUT is no recording but the bytes of a PEBS buffer, from its base to its index; its
-    /// format is 0 to 6, or arch. Such buffers have virtual addresses only
+    /// format is 0 to 6, or arch, which is 15. Such buffers have virtual addresses only
     #[arg(long, value_name = "FORMAT", conflicts_with = "page_map")]
     pub(super) raw_pebs: Option<pebs::Format>,
+    /// The processor that wrote the PEBS buffer, FAMILY,MODEL in decimal, such as 6,143; with /core
+    /// or /atom behind where it has both: its table says where the data of loads came from
+    #[arg(long, value_name = "MODEL", requires = "raw_pebs")]
+    pub(super) cpu_model: Option<pebs::Core>,
 }
 
 #[derive(Debug, Args)]

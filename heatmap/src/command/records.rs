@@ -4,7 +4,7 @@ use core::fmt::Write as _;
 
 use anyhow::Context;
 use clap::Args;
-use decoder::{Access, Ledger, Origin, Recording, Shard, Sink};
+use decoder::{Access, AccessFlags, Ledger, Origin, QueueName, Recording, Shard, Sink, Tlb};
 
 use super::Outcome;
 use super::input::require_times;
@@ -16,6 +16,21 @@ use crate::query::Filters;
 use crate::report::{RecordRow, RecordWriter};
 
 #[derive(Debug, Args)]
+#[command(after_help = "Columns, absent values `-` (text), empty (CSV), null (JSON, Parquet):
+  time_ns, cpu, pid, tid, event, op, ip, vaddr, paddr
+  latency              cycles of the whole access
+  source               where the data came from; of stores Arm SPE does not say
+  flags                what else the record says. source-inferred: no table of sources is known
+                       for the processor, so its cache events were asked. region-N: number of
+                       the memory region. guest, looked-up, lookup-...: see the README
+  queue                ring or CPU that the record stood in: spe2/cpu7, pt0/tid4711, samples/cpu3;
+                       records of one queue are in its order. Of the second input 2:spe2/cpu7
+  tlb                  which TLB had the translation: l1, l2, hit (one of them), walk (none)
+  page_size            bytes of the page that it was translated by: as the hardware used it (IBS),
+                       else as the kernel found it
+  issue_latency        cycles until it was issued (Arm SPE)
+  translation_latency  cycles of its translation (Arm SPE: waiting for the MMU; IBS: TLB refill)
+  guest                true if it was made in a virtual machine")]
 pub(super) struct Records {
     #[command(flatten)]
     input: InputOptions,
@@ -83,6 +98,11 @@ struct Lister<'a> {
     op: String,
     source: String,
     flags: String,
+    /// Number of the input, counted from 1.
+    input: u32,
+    /// The queue of the last record, and its name.
+    queue: Option<QueueName>,
+    queue_name: String,
 }
 
 impl<'a> Lister<'a> {
@@ -100,6 +120,9 @@ impl<'a> Lister<'a> {
             op: String::new(),
             source: String::new(),
             flags: String::new(),
+            input: 1,
+            queue: None,
+            queue_name: String::new(),
         }
     }
 
@@ -119,6 +142,22 @@ impl<'a> Lister<'a> {
         Ok(self.ledger)
     }
 
+    /// Sets the name of a record's queue. Most stand in the same one as the record before. Queues
+    /// of the second input and of those behind it have its number in front: their records do not
+    /// go on where those of the first one ended.
+    fn name_queue(&mut self, queue: QueueName) {
+        if self.queue == Some(queue) {
+            return;
+        }
+        self.queue = Some(queue);
+        self.queue_name.clear();
+        // Writing to a string does not fail.
+        let _ = match self.input {
+            1 => write!(self.queue_name, "{queue}"),
+            input => write!(self.queue_name, "{input}:{queue}"),
+        };
+    }
+
     fn list(&mut self, access: &Access) -> anyhow::Result<()> {
         if self.error.is_some() {
             return Ok(());
@@ -135,6 +174,7 @@ impl<'a> Lister<'a> {
         if let Some(source) = access.data_source {
             let _ = write!(self.source, "{source}");
         }
+        self.name_queue(access.queue());
         for name in access.flags.names() {
             if !self.flags.is_empty() {
                 self.flags.push(',');
@@ -157,6 +197,12 @@ impl<'a> Lister<'a> {
             latency: access.latency_cycles,
             source: access.data_source.map(|_| self.source.as_str()),
             flags: &self.flags,
+            queue: &self.queue_name,
+            tlb: access.tlb.map(Tlb::as_str),
+            page_size: access.page_size,
+            issue_latency: access.issue_latency_cycles,
+            translation_latency: access.translation_latency_cycles,
+            guest: access.flags.contains(AccessFlags::GUEST),
         };
         self.output.named(writer.write(&row))
     }
@@ -187,6 +233,11 @@ impl Sink for Lister<'_> {
     fn other(&mut self, _: &Origin) {
         self.ledger.records += 1;
         self.ledger.not_memory += 1;
+    }
+
+    fn recording_ended(&mut self) {
+        self.input = self.input.saturating_add(1);
+        self.queue = None;
     }
 
     fn has_enough(&self) -> bool {

@@ -38,7 +38,11 @@ fn access(page: u64, time_ns: Option<u64>) -> Access {
         tid: None,
         latency_cycles: None,
         data_source: None,
+        issue_latency_cycles: None,
+        translation_latency_cycles: None,
+        tlb: None,
         page_size: None,
+        aux_queue: None,
         flags: AccessFlags::empty(),
     }
 }

@@ -372,6 +372,12 @@ pub(super) fn records() -> [RecordRow<'static>; 3] {
             latency: Some(37),
             source: Some("l1"),
             flags: "l1-hit,tlb-access",
+            queue: "spe1/cpu3",
+            tlb: Some("l2"),
+            page_size: Some(2 << 20),
+            issue_latency: Some(4),
+            translation_latency: Some(18),
+            guest: true,
         },
         RecordRow {
             time_ns: None,
@@ -386,6 +392,12 @@ pub(super) fn records() -> [RecordRow<'static>; 3] {
             latency: None,
             source: None,
             flags: "",
+            queue: "samples",
+            tlb: None,
+            page_size: None,
+            issue_latency: None,
+            translation_latency: None,
+            guest: false,
         },
         RecordRow {
             time_ns: Some(u64::MAX),
@@ -400,6 +412,12 @@ pub(super) fn records() -> [RecordRow<'static>; 3] {
             latency: Some(0),
             source: Some("unknown(0x2f)"),
             flags: "partial",
+            queue: "pt0/cpu4294967295/tid0",
+            tlb: Some("walk"),
+            page_size: Some(u64::MAX),
+            issue_latency: Some(0),
+            translation_latency: Some(u32::MAX),
+            guest: false,
         },
     ]
 }

@@ -101,6 +101,9 @@ pub fn pages<W: io::Write + Send>(
     file.finish()
 }
 
+/// Columns that every record has a value for.
+const ALWAYS: [&str; 3] = ["op", "queue", "guest"];
+
 /// Records on their way into a file.
 pub(super) struct Records<W: io::Write + Send> {
     file: File<W>,
@@ -112,7 +115,7 @@ impl<W: io::Write + Send> Records<W> {
         let columns = RecordColumns::default();
         let types = columns.types();
         let nullable: Vec<_> =
-            records::COLUMNS.into_iter().filter(|&column| column != "op").collect();
+            records::COLUMNS.into_iter().filter(|column| !ALWAYS.contains(column)).collect();
         let fields = fields(&records::COLUMNS, &types, &nullable);
         Ok(Self { file: File::new(out, records::SCHEMA, fields, None)?, columns })
     }
@@ -241,6 +244,12 @@ columns! {
         latency: UInt32Builder => row.latency,
         source: Names => row.source,
         flags: Names => row.flags_or_absent(),
+        queue: Names => Some(row.queue),
+        tlb: Names => row.tlb,
+        page_size: UInt64Builder => row.page_size,
+        issue_latency: UInt32Builder => row.issue_latency,
+        translation_latency: UInt32Builder => row.translation_latency,
+        guest: BooleanBuilder => Some(row.guest),
     }
 }
 
@@ -547,8 +556,16 @@ mod tests {
             ("latency", DataType::UInt32),
             ("source", names_type()),
             ("flags", names_type()),
+            ("queue", names_type()),
+            ("tlb", names_type()),
+            ("page_size", DataType::UInt64),
+            ("issue_latency", DataType::UInt32),
+            ("translation_latency", DataType::UInt32),
+            ("guest", DataType::Boolean),
         ];
-        let want = want.map(|(name, data_type)| (name.to_owned(), data_type, name != "op"));
+        let always = ["op", "queue", "guest"];
+        let want =
+            want.map(|(name, data_type)| (name.to_owned(), data_type, !always.contains(&name)));
         assert_eq!(types(&back.rows), want);
         // Beyond an i64 there is no time.
         assert_eq!(i64s(&back.rows, "time_ns"), [Some(1_000_000_001), None, None]);
@@ -560,6 +577,14 @@ mod tests {
         assert_eq!(names(&back.rows, "op"), [Some("load/simd"), Some("access"), Some("store")]);
         assert_eq!(names(&back.rows, "source"), [Some("l1"), None, Some("unknown(0x2f)")]);
         assert_eq!(names(&back.rows, "flags"), [Some("l1-hit,tlb-access"), None, Some("partial")]);
+        let queues = [Some("spe1/cpu3"), Some("samples"), Some("pt0/cpu4294967295/tid0")];
+        assert_eq!(names(&back.rows, "queue"), queues);
+        assert_eq!(names(&back.rows, "tlb"), [Some("l2"), None, Some("walk")]);
+        assert_eq!(u64s(&back.rows, "page_size"), [Some(2 << 20), None, Some(u64::MAX)]);
+        assert_eq!(u32s(&back.rows, "issue_latency"), [Some(4), None, Some(0)]);
+        assert_eq!(u32s(&back.rows, "translation_latency"), [Some(18), None, Some(u32::MAX)]);
+        let guests: &BooleanArray = back.rows.column_by_name("guest").unwrap().as_boolean();
+        assert_eq!(guests.iter().collect::<Vec<_>>(), [Some(true), Some(false), Some(false)]);
         let schema = ("schema".to_owned(), "folioscope.records/1".to_owned());
         assert!(back.metadata.contains(&schema));
     }

@@ -9,9 +9,25 @@ use super::{Format, csv, digits, json};
 pub const SCHEMA: &str = "folioscope.records/1";
 
 /// Columns of every format.
-pub const COLUMNS: [&str; 12] = [
-    "time_ns", "cpu", "pid", "tid", "event", "op", "ip", "vaddr", "paddr", "latency", "source",
+pub const COLUMNS: [&str; 18] = [
+    "time_ns",
+    "cpu",
+    "pid",
+    "tid",
+    "event",
+    "op",
+    "ip",
+    "vaddr",
+    "paddr",
+    "latency",
+    "source",
     "flags",
+    "queue",
+    "tlb",
+    "page_size",
+    "issue_latency",
+    "translation_latency",
+    "guest",
 ];
 
 /// One record that is a memory operation.
@@ -41,6 +57,18 @@ pub struct RecordRow<'a> {
     pub source: Option<&'a str>,
     /// Names of the record's flags; empty: none.
     pub flags: &'a str,
+    /// Name of the queue that the record stood in: those of one queue have an order of their own.
+    pub queue: &'a str,
+    /// Who had the translation: `hit`, `l1`, `l2` or `walk`.
+    pub tlb: Option<&'a str>,
+    /// Bytes of the page that it was translated by.
+    pub page_size: Option<u64>,
+    /// Cycles until it was issued.
+    pub issue_latency: Option<u32>,
+    /// Cycles of its translation.
+    pub translation_latency: Option<u32>,
+    /// It was made in a virtual machine.
+    pub guest: bool,
 }
 
 /// Writes records in one format, in bounded memory. What is still gathered at the end is
@@ -124,6 +152,16 @@ fn text_line(line: &mut Vec<u8>, row: &RecordRow<'_>) {
     text_name(line, row.source.unwrap_or_default());
     line.push(b'\t');
     text_name(line, row.flags);
+    line.push(b'\t');
+    text_name(line, row.queue);
+    line.push(b'\t');
+    text_name(line, row.tlb.unwrap_or_default());
+    for number in row.costs() {
+        line.push(b'\t');
+        text_number(line, number);
+    }
+    line.push(b'\t');
+    line.extend_from_slice(truth(row.guest));
     line.push(b'\n');
 }
 
@@ -185,6 +223,18 @@ fn json_line(line: &mut Vec<u8>, row: &RecordRow<'_>) {
     json::string(line, row.source);
     line.extend_from_slice(b",\"flags\":");
     json::string(line, row.flags_or_absent());
+    line.extend_from_slice(b",\"queue\":");
+    json::string(line, Some(row.queue));
+    line.extend_from_slice(b",\"tlb\":");
+    json::string(line, row.tlb);
+    line.extend_from_slice(b",\"page_size\":");
+    json::number(line, row.page_size);
+    line.extend_from_slice(b",\"issue_latency\":");
+    json::number(line, row.issue_latency.map(u64::from));
+    line.extend_from_slice(b",\"translation_latency\":");
+    json::number(line, row.translation_latency.map(u64::from));
+    line.extend_from_slice(b",\"guest\":");
+    line.extend_from_slice(truth(row.guest));
     line.extend_from_slice(b"}\n");
 }
 
@@ -208,13 +258,33 @@ fn csv_line(line: &mut Vec<u8>, row: &RecordRow<'_>) {
     csv::field(line, row.source.unwrap_or_default());
     line.push(b',');
     csv::field(line, row.flags);
+    line.push(b',');
+    csv::field(line, row.queue);
+    line.push(b',');
+    csv::field(line, row.tlb.unwrap_or_default());
+    for number in row.costs() {
+        line.push(b',');
+        csv::number(line, number);
+    }
+    line.push(b',');
+    line.extend_from_slice(truth(row.guest));
     line.push(b'\n');
+}
+
+const fn truth(value: bool) -> &'static [u8] {
+    if value { b"true" } else { b"false" }
 }
 
 impl<'a> RecordRow<'a> {
     /// The flags, absent if there are none.
     pub(super) fn flags_or_absent(&self) -> Option<&'a str> {
         (!self.flags.is_empty()).then_some(self.flags)
+    }
+
+    /// The numbers that tell what the translation was like, in the order of their columns.
+    fn costs(&self) -> [Option<u64>; 3] {
+        let [issue, translation] = [self.issue_latency, self.translation_latency];
+        [self.page_size, issue.map(u64::from), translation.map(u64::from)]
     }
 }
 
@@ -235,12 +305,15 @@ mod tests {
     fn text_is_tab_separated_under_a_header() {
         assert_eq!(
             written(Format::Text, &examples::records()),
-            "# time_ns\tcpu\tpid\ttid\tevent\top\tip\tvaddr\tpaddr\tlatency\tsource\tflags\n\
+            "# time_ns\tcpu\tpid\ttid\tevent\top\tip\tvaddr\tpaddr\tlatency\tsource\tflags\tqueue\t\
+             tlb\tpage_size\tissue_latency\ttranslation_latency\tguest\n\
              1000000001\t3\t41\t42\tarm_spe_0/ts_enable=1,pa_enable=1/\tload/simd\t\
-             0xffff800080012340\t0xffff9abcde00\t0x820db8abc\t37\tl1\tl1-hit,tlb-access\n\
-             -\t-\t-\t-\t-\taccess\t-\t-\t-\t-\t-\t-\n\
+             0xffff800080012340\t0xffff9abcde00\t0x820db8abc\t37\tl1\tl1-hit,tlb-access\t\
+             spe1/cpu3\tl2\t2097152\t4\t18\ttrue\n\
+             -\t-\t-\t-\t-\taccess\t-\t-\t-\t-\t-\t-\tsamples\t-\t-\t-\t-\tfalse\n\
              18446744073709551615\t4294967295\t0\t0\t\"odd\"\\x09\\x9bname\\x0a\tstore\t0x0\t\
-             0x0\t0xffffffffffffff\t0\tunknown(0x2f)\tpartial\n"
+             0x0\t0xffffffffffffff\t0\tunknown(0x2f)\tpartial\tpt0/cpu4294967295/tid0\twalk\t\
+             18446744073709551615\t0\t4294967295\tfalse\n"
         );
     }
 
@@ -260,6 +333,12 @@ mod tests {
             latency: Option<u32>,
             source: Option<&'a str>,
             flags: Option<&'a str>,
+            queue: &'a str,
+            tlb: Option<&'a str>,
+            page_size: Option<u64>,
+            issue_latency: Option<u32>,
+            translation_latency: Option<u32>,
+            guest: bool,
         }
         let hex = |address: Option<u64>| address.map(|address| format!("{address:#x}"));
         let want: String = examples::records()
@@ -278,6 +357,12 @@ mod tests {
                     latency: row.latency,
                     source: row.source,
                     flags: Some(row.flags).filter(|flags| !flags.is_empty()),
+                    queue: row.queue,
+                    tlb: row.tlb,
+                    page_size: row.page_size,
+                    issue_latency: row.issue_latency,
+                    translation_latency: row.translation_latency,
+                    guest: row.guest,
                 };
                 serde_json::to_string(&line).unwrap() + "\n"
             })
@@ -289,12 +374,15 @@ mod tests {
     fn csv_quotes_and_leaves_absent_fields_empty() {
         assert_eq!(
             written(Format::Csv, &examples::records()),
-            "time_ns,cpu,pid,tid,event,op,ip,vaddr,paddr,latency,source,flags\n\
+            "time_ns,cpu,pid,tid,event,op,ip,vaddr,paddr,latency,source,flags,queue,tlb,page_size,\
+             issue_latency,translation_latency,guest\n\
              1000000001,3,41,42,\"arm_spe_0/ts_enable=1,pa_enable=1/\",load/simd,\
-             0xffff800080012340,0xffff9abcde00,0x820db8abc,37,l1,\"l1-hit,tlb-access\"\n\
-             ,,,,,access,,,,,,\n\
+             0xffff800080012340,0xffff9abcde00,0x820db8abc,37,l1,\"l1-hit,tlb-access\",\
+             spe1/cpu3,l2,2097152,4,18,true\n\
+             ,,,,,access,,,,,,,samples,,,,,false\n\
              18446744073709551615,4294967295,0,0,\"\"\"odd\"\"\t\u{9b}name\n\",store,0x0,0x0,\
-             0xffffffffffffff,0,unknown(0x2f),partial\n"
+             0xffffffffffffff,0,unknown(0x2f),partial,pt0/cpu4294967295/tid0,walk,\
+             18446744073709551615,0,4294967295,false\n"
         );
     }
 

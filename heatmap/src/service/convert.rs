@@ -184,7 +184,10 @@ fn input(state: &State, snapshot: &Snapshot) -> v1::InputStatus {
             Some(decoder::InputKind::Stream) | None => "stream",
         }
         .to_owned(),
-        arch: recording.and_then(|recording| recording.features.arch.clone()).unwrap_or_default(),
+        arch: recording
+            .and_then(|recording| recording.features.arch())
+            .unwrap_or_default()
+            .to_owned(),
         sources: sources.iter().map(|source| source.as_str().to_owned()).collect(),
         state: doing.into(),
         failure: failure.to_owned(),
