@@ -7,7 +7,7 @@ use super::{Decoder, Record};
 use crate::perf::{QueueKey, Ring, SideBand};
 use crate::piece::{ByteAccount, Course, Piece, Steps, Timed, Unit};
 use crate::threads::Threads;
-use crate::{Access, EventIndex, Origin, Position, Sink, Source, TraceOffset};
+use crate::{EventIndex, Origin, Position, Sink, Source, TraceOffset};
 
 /// What PEBS records of a queue belong to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,7 +106,10 @@ fn give<S: Sink + ?Sized>(
         };
         let sampled = pebs.map(|pebs| pebs.sampled(event)).unwrap_or_default();
         match record.access(origin, thread, core, sampled) {
-            Some(access) => sink.access(&Access { aux_queue: Some(key), ..access }),
+            Some(mut access) => {
+                access.aux_queue = Some(key);
+                sink.access(&access);
+            }
             None => sink.other(&origin),
         }
     };
@@ -193,7 +196,7 @@ impl Queue {
 mod tests {
     use super::super::PSB;
     use super::*;
-    use crate::Join;
+    use crate::{Access, Join};
 
     const CPU: u32 = 3;
 

@@ -8,7 +8,7 @@ use super::{Decoder, Encoding, Record};
 use crate::perf::{QueueKey, SideBand};
 use crate::piece::{ByteAccount, Course, Piece, Steps, Timed, Unit};
 use crate::threads::Threads;
-use crate::{Access, Detail, Origin, PhysAddr, Position, Sink, Source, Touch, TraceOffset};
+use crate::{Detail, Origin, PhysAddr, Position, Sink, Source, Touch, TraceOffset};
 
 impl Piece {
     /// When a record was made, if its ticks can be converted.
@@ -158,8 +158,9 @@ impl<S: Sink + ?Sized> Steps for Decoding<'_, S> {
                 };
                 let thread = threads.of(key, record.context(), time_ns, sideband);
                 match record.access(origin, thread, piece.encoding()) {
-                    Some(access) => {
-                        sink.access(&Access { aux_queue: Some(key), ..access });
+                    Some(mut access) => {
+                        access.aux_queue = Some(key);
+                        sink.access(&access);
                     }
                     None => sink.other(&origin),
                 }

@@ -165,6 +165,7 @@ impl<'a> Lister<'a> {
         if self.writer.is_none() {
             self.writer = Some(self.open()?);
         }
+        self.name_queue(access.queue());
         let Some(writer) = &mut self.writer else { return Ok(()) };
         self.op.clear();
         self.source.clear();
@@ -174,7 +175,6 @@ impl<'a> Lister<'a> {
         if let Some(source) = access.data_source {
             let _ = write!(self.source, "{source}");
         }
-        self.name_queue(access.queue());
         for name in access.flags.names() {
             if !self.flags.is_empty() {
                 self.flags.push(',');
