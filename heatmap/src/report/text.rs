@@ -353,8 +353,8 @@ fn verdicts(report: &Report, style: Style) -> Vec<Line> {
     ];
     let number = rows.iter().map(|(_, count, _)| thousands(*count).len()).max().unwrap_or(0);
     let chunk = format!(
-        "chunk: {} ({} KiB); peak: accesses of a block's hottest chunk; hot: a chunk with at \
-         least max(peak / 10, 1), rounded down",
+        "chunk: {} ({} KiB); hot: at least max(peak / 10, 1) accesses, rounded down; peak: those \
+         of the block's hottest chunk",
         counted(1 << report.order.min(9), "page", "pages"),
         4 << report.order.min(9),
     );
