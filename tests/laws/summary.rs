@@ -12,7 +12,7 @@ use heatmap::{Counter, Filters, NumberList, PfnRange, Summary, TimeRange};
 use serde_json::Value;
 use tracegen::bytes::Endian;
 use tracegen::perf::Sample;
-use tracegen::perf::attr::{Event, sample_type as st};
+use tracegen::perf::attr::sample_type as st;
 use tracegen::perf::sample::data_src;
 use tracegen::spe::{Packet, Width, address, counter, event, operation};
 
@@ -34,7 +34,7 @@ const FIELDS: u64 = st::IDENTIFIER
 /// Records that are made at most.
 const MOST_RECORDS: usize = 400;
 /// Records of any bytes that are looked at one by one.
-const MOST_LISTED: usize = 1 << 15;
+const MOST_LISTED: usize = 1 << 17;
 /// CPUs of the made records.
 const CPUS: u32 = 3;
 
@@ -130,8 +130,8 @@ impl List {
             assert_eq!((ledger.records, ledger.not_memory), (records, not_memory), "{source:?}");
         }
         let sum = |field: fn(&Ledger) -> u64| told.iter().map(|(_, part)| field(part)).sum::<u64>();
-        for (field, name) in [
-            ((|part| part.records) as fn(&Ledger) -> u64, "records"),
+        let fields: [(fn(&Ledger) -> u64, &str); 9] = [
+            (|part| part.records, "records"),
             (|part| part.counted, "counted"),
             (|part| part.filtered, "filtered"),
             (|part| part.no_physical_address, "no_physical_address"),
@@ -140,7 +140,8 @@ impl List {
             (|part| part.aux_bytes, "aux_bytes"),
             (|part| part.record_bytes, "record_bytes"),
             (|part| part.padding_bytes, "padding_bytes"),
-        ] {
+        ];
+        for (field, name) in fields {
             assert_eq!(sum(field), field(whole), "{name} of all sources");
         }
     }
@@ -243,8 +244,10 @@ impl Keep {
         let list = |range: Option<(u32, u32)>| {
             range.map(|(from, to)| format!("{from}-{to}").parse::<NumberList>().expect("a list").0)
         };
-        let time = |(from, to)| format!("{from},{to}").parse::<TimeRange>().expect("a range");
-        let pfn = |(from, to)| format!("{from}-{to}").parse::<PfnRange>().expect("a range");
+        let time =
+            |(from, to): (u64, u64)| format!("{from},{to}").parse::<TimeRange>().expect("a range");
+        let pfn =
+            |(from, to): (u64, u64)| format!("{from}-{to}").parse::<PfnRange>().expect("a range");
         Filters {
             loads: self.loads,
             stores: self.stores,
@@ -264,7 +267,7 @@ impl Keep {
 /// few enough that blocks, threads and latencies come again.
 fn made(data: &[u8], stream: bool) -> Vec<u8> {
     let mut choices = Choices::from_start(data);
-    let samples = Event { ids: vec![2 * FIRST_ID], ..sample_event("mem-loads", 1, FIELDS) };
+    let samples = sample_event("page-faults", 2, FIELDS);
     let mut made = Made::of(Endian::Little, stream, vec![spe_event(), samples], "6.12.0");
     made.info();
     // Without a clock there are no times.
@@ -321,7 +324,7 @@ fn sample(choices: &mut Choices<'_>, cpu: u32) -> Sample {
     let op = [data_src::OP_LOAD, data_src::OP_STORE, data_src::OP_NA][choices.below(3)];
     let level = [data_src::LEVEL_L1, data_src::LEVEL_RAM, data_src::LEVEL_NA][choices.below(3)];
     Sample {
-        id: 2 * FIRST_ID,
+        id: 3 * FIRST_ID,
         ip: 0x40_1000,
         pid: 4240 + u32::from(has & 7),
         tid: 4240 + u32::from(has >> 3 & 7),
