@@ -5,14 +5,9 @@ truth.py spe SCRIPT DUMP       one line for each SPE record, from `perf script -
 truth.py samples SCRIPT FIELDS [EVENT]
                                one line for each sample, from `perf script -F FIELDS` (only of EVENT)
 truth.py packets DUMP          one line for each SPE packet, from `perf report -D`
-truth.py pt DUMP               packets of each Intel PT queue by kind, from `perf report -D`
-truth.py walk FILE             counts of a perf.data file from its bytes, without perf
 truth.py pfncounts TSV         frame counts of the lines of a table that have a physical address
 """
-import importlib.util
-import os
 import re
-import struct
 import sys
 
 PACKET = re.compile(r"^\.  ([0-9a-f]{8}):  ((?:[0-9a-f]{2} )+) *(.*)$")
@@ -145,53 +140,6 @@ def dump_packets(dump):
         print("0x%x" % offset, kind, details or "-", raw.hex(), sep="\t")
 
 
-def pt(dump):
-    """For each queue and kind of packet: lines of the dump, their bytes, and the sum of their offsets from the start of each AUXTRACE.
-    The kind is perf's name up to a dot or a blank, but TIP has three. perf adds the zeros behind a packet to its line as long as that has under 8 bytes."""
-    kinds = {}
-    for cpu, offset, raw, text in packets(dump):
-        if "Bad packet" in text or "trailing" in text:
-            raise SystemExit("not understood: " + text)
-        name = text.split()[0]
-        name = name if name.startswith("TIP") else name.split(".")[0]
-        count = kinds.setdefault((cpu, name), [0, 0, 0])
-        for index, number in enumerate((1, len(raw), offset)):
-            count[index] += number
-    print("# cpu", "kind", "lines", "bytes", "offsets", sep="\t")
-    for (cpu, name), count in sorted(kinds.items()):
-        print(cpu, name, *count, sep="\t")
-
-
-def walk(path):
-    """Counts from the bytes; a damaged file counts up to the damage."""
-    spec = importlib.util.spec_from_file_location("perf_readable", os.path.join(os.path.dirname(os.path.abspath(__file__)), "perf-readable.py"))
-    reader = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(reader)
-    t, note = reader.Trace.__new__(reader.Trace), "complete"
-    try:
-        t.__init__(open(path, "rb").read())
-    except SystemExit as stop:
-        note = str(stop)
-    u64 = lambda b, at: struct.unpack_from(t.e + "Q", b, at)[0]
-    types = {u64(a, 24) for a, _ in t.attrs}
-    by_id = {u64(ids, i): u64(a, 24) for a, ids in t.attrs for i in range(0, len(ids), 8)}
-    count = {"samples": 0, "with_addr": 0, "lost": 0, "lost_samples": 0, "auxtrace": 0, "auxtrace_bytes": 0}
-    for kind, misc, body, payload in t.records:
-        if kind == 9:
-            count["samples"] += 1
-            sample_type = next(iter(types)) if len(types) == 1 else by_id[u64(body, 0)]
-            at = 8 * bin(sample_type & (1 << 16 | 1 | 2 | 4)).count("1")
-            count["with_addr"] += bool(sample_type & 8 and u64(body, at))
-        elif kind == 2:
-            count["lost"] += u64(body, 8)
-        elif kind == 13:
-            count["lost_samples"] += u64(body, 0)
-        elif kind == 71:
-            count["auxtrace"] += 1
-            count["auxtrace_bytes"] += len(payload)
-    print(*count.values(), note.replace("\t", " "), sep="\t")
-
-
 def pfncounts(tsv):
     """Of the SPE tables loads and stores; of the tables of samples what has an address other than 0."""
     counts = {}
@@ -207,7 +155,7 @@ def pfncounts(tsv):
 
 
 if __name__ == "__main__":
-    commands = {"spe": spe, "samples": samples, "packets": dump_packets, "pt": pt, "walk": walk, "pfncounts": pfncounts}
+    commands = {"spe": spe, "samples": samples, "packets": dump_packets, "pfncounts": pfncounts}
     if len(sys.argv) < 3 or sys.argv[1] not in commands:
         raise SystemExit(__doc__)
     commands[sys.argv[1]](*sys.argv[2:])

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """wrap-spe.py IN OUT [pa] [ts] [midr=0x...]: put bare SPE bytes into the smallest useful perf.data file.
 
+IN has the bytes in hexadecimal; what follows a `#` in a line is for readers.
+
 Little-endian file form: event arm_spe_0// (type 11, 112 bytes; `pa` and `ts` set pa_enable and
 ts_enable in config and PHYS_ADDR and TIME in sample_type), event dummy:u, AUXTRACE_INFO version 1,
 one AUXTRACE of CPU 0 (zero bytes added up to a multiple of 8), FINISHED_ROUND; features ARCH,
@@ -24,7 +26,7 @@ def attr(kind, config, period, sample_type, flags):
 
 
 def main(src, dst, *options):
-    payload = open(src, "rb").read()
+    payload = bytes.fromhex("".join(line.partition("#")[0] for line in open(src)))
     payload += bytes(-len(payload) % 8)
     pa, ts = "pa" in options, "ts" in options
     midr = next((o[5:] for o in options if o.startswith("midr=")), None)

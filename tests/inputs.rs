@@ -53,3 +53,12 @@ pub fn bytes(path: impl AsRef<Path>) -> Vec<u8> {
     let path = path.as_ref();
     std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
+
+/// The bytes of a trace that was written by hand, in hexadecimal with remarks.
+pub fn written(name: &str) -> Vec<u8> {
+    let path = testdata().join(format!("written/{name}.hex"));
+    let text = String::from_utf8(bytes(&path)).expect("it is text");
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+    let numbers = lines.flat_map(str::split_whitespace);
+    numbers.map(|byte| u8::from_str_radix(byte, 16).expect("a byte")).collect()
+}

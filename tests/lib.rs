@@ -12,7 +12,9 @@
 
 pub mod container;
 pub mod emulation;
+pub mod hostile;
 pub mod inputs;
 pub mod laws;
 pub mod made;
+pub mod plain;
 pub mod recompute;

@@ -448,8 +448,9 @@ pub trait Sink {
     fn access(&mut self, access: &Access);
     /// A record of any other operation.
     fn other(&mut self, origin: &Origin);
-    /// A process runs another program from now on. Told where records of tasks are read, which is
-    /// not always the thread that is given the accesses.
+    /// A process begins, or runs another program, from now on: what was known of its number says
+    /// nothing any more. Told where records of tasks are read, which is not always the thread that
+    /// is given the accesses.
     fn exec(&mut self, _pid: u32) {}
     /// Whether [`Sink::recording_so_far`] is wanted now. Asked after every record and piece of AUX
     /// data where they are decoded in their order, else after every read of a stream.

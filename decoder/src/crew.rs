@@ -31,7 +31,7 @@ use crate::channel::{Receiver, Sender, channel};
 use crate::perf::{Learned, QueueKey, Ring, SideBand};
 use crate::piece::Piece;
 use crate::queue::Queue;
-use crate::session::{Facts, SampleRecord, Samples, Session};
+use crate::session::{Facts, Guest, SampleRecord, Samples, Session};
 use crate::{ByteOrder, EventIndex, Position, Shard, TraceOffset};
 
 /// Most workers: a bit for each must fit a word.
@@ -90,6 +90,7 @@ struct Parcel<'a> {
 #[derive(Debug)]
 struct SampleJob {
     event: EventIndex,
+    guest: Guest,
     offset: TraceOffset,
     record: u64,
     body: Range<usize>,
@@ -107,6 +108,8 @@ enum Job {
     Begin(usize, QueueKey, Piece),
     /// Its next bytes, with their number.
     Bytes(usize, Range<usize>, u64),
+    /// The queue ends with bytes that had come before; with their number.
+    Rest(usize, Position, u64),
     /// Some of the samples, with their number.
     Samples(Range<usize>, u64),
 }
@@ -167,7 +170,7 @@ impl<S: Shard> Worker<S> {
             order,
             shard,
             facts: Arc::default(),
-            sideband: SideBand::default(),
+            sideband: SideBand::of_stream(),
             queues: BTreeMap::new(),
             samples: Samples::default(),
         }
@@ -184,8 +187,8 @@ impl<S: Shard> Worker<S> {
                 }
                 Job::Learn(_, workers) if self.of > 1 && workers >> self.number & 1 == 0 => {}
                 Job::Learn(learned, _) => self.sideband.learn(*learned),
-                Job::Begin(index, ..) | Job::Bytes(index, ..) if index % self.of != self.number => {
-                }
+                Job::Begin(index, ..) | Job::Bytes(index, ..) | Job::Rest(index, ..)
+                    if index % self.of != self.number => {}
                 Job::Begin(index, key, piece) => {
                     let queue =
                         self.queues.entry(*index).or_insert_with(|| Queue::new(*key, &piece.unit));
@@ -204,6 +207,13 @@ impl<S: Shard> Worker<S> {
                     }
                     self.shard.part_ended();
                 }
+                Job::Rest(index, at, number) => {
+                    self.shard.part_begins(*number);
+                    if let Some(queue) = self.queues.get_mut(index) {
+                        queue.bytes(&[], *at, &self.sideband, &mut self.shard);
+                    }
+                    self.shard.part_ended();
+                }
                 Job::Samples(which, number) if parcel.reader == self.number => {
                     self.shard.part_begins(*number);
                     self.read_samples(parcel, which.clone());
@@ -219,8 +229,8 @@ impl<S: Shard> Worker<S> {
             let bytes = if sample.inflated { &parcel.inflated } else { parcel.base.bytes() };
             let body = &bytes[sample.body.clone()];
             let position = Position { offset: sample.offset, ..parcel.start };
-            let SampleJob { event, record, .. } = *sample;
-            let sample = SampleRecord { event, body, position, record };
+            let SampleJob { event, guest, record, .. } = *sample;
+            let sample = SampleRecord { event, guest, body, position, record };
             self.samples.take(sample, &self.facts, self.order, &mut self.shard);
         }
     }
@@ -229,7 +239,7 @@ impl<S: Shard> Worker<S> {
     fn settle(self, session: &mut Session, sink: &mut S) {
         sink.merge(self.shard);
         session.add_samples(self.samples);
-        session.sideband.is_full_like(&self.sideband);
+        session.sideband.noticed(&self.sideband);
         self.queues.into_values().for_each(|queue| session.settle(queue.finish()));
     }
 }
@@ -311,7 +321,7 @@ impl<'scope, 'a: 'scope, S: Shard + 'scope> Crew<'scope, '_, 'a, S> {
         sink: &S,
     ) {
         self.facts(facts);
-        let SampleRecord { event, body, position, record } = *sample;
+        let SampleRecord { event, guest, body, position, record } = *sample;
         let offset = position.offset;
         if self.open.samples.is_empty() {
             // Records of one position have their order from their reader alone.
@@ -329,7 +339,7 @@ impl<'scope, 'a: 'scope, S: Shard + 'scope> Crew<'scope, '_, 'a, S> {
             let first = TraceOffset((offset.0 + 1).saturating_sub(body.len() as u64));
             self.open.place(Position { offset: first, ..position }, body.len())
         };
-        self.open.samples.push(SampleJob { event, offset, record, body, inflated });
+        self.open.samples.push(SampleJob { event, guest, offset, record, body, inflated });
         self.open.wanted |= 1 << self.open.reader;
         self.send_if_full(sink);
     }
@@ -343,7 +353,7 @@ impl<'scope, 'a: 'scope, S: Shard + 'scope> Crew<'scope, '_, 'a, S> {
             Learned::Counter(Ring::Cpu(cpu), ..) => {
                 self.workers_of.get(&cpu).copied().unwrap_or(all)
             }
-            Learned::Thread(_) | Learned::Counter(..) => all,
+            Learned::Thread(..) | Learned::Counter(..) => all,
         };
         self.open.wanted |= workers;
         self.open.jobs.push(Job::Learn(learned, workers));
@@ -376,6 +386,21 @@ impl<'scope, 'a: 'scope, S: Shard + 'scope> Crew<'scope, '_, 'a, S> {
         let number = self.number_part();
         self.open.jobs.push(Job::Bytes(queue, self.open.place(at, bytes.len()), number));
         self.send_if_full(sink);
+    }
+
+    /// Notes a piece without bytes that ends a queue.
+    pub(crate) fn rest(
+        &mut self,
+        queue: usize,
+        key: QueueKey,
+        piece: Piece,
+        at: Position,
+        facts: &Arc<Facts>,
+    ) {
+        self.begin(queue, key, piece, facts);
+        self.note_samples();
+        let number = self.number_part();
+        self.open.jobs.push(Job::Rest(queue, at, number));
     }
 
     /// Makes a job of the samples that have none yet.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::crew::{Base, Crew};
 use crate::cursor::Cursor;
-use crate::input::{Mapping, Stream, data_files};
+use crate::input::{Incoming, Mapping, Packing, Stream, check_file, data_files};
 use crate::perf::attr::{Attr, MIN_LEN};
 use crate::perf::header::{self, FileHeader, Header, STREAM_HEADER_LEN, Section};
 use crate::perf::record::Record;
@@ -21,12 +21,12 @@ use crate::perf::{Auxtrace, Event, Features, QueueKey};
 use crate::piece::{Piece, Timed};
 use crate::queue::{Account, Queue};
 use crate::queues::{Collected, decode_queues};
-use crate::raw::decode_raw_pebs;
+use crate::raw::{Raw, decode_raw};
 use crate::session::{Placement, Session};
 use crate::walk::{Visitor, Walk};
 use crate::{
     Access, ByteOrder, Detail, Error, EventIndex, Ledger, Origin, Position, Problem, Shard, Sink,
-    Source, TimeBase, TraceOffset, ibs, pebs,
+    Source, TimeBase, TraceOffset, ibs,
 };
 
 /// How to decode.
@@ -37,17 +37,31 @@ pub struct Options {
     pub threads: NonZeroUsize,
     /// Whether records must come in the order of their positions. Then one thread decodes.
     pub ordered: bool,
+    /// The same for files and folders alone: streams are decoded as they come.
+    pub ordered_files: bool,
     /// Whether a stream is decoded as it comes. If not, several threads start once a buffer is
     /// full, which saves them some work.
     pub prompt: bool,
     /// How finely the work is cut. It changes no result.
     pub grain: Grain,
+    /// Bytes that may be saved of a file that comes through a pipe or out of a compressed one.
+    pub max_spool: u64,
 }
+
+/// The default of [`Options::max_spool`], 4 GiB.
+pub const MAX_SPOOL: u64 = 4 << 30;
 
 impl Options {
     /// As many threads, and no order.
     pub fn new(threads: NonZeroUsize) -> Self {
-        Self { threads, ordered: false, prompt: false, grain: Grain::default() }
+        Self {
+            threads,
+            ordered: false,
+            ordered_files: false,
+            prompt: false,
+            grain: Grain::default(),
+            max_spool: MAX_SPOOL,
+        }
     }
 }
 
@@ -108,6 +122,8 @@ pub struct Recording {
     pub problem_count: u64,
     /// There were more threads or context switches than are remembered.
     pub sideband_full: bool,
+    /// Of a stream: context switches that came behind the data that they tell of.
+    pub late_switches: u64,
     /// The name of a task that runs virtual machines.
     pub hypervisor: Option<String>,
     /// Arm SPE events have sample records: `perf inject` has replaced their AUX data.
@@ -118,8 +134,8 @@ pub struct Recording {
     pub foreign_tracer: Option<String>,
     /// What each event's sample records come from.
     pub event_sources: Vec<Source>,
-    /// The format of a raw PEBS buffer, if that is what was decoded.
-    pub raw_pebs: Option<pebs::Format>,
+    /// What was decoded if it was bytes without a container.
+    pub raw: Option<Raw>,
     /// What is to be doubted of the physical addresses of IBS samples.
     pub ibs: ibs::Tally,
     /// It was captured by this process, see [`live`](crate::live).
@@ -154,7 +170,7 @@ impl Input {
         Self::from_file(File::open(path).map_err(io)?)
     }
 
-    /// Takes an open file: a regular one is mapped, anything else is read as a stream.
+    /// Takes an open file: a regular one is mapped, anything else is read as it comes.
     ///
     /// # Errors
     /// What the system says.
@@ -179,15 +195,19 @@ impl Input {
                 // A pipe that holds more takes fewer changes between its writer and us. One that
                 // stays as it is, or is none, does as well.
                 let _ = rustix::pipe::fcntl_setpipe_size(&file, PIPE_LEN);
-                decode_stream(file, first_file, options, sink)
+                decode_incoming(file, first_file, options, sink)
             }
             Form::File(file) => match Mapping::new(&file)? {
                 Some(mapping) => {
-                    let decoded = decode_bytes(&[mapping.bytes()], first_file, options, sink);
+                    let bytes = mapping.bytes();
+                    let decoded = match Packing::of(bytes) {
+                        Some(_) => decode_incoming(bytes, first_file, options, sink),
+                        None => decode_bytes(&[bytes], first_file, options, sink),
+                    };
                     mapping.check()?;
                     decoded
                 }
-                None => decode_stream(file, first_file, options, sink),
+                None => decode_incoming(file, first_file, options, sink),
             },
             Form::Folder(paths) => {
                 let mut mappings = Vec::new();
@@ -195,7 +215,9 @@ impl Input {
                     let io = |source| Error::Io { action: "cannot open a data file", source };
                     let no_room = || std::io::Error::other("there is no room to map all of them");
                     let file = File::open(path).map_err(io)?;
-                    mappings.push(Mapping::new(&file)?.ok_or_else(|| io(no_room()))?);
+                    let mapping = Mapping::new(&file)?.ok_or_else(|| io(no_room()))?;
+                    check_file(path, mapping.bytes())?;
+                    mappings.push(mapping);
                 }
                 let files: Vec<_> = mappings.iter().map(Mapping::bytes).collect();
                 let decoded = decode_bytes(&files, first_file, options, sink);
@@ -207,27 +229,61 @@ impl Input {
 }
 
 impl Input {
-    /// Decodes a raw PEBS buffer into `sink`, see [`decode_raw_pebs`]. Its positions have the
+    /// Decodes bytes without a container into `sink`, see [`decode_raw`]. Their positions have the
     /// number `file`.
     ///
     /// # Errors
     /// If it is a folder, a recording of perf's, or reading fails.
-    pub fn decode_raw_pebs(
+    pub fn decode_raw(
         self,
-        format: pebs::Format,
-        core: Option<pebs::Core>,
+        raw: Raw,
         file: u32,
+        options: &Options,
         sink: &mut impl Sink,
     ) -> Result<Recording, Error> {
+        let mut decode = |reader: File| {
+            let mut incoming = Incoming::new(reader, options.max_spool)?;
+            let mut recording = decode_raw(&mut incoming, raw, file, sink)?;
+            incoming.tell(&mut recording);
+            Ok(recording)
+        };
         match self.form {
-            Form::Folder(_) => Err(Error::NotRaw),
-            Form::Pipe(buffer) => decode_raw_pebs(buffer, format, core, file, sink),
-            Form::File(buffer) => {
-                let decoded = decode_raw_pebs(buffer, format, core, file, sink)?;
-                Ok(Recording { kind: InputKind::File, ..decoded })
-            }
+            Form::Folder(_) => Err(raw.not_raw()),
+            Form::Pipe(buffer) => decode(buffer),
+            Form::File(buffer) => Ok(Recording { kind: InputKind::File, ..decode(buffer)? }),
         }
     }
+}
+
+/// Whether an input that begins with these bytes is compressed, whether it can be read or not.
+/// Eight bytes are enough.
+pub fn is_packed(head: &[u8]) -> bool {
+    Packing::of(head).is_some()
+}
+
+/// Decodes what comes, compressed or not: a stream as it comes, a file once all of it has come
+/// and is saved.
+fn decode_incoming<S: Shard>(
+    reader: impl Read,
+    first_file: u32,
+    options: &Options,
+    sink: &mut S,
+) -> Result<Recording, Error> {
+    let mut incoming = Incoming::new(reader, options.max_spool)?;
+    let is_file = matches!(header_size(incoming.head()), Some(size) if size != STREAM_SIZE);
+    let mut recording = if is_file {
+        let saved = incoming.spool(options.max_spool)?;
+        let no_room = || std::io::Error::other("there is no room to map it");
+        let mapping = Mapping::new(&saved)?
+            .ok_or_else(|| Error::Io { action: "cannot read what was saved", source: no_room() })?;
+        let decoded = decode_bytes(&[mapping.bytes()], first_file, options, sink);
+        mapping.check()?;
+        decoded?
+    } else {
+        decode_stream(&mut incoming, first_file, options, sink)?
+    };
+    incoming.tell(&mut recording);
+    Ok(recording)
 }
 
 /// Decodes a recording that lies in memory: one file, or the files of a folder with `data`
@@ -258,7 +314,7 @@ pub fn decode_bytes<S: Shard>(
         core::iter::once((records, start)).chain(rest.iter().map(|bytes| (*bytes, 0))).collect();
     let mut session = new_session();
     let count = u32::try_from(files.len()).unwrap_or(u32::MAX);
-    if options.ordered {
+    if options.ordered || options.ordered_files && kind != InputKind::Stream {
         // Who ran where may stand behind the data that needs it: learn that first.
         let mut nothing = Discard;
         let mut learn = Immediate::new(&mut session, &mut nothing, kind, 1);
@@ -268,8 +324,8 @@ pub fn decode_bytes<S: Shard>(
         session = new_session();
         session.sideband = sideband;
         let mut decode = Immediate::new(&mut session, sink, kind, count);
-        walk_parts(&parts, first_file, order, &mut decode);
-        decode.finish();
+        let end = walk_parts(&parts, first_file, order, &mut decode);
+        decode.finish(end);
     } else {
         let queues = std::thread::scope(|scope| {
             let several = options.threads > NonZeroUsize::MIN;
@@ -281,8 +337,13 @@ pub fn decode_bytes<S: Shard>(
                 queues: Vec::new(),
                 target: Target::Skipped,
             };
-            walk_parts(&parts, first_file, order, &mut collect);
-            let queues = collect.queues;
+            let end = walk_parts(&parts, first_file, order, &mut collect);
+            let mut queues = collect.queues;
+            for (index, _, piece) in session.rests() {
+                if let Some(queue) = queues.get_mut(index) {
+                    queue.begin(piece, behind(end, index));
+                }
+            }
             if let Some(crew) = crew {
                 crew.finish(&mut session, sink);
             }
@@ -294,18 +355,22 @@ pub fn decode_bytes<S: Shard>(
     Ok(recording(&mut session, &[], kind, count))
 }
 
+/// Walks over all parts. Returns the position behind the last one.
 fn walk_parts<'a>(
     parts: &[(&'a [u8], u64)],
     first_file: u32,
     order: ByteOrder,
     visitor: &mut impl Visitor<'a>,
-) {
+) -> Position {
+    let mut end = Position { file: first_file, ..Position::default() };
     for (file, (bytes, start)) in (first_file..).zip(parts) {
         visitor.part(bytes, Position { file, offset: TraceOffset(*start) });
         let mut walk = Walk::new(order, file);
         let taken = walk.advance(bytes, *start, visitor);
-        walk.finish(bytes.len() - taken, start + bytes.len() as u64, visitor);
+        end = Position { file, offset: TraceOffset(start + bytes.len() as u64) };
+        walk.finish(bytes.len() - taken, end.offset.0, visitor);
     }
+    end
 }
 
 /// Decodes a stream as it comes, in bounded memory.
@@ -321,15 +386,12 @@ pub fn decode_stream<S: Shard>(
     let mut stream = Stream::new(reader, options.grain.buffer);
     stream.fill_to(STREAM_HEADER_LEN)?;
     let (head, _) = stream.window();
-    let (order, header) = header::parse(head).map_err(|error| match file_on_pipe(head) {
-        Some(size) => Error::FileOnPipe { size },
-        None => error,
-    })?;
-    if let Header::File(_) = header {
-        return Err(Error::FileOnPipe { size: file_on_pipe(head).unwrap_or(0) });
-    }
+    let (order, _) = match header_size(head) {
+        Some(size) if size != STREAM_SIZE => return Err(Error::NotAStream { size }),
+        _ => header::parse(head)?,
+    };
     stream.consume(STREAM_HEADER_LEN);
-    let mut session = Session::new(order);
+    let mut session = Session::of_stream(order);
     let walk = Walk::new(order, file);
     if options.ordered || options.threads == NonZeroUsize::MIN || sink.has_enough() {
         read_alone(&mut stream, walk, &mut session, sink)?;
@@ -360,8 +422,9 @@ fn read_alone<S: Sink>(
         }
     }
     let (left, offset) = stream.window();
-    walk.finish(left.len(), offset + left.len() as u64, &mut visitor);
-    visitor.finish();
+    let end = walk.position(offset + left.len() as u64);
+    walk.finish(left.len(), end.offset.0, &mut visitor);
+    visitor.finish(end);
     Ok(())
 }
 
@@ -399,7 +462,12 @@ fn read_with<'scope, S: Shard + 'scope>(
         visitor.crew.give_back(stream.exchange(fresh));
     }
     let (left, offset) = stream.window();
-    walk.finish(left.len(), offset + left.len() as u64, &mut visitor);
+    let end = walk.position(offset + left.len() as u64);
+    walk.finish(left.len(), end.offset.0, &mut visitor);
+    for (index, key, piece) in visitor.session.rests() {
+        let facts = visitor.session.facts();
+        visitor.crew.rest(index, key, piece, behind(end, index), facts);
+    }
     visitor.crew.finish(visitor.session, visitor.sink);
     Ok(())
 }
@@ -435,25 +503,29 @@ pub(crate) fn decode_pieces<S: Sink, T, E>(
     sink: &mut S,
     feed: impl for<'s> FnOnce(Pieces<'s, S>) -> (Pieces<'s, S>, Result<T, E>),
 ) -> Result<(Recording, T), E> {
-    let mut session = Session::new(order);
+    let mut session = Session::of_stream(order);
     let visitor = Immediate::new(&mut session, &mut *sink, InputKind::Stream, 1);
     let pieces = Pieces { walk: Walk::new(order, 0), visitor, offset: STREAM_HEADER_LEN as u64 };
     let (Pieces { walk, mut visitor, offset }, done) = feed(pieces);
+    let end = walk.position(offset);
     walk.finish(0, offset, &mut visitor);
-    visitor.finish();
+    visitor.finish(end);
     sink.recording_ended();
     let recording = recording(&mut session, &[], InputKind::Stream, 1);
     Ok((Recording { captured: true, ..recording }, done?))
 }
 
-/// The header size of a recording that starts as a file's does.
-fn file_on_pipe(head: &[u8]) -> Option<u64> {
+/// The size that a stream says its header has. Any other is one of a file.
+const STREAM_SIZE: u64 = STREAM_HEADER_LEN as u64;
+
+/// The size that a recording's header says it has. `None` if this is not the start of one.
+fn header_size(head: &[u8]) -> Option<u64> {
     let order = match head.get(..8)? {
         b"PERFILE2" => ByteOrder::Little,
         b"2ELIFREP" => ByteOrder::Big,
         _ => return None,
     };
-    Cursor::new(&head[8..], order).u64().filter(|size| *size != STREAM_HEADER_LEN as u64)
+    Cursor::new(&head[8..], order).u64()
 }
 
 /// Where a file's header says where its records start.
@@ -613,7 +685,14 @@ impl<'s, S: Sink> Immediate<'s, S> {
         }
     }
 
-    fn finish(self) {
+    /// The input has ended before the byte `end`.
+    fn finish(mut self, end: Position) {
+        for (index, _, piece) in self.session.rests() {
+            if let Some(queue) = self.queues.get_mut(index) {
+                queue.begin(piece);
+                queue.bytes(&[], behind(end, index), &self.session.sideband, self.sink);
+            }
+        }
         for queue in self.queues {
             self.session.settle(queue.finish());
         }
@@ -660,6 +739,14 @@ impl<'a, S: Sink> Visitor<'a> for Immediate<'_, S> {
     fn problem(&mut self, what: String, at: TraceOffset, consequence: &'static str) {
         self.session.problems.add(what, at.0, consequence);
     }
+}
+
+/// A position of its own for the rest of each queue, behind all others.
+fn behind(end: Position, queue: usize) -> Position {
+    /// A rest is shorter.
+    const LEN: u64 = 8;
+    let offset = end.offset.0.saturating_add(LEN.saturating_mul(queue as u64 + 1));
+    Position { offset: TraceOffset(offset), ..end }
 }
 
 /// Takes sample records, or has a crew read them, and remembers where AUX data lies.
@@ -845,6 +932,7 @@ pub(crate) fn recording(
         add_queue(&mut ledger, &mut aux_time_base, queue.so_far());
     }
     ledger.lost = ledger.lost_records.max(ledger.lost_samples);
+    ledger.not_address_events = session.not_address_events();
     session.events.take_names(&session.features);
     let names = session.event_names();
     let events: Vec<_> = session
@@ -863,6 +951,7 @@ pub(crate) fn recording(
         sources: session.sources(),
         time_base: session.time_base(aux_time_base),
         sideband_full: session.sideband.is_full(),
+        late_switches: session.sideband.late_switches(),
         arm_spe_events: session.arm_spe_events().collect(),
         event_sources: indexes()
             .map(|index| session.events.source(index, &session.features))
@@ -875,7 +964,7 @@ pub(crate) fn recording(
         synthesized: session.synthesized(),
         intel_pt: session.intel_pt_data,
         foreign_tracer: session.foreign_tracer.clone(),
-        raw_pebs: None,
+        raw: None,
         captured: false,
         in_use: None,
         ibs: session.ibs(),

@@ -1,6 +1,7 @@
 //! Errors of whole inputs. Damage inside the data is never one of them: it is counted.
 
 use core::fmt;
+use std::path::PathBuf;
 
 /// A position in an input, in bytes from the start of the file or stream that holds it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,21 +72,79 @@ pub enum Error {
         /// What it says.
         found: u64,
     },
-    /// A `perf.data` file on a pipe: its end must be read before its middle.
+    /// A `perf.data` file where a stream was expected, as one that is followed.
     #[error(
-        "byte 8 says a header of {size} bytes, expected 16: a perf.data file cannot be read from \
-         a pipe; give the file's name, or pipe `perf record -o -` itself"
+        "byte 8 says a header of {size} bytes, expected 16: this is a perf.data file, whose end is \
+         needed to read its start, and only a stream can be read as it comes; give the finished file"
     )]
-    FileOnPipe {
+    NotAStream {
         /// Header size that the input claims.
         size: u64,
     },
+    /// An input that is compressed in a way, or at a place, in which it is not read.
+    #[error(
+        "it is compressed with {format}, which is not read here: decompress it first, \
+         `{program} FILE | folioscope report -`"
+    )]
+    Packed {
+        /// Name of the format.
+        format: &'static str,
+        /// The command that decompresses it.
+        program: &'static str,
+    },
+    /// A compressed file of a folder.
+    #[error(
+        "its file {name:?} is compressed, and files of a folder are read as they are: decompress \
+         it first, `{program} {name} > {plain}`"
+    )]
+    PackedInFolder {
+        /// The file's name in the folder.
+        name: String,
+        /// The command that decompresses it.
+        program: &'static str,
+        /// The name that it should have decompressed.
+        plain: String,
+    },
+    /// Compressed data that is damaged before a header could be read.
+    #[error("{what}, after {given} bytes of a recording's header: compress it again")]
+    Unpacking {
+        /// What was found.
+        what: String,
+        /// Decompressed bytes before it.
+        given: u64,
+    },
+    /// The temporary file that a `perf.data` file from a pipe is saved in.
+    #[error(
+        "a perf.data file from a pipe, or a compressed one, is first saved in {}, which failed: \
+         set TMPDIR to a folder with room",
+        .folder.display()
+    )]
+    Spool {
+        /// The folder of temporary files.
+        folder: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A file from a pipe that is longer than may be saved.
+    #[error(
+        "a perf.data file from a pipe, or a compressed one, of over {most} bytes, which is all \
+         that may be saved for it: raise --max-spool, or give the decompressed file by its name"
+    )]
+    TooLargeToSpool {
+        /// Bytes that may be saved.
+        most: u64,
+    },
     /// A recording, or a folder, where a raw buffer was expected.
     #[error(
-        "this is a recording of perf's, expected the bytes of a raw PEBS buffer: leave out \
-         --raw-pebs, or give the buffer from its base to its index"
+        "this is a recording of perf's, expected the bytes of {expected}: leave out {option}, or \
+         give the bytes without a container"
     )]
-    NotRaw,
+    NotRaw {
+        /// What was expected.
+        expected: &'static str,
+        /// The option that asked for it.
+        option: &'static str,
+    },
     /// A folder without a `data` file.
     #[error(
         "no file \"data\" in it, expected a perf.data folder as `perf record --threads` writes it: \

@@ -89,11 +89,13 @@ pub use access::{
 };
 pub use addr::{FOLIO_SHIFT, FolioPfn, PAGE_SHIFT, PAGES_PER_FOLIO, Pfn, PhysAddr, VirtAddr};
 pub use cursor::ByteOrder;
-pub use decode::{Grain, Input, InputKind, Options, Recording, decode_bytes, decode_stream};
+pub use decode::{
+    Grain, Input, InputKind, MAX_SPOOL, Options, Recording, decode_bytes, decode_stream, is_packed,
+};
 pub use error::{Error, Position, Problem, TraceOffset};
 pub use ledger::{Ledger, LedgerError};
 pub use piece::{ByteAccount, Join, Piece, Timed, Unit};
 pub use queue_name::QueueName;
-pub use raw::decode_raw_pebs;
+pub use raw::{Raw, decode_raw};
 pub use session::{TimeBase, runs_guests};
 pub use tlb::Tlb;

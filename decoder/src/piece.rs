@@ -4,7 +4,7 @@
 use crate::intel_pt::Pebs;
 use crate::perf::Clock;
 use crate::spe::Encoding;
-use crate::{EventIndex, Position};
+use crate::{EventIndex, Position, TraceOffset};
 
 /// What is known of a queue's next bytes before they come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,9 @@ pub enum Join {
     /// As `Continued`, but the last one's final `n` bytes (1 to 7) are zeros that perf added
     /// to fill its last eight.
     Trimmed(u8),
+    /// It goes on where the last one ended, whose final `n` bytes (1 to 7) are zeros that were
+    /// taken for perf's filling, since nothing had announced them yet: they are data.
+    Kept(u8),
     /// Bytes are missing in between, or are not known to be there.
     Gap,
     /// A snapshot of a ring, which may repeat what the last one held.
@@ -101,6 +104,8 @@ pub(crate) trait Steps {
     fn overlap(&mut self, len: u64);
     /// Zeros that perf filled a piece up with, or the bytes in whose place it did.
     fn fill(&mut self, len: usize);
+    /// Zeros that were given to `fill` are data, which comes next.
+    fn unfill(&mut self, len: usize);
     /// Bytes may be missing before this place of the queue.
     fn gap_at(&mut self, place: u64);
     /// Bytes to decode, without a break in them: at `place` of the queue, `at` of the input.
@@ -117,12 +122,25 @@ pub(crate) struct Course {
     repeated: u64,
     /// Bytes of the piece that belong to a packet that is finished already.
     finished: usize,
+    /// Zeros before the next byte that were passed over as perf's filling.
+    filled: usize, // in [0, MOST_FILLING]
+    /// So many of them are data, to be decoded before the next bytes.
+    kept: usize, // in [0, filled]
 }
+
+/// perf fills a piece up to a multiple of 8 bytes.
+const MOST_FILLING: usize = 7;
 
 impl Course {
     /// Starts a piece, whose first bytes are repeated, or belong to a finished packet.
     pub(crate) fn begin(&mut self, piece: Piece, repeated: u64, finished: usize) {
-        *self = Self { next: piece.offset, piece: Some(piece), repeated, finished };
+        let (filled, kept) = match piece.join {
+            Join::Kept(zeros) => (self.filled, usize::from(zeros).min(self.filled)),
+            Join::Continued => (self.filled, self.kept),
+            Join::Trimmed(_) | Join::Gap | Join::Snapshot { .. } => (0, 0),
+        };
+        let next = piece.offset.wrapping_sub(kept as u64);
+        *self = Self { next, piece: Some(piece), repeated, finished, filled, kept };
     }
 
     /// A course behind the first `taken` bytes of a piece.
@@ -138,7 +156,7 @@ impl Course {
 
     /// Whether all of the next bytes are data.
     pub(crate) fn passes_nothing_over(&self) -> bool {
-        self.repeated == 0 && self.finished == 0
+        self.repeated == 0 && self.finished == 0 && self.kept == 0
     }
 
     /// The last of the breaks at or before the next byte, which are done with.
@@ -149,7 +167,14 @@ impl Course {
     }
 
     /// Takes the next bytes of the piece, which stand at `at` in the input.
+    ///
+    /// A piece of no bytes, which nothing follows, has none but those that it says are kept.
     pub(crate) fn bytes(&mut self, bytes: &[u8], mut at: Position, steps: &mut impl Steps) {
+        let ends = || self.piece.as_ref().is_some_and(|piece| piece.data_len == 0);
+        if self.kept > 0 && (!bytes.is_empty() || ends()) {
+            let kept = core::mem::take(&mut self.kept);
+            self.keep(kept, at, steps);
+        }
         let mut rest = bytes;
         let repeated = self.take(&mut rest, &mut at, self.repeated);
         self.repeated -= repeated as u64;
@@ -165,22 +190,47 @@ impl Course {
             if data_left == 0 {
                 let zeros = rest.iter().take_while(|byte| **byte == 0).count();
                 if zeros < rest.len() {
-                    // What looked like filling is not: it is data after all.
                     piece.data_len = u64::MAX;
                 }
                 steps.fill(zeros);
                 self.take(&mut rest, &mut at, zeros as u64);
+                self.filled = self.filled.saturating_add(zeros).min(MOST_FILLING);
+                if !rest.is_empty() {
+                    // What looked like filling is not: it is data after all.
+                    self.next = self.next.wrapping_sub(self.filled as u64);
+                    self.keep(self.filled, at, steps);
+                }
                 self.pass_breaks(steps);
                 continue;
             }
-            let next_break = piece.breaks.first().and_then(|place| place.checked_sub(self.next));
-            let (data, from, place) = (rest, at, self.next);
-            let len = self.take(&mut rest, &mut at, next_break.unwrap_or(u64::MAX).min(data_left));
-            if let Some(piece) = &self.piece {
-                steps.data(piece, &data[..len], place, from);
-            }
-            self.pass_breaks(steps);
+            self.filled = 0;
+            self.data(&mut rest, &mut at, data_left, steps);
         }
+    }
+
+    /// Decodes zeros before `at` that were passed over as filling, from the next place on.
+    fn keep(&mut self, len: usize, at: Position, steps: &mut impl Steps) {
+        const ZEROS: [u8; MOST_FILLING] = [0; MOST_FILLING];
+        let offset = TraceOffset(at.offset.0.saturating_sub(len as u64));
+        let (mut zeros, mut at) = (&ZEROS[..len], Position { offset, ..at });
+        self.filled = 0;
+        steps.unfill(len);
+        self.pass_breaks(steps);
+        while !zeros.is_empty() {
+            self.data(&mut zeros, &mut at, u64::MAX, steps);
+        }
+    }
+
+    /// Decodes at most `most` bytes, up to the next break.
+    fn data(&mut self, rest: &mut &[u8], at: &mut Position, most: u64, steps: &mut impl Steps) {
+        let next_break = self.piece.as_ref().and_then(|piece| piece.breaks.first());
+        let next_break = next_break.and_then(|place| place.checked_sub(self.next));
+        let (data, from, place) = (*rest, *at, self.next);
+        let len = self.take(rest, at, next_break.unwrap_or(u64::MAX).min(most));
+        if let Some(piece) = &self.piece {
+            steps.data(piece, &data[..len], place, from);
+        }
+        self.pass_breaks(steps);
     }
 
     fn pass_breaks(&mut self, steps: &mut impl Steps) {

@@ -1,14 +1,17 @@
-//! From a raw PEBS buffer, without any container, to its accesses.
+//! From bytes of a sampling unit, without any container, to their accesses.
 
 use std::io::Read;
 
 use crate::decode::recording;
 use crate::input::Stream;
-use crate::pebs::{Core, Decoder, Format};
+use crate::perf::QueueKey;
+use crate::piece::{Join, Piece, Unit};
+use crate::queue::Queue;
 use crate::session::Session;
+use crate::spe::{Encoding, Midr, encoding};
 use crate::{
     ByteOrder, Error, InputKind, Ledger, Origin, Position, Recording, Sink, Source, TimeBase,
-    TraceOffset,
+    TraceOffset, pebs,
 };
 
 /// Bytes that are read at once: more than the longest record.
@@ -16,25 +19,57 @@ const BUFFER: usize = 256 << 10;
 /// What recordings of perf's begin with. No buffer does, in any format.
 const PERF_MAGIC: [&[u8]; 3] = [b"PERFILE2", b"2ELIFREP", b"PERFFILE"];
 
-/// Decodes the bytes between base and index of a PEBS buffer, in bounded memory. The ledger's
-/// sum of AUX bytes is then one of the buffer's bytes. Where data came from is told by the table of
-/// `core`, if the caller knows which core wrote it.
+/// What bytes without a container are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Raw {
+    /// The bytes between base and index of a PEBS buffer, in this format, and the core that wrote
+    /// them, if the caller knows: its table tells where data came from.
+    Pebs(pebs::Format, Option<pebs::Core>),
+    /// The bytes of one buffer of Arm SPE, and the MIDR_EL1 of its CPU, which tells what its data
+    /// sources mean.
+    ArmSpe(Option<Midr>),
+}
+
+impl Raw {
+    /// The refusal of what has a container.
+    pub(crate) fn not_raw(self) -> Error {
+        let (expected, option) = match self {
+            Self::Pebs(..) => ("a raw PEBS buffer", "--raw-pebs"),
+            Self::ArmSpe(_) => ("a raw SPE buffer", "--raw-spe"),
+        };
+        Error::NotRaw { expected, option }
+    }
+}
+
+/// Decodes bytes without a container, in bounded memory. The ledger's sum of AUX bytes is then
+/// one of these bytes.
 ///
 /// # Errors
 /// If reading fails, or it is a recording of perf's.
-pub fn decode_raw_pebs(
+pub fn decode_raw(
     reader: impl Read,
-    format: Format,
-    core: Option<Core>,
+    raw: Raw,
     file: u32,
     sink: &mut impl Sink,
 ) -> Result<Recording, Error> {
     let mut stream = Stream::new(reader, BUFFER);
     stream.fill_to(8)?;
     if stream.window().0.get(..8).is_some_and(|head| PERF_MAGIC.contains(&head)) {
-        return Err(Error::NotRaw);
+        return Err(raw.not_raw());
     }
-    let mut decoder = Decoder::new(format);
+    match raw {
+        Raw::Pebs(format, core) => decode_pebs(stream, (format, core), file, sink),
+        Raw::ArmSpe(midr) => decode_spe(stream, midr, file, sink),
+    }
+}
+
+fn decode_pebs(
+    mut stream: Stream<impl Read>,
+    (format, core): (pebs::Format, Option<pebs::Core>),
+    file: u32,
+    sink: &mut impl Sink,
+) -> Result<Recording, Error> {
+    let mut decoder = pebs::Decoder::new(format);
     loop {
         let (window, offset) = stream.window();
         let at = Position { file, offset: TraceOffset(offset) };
@@ -48,14 +83,17 @@ pub fn decode_raw_pebs(
     decoder.finish(rest);
     sink.recording_ended();
     let aux_bytes = offset + rest.len() as u64;
-    Ok(of_buffer(&decoder, format, Ledger { aux_bytes, ..decoder.account() }))
+    let mut session = Session::new(ByteOrder::Little);
+    session.ledger = Ledger { aux_bytes, ..decoder.account() };
+    let time_base = if decoder.has_ticks() { TimeBase::Ticks } else { TimeBase::None };
+    Ok(Recording { time_base, ..of_buffer(&mut session, Raw::Pebs(format, core), Source::Pebs) })
 }
 
 /// Gives out the records in some bytes, which stand at `at`, and returns how many it took.
 fn give(
-    decoder: &mut Decoder,
+    decoder: &mut pebs::Decoder,
     bytes: &[u8],
-    core: Option<Core>,
+    core: Option<pebs::Core>,
     at: Position,
     sink: &mut impl Sink,
 ) -> usize {
@@ -78,15 +116,48 @@ fn give(
     records.taken()
 }
 
-/// What there is to say of a buffer: it has no events, and nobody says what machine it is of.
-fn of_buffer(decoder: &Decoder, format: Format, ledger: Ledger) -> Recording {
+/// One queue of one piece, whose clock nobody knows.
+fn decode_spe(
+    mut stream: Stream<impl Read>,
+    midr: Option<Midr>,
+    file: u32,
+    sink: &mut impl Sink,
+) -> Result<Recording, Error> {
     let mut session = Session::new(ByteOrder::Little);
-    session.ledger = ledger;
-    let has_records = ledger.record_bytes > 0;
+    let unit = Unit::ArmSpe(midr.map_or(Encoding::Unknown, encoding));
+    let mut queue = Queue::new(QueueKey { idx: 0, cpu: None, tid: None }, &unit);
+    queue.begin(Piece {
+        offset: 0,
+        data_len: u64::MAX,
+        join: Join::Continued,
+        repeated: 0,
+        breaks: Vec::new(),
+        clock: None,
+        reference: None,
+        event: None,
+        unit,
+    });
+    loop {
+        let (window, offset) = stream.window();
+        let at = Position { file, offset: TraceOffset(offset) };
+        queue.bytes(window, at, &session.sideband, sink);
+        let len = window.len();
+        stream.consume(len);
+        if sink.has_enough() || !stream.fill()? {
+            break;
+        }
+    }
+    session.settle(queue.finish());
+    sink.recording_ended();
+    Ok(of_buffer(&mut session, Raw::ArmSpe(midr), Source::ArmSpe))
+}
+
+/// What there is to say of a buffer: it has no events, and nobody says what machine it is of.
+fn of_buffer(session: &mut Session, raw: Raw, source: Source) -> Recording {
+    let has_records = session.ledger.record_bytes > 0;
     Recording {
-        sources: has_records.then_some(Source::Pebs).into_iter().collect(),
-        time_base: if decoder.has_ticks() { TimeBase::Ticks } else { TimeBase::None },
-        raw_pebs: Some(format),
-        ..recording(&mut session, &[], InputKind::Stream, 1)
+        sources: has_records.then_some(source).into_iter().collect(),
+        raw: Some(raw),
+        ..recording(session, &[], InputKind::Stream, 1)
     }
 }

@@ -12,7 +12,7 @@ use crate::perf::auxtrace::known;
 use crate::perf::record::{MISC_COMM_EXEC, MISC_LOST_SAMPLES_BPF, MISC_SWITCH_OUT, Record, kind};
 use crate::perf::{
     Aux, AuxFlags, Auxtrace, Clock, DataSrc, Events, Features, QueueKey, Ring, Sample, SideBand,
-    SpeInfo, Task, Tracer, Trailer,
+    Sign, SpeInfo, Task, Tracer, Trailer, never_has_address,
 };
 use crate::piece::{Join, Piece, Unit};
 use crate::queue::Account;
@@ -93,6 +93,7 @@ pub(crate) enum Placement {
 /// What the walk over the queues needs to know of one.
 #[derive(Debug)]
 struct QueueState {
+    key: QueueKey,
     /// Place of the byte after the last one that came.
     end: u64,
     /// Places that have come without a gap between them: what lies in them has come before.
@@ -102,6 +103,7 @@ struct QueueState {
     /// Bytes behind the end that AUX records announced, at most 7: perf's filling.
     filling: u8,
     started: bool,
+    clock: Option<Clock>,
     event: Option<EventIndex>,
     unit: Unit,
 }
@@ -172,16 +174,32 @@ struct SampleFacts {
     source: Source,
     /// They tell of memory.
     has_addresses: bool,
+    /// They have room for an address, which is 0 in all of them.
+    no_address: bool,
     /// They tell of instructions that were fetched.
     fetches: bool,
     /// What all of them did, as far as the event tells.
     direction: Direction,
 }
 
+/// Whether a record is of a virtual machine that ran on the machine that was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guest {
+    /// It is not.
+    No,
+    /// The host's unit sampled it while it ran: what hardware says of physical addresses is true of
+    /// the host, and all else that names addresses is the guest's.
+    Sampled,
+    /// It was recorded inside of it, and put among the host's by `perf inject --guest-data`: all
+    /// addresses, and the numbers of its processes, are the guest's.
+    Inside,
+}
+
 /// A sample record with addresses, and what reading it takes beside the facts of its event.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SampleRecord<'a> {
     pub(crate) event: EventIndex,
+    pub(crate) guest: Guest,
     pub(crate) body: &'a [u8],
     pub(crate) position: Position,
     /// The number of the record, which orders problems.
@@ -195,6 +213,8 @@ pub(crate) struct Samples {
     time_base: Option<TimeBase>,
     sources: Vec<Source>,
     ibs: ibs::Tally,
+    /// Records of events that never have an address.
+    not_address_events: u64,
 }
 
 impl Samples {
@@ -206,9 +226,9 @@ impl Samples {
         order: ByteOrder,
         sink: &mut S,
     ) {
-        let SampleRecord { event, body, position, record } = record;
+        let SampleRecord { event, guest, body, position, record } = record;
         let Some(known) = facts.events.get(usize::from(event.0)) else { return };
-        let SampleFacts { attr, source, fetches, direction, .. } = known;
+        let SampleFacts { attr, source, no_address, fetches, direction, .. } = known;
         let Some(sample) = Sample::parse(body, attr, order) else {
             self.problems.record = record;
             self.problems.add(
@@ -218,6 +238,11 @@ impl Samples {
             );
             return;
         };
+        // Should a kernel write one there all the same, the record is one of memory.
+        if *no_address && present(sample.addr).or_else(|| present(sample.phys_addr)).is_none() {
+            self.not_address_events += 1;
+            return;
+        }
         if !self.sources.contains(source) {
             self.sources.push(*source);
         }
@@ -232,10 +257,10 @@ impl Samples {
             position,
         };
         let op = match source {
-            Source::IbsOp => self.op(&sample, facts.ibs_model, record, position),
+            Source::IbsOp => self.op(&sample, facts.ibs_model, guest, record, position),
             _ => None,
         };
-        match access(&sample, op.as_ref(), origin, *direction).filter(|_| !fetches) {
+        match access(&sample, op.as_ref(), origin, *direction, guest).filter(|_| !fetches) {
             Some(access) => {
                 if *source == Source::IbsOp {
                     self.ibs.count(&access);
@@ -251,6 +276,7 @@ impl Samples {
         &mut self,
         sample: &Sample<'_>,
         model: ibs::Model,
+        guest: Guest,
         record: u64,
         position: Position,
     ) -> Option<ibs::Op> {
@@ -258,7 +284,10 @@ impl Samples {
         let raw = sample.raw.filter(|raw| raw.iter().any(|byte| *byte != 0))?;
         let op = ibs::Op::parse(raw, model);
         if let Some(op) = &op {
-            self.ibs.take(op, present(sample.phys_addr));
+            // What the kernel says of a guest's physical address is no second opinion.
+            if guest == Guest::No {
+                self.ibs.take(op, present(sample.phys_addr));
+            }
         } else {
             self.problems.record = record;
             self.problems.add(
@@ -275,6 +304,7 @@ impl Samples {
         self.time_base = self.time_base.max(other.time_base);
         self.sources.extend(other.sources);
         self.ibs += other.ibs;
+        self.not_address_events += other.not_address_events;
     }
 }
 
@@ -306,6 +336,11 @@ impl Session {
             refreshes: 0,
             repaced: false,
         }
+    }
+
+    /// The state of a stream, of whose threads not all is remembered for ever.
+    pub(crate) fn of_stream(order: ByteOrder) -> Self {
+        Self { sideband: SideBand::of_stream(), ..Self::new(order) }
     }
 
     pub(crate) fn order(&self) -> ByteOrder {
@@ -350,9 +385,10 @@ impl Session {
             let events = indexes.zip(self.events.list()).map(|(index, event)| {
                 let source = self.events.source(index, &self.features);
                 let has_addresses = event.has_addresses(source);
+                let no_address = never_has_address(&event.attr, source, &self.features);
                 let fetches = self.events.fetches(index, &self.features);
-                let direction = event.direction();
-                SampleFacts { attr: event.attr, source, has_addresses, fetches, direction }
+                let (attr, direction) = (event.attr, event.direction());
+                SampleFacts { attr, source, has_addresses, no_address, fetches, direction }
             });
             let events = events.collect();
             let ibs_model = self.features.cpuid.as_deref().map(ibs::Model::of).unwrap_or_default();
@@ -381,7 +417,7 @@ impl Session {
     ) {
         self.problems.record += 1;
         if record.kind == kind::SAMPLE {
-            if let Some(sample) = self.sample(record.body, position, sink) {
+            if let Some(sample) = self.sample(record, position, sink) {
                 self.samples.take(sample, &self.facts, self.order, sink);
             }
         } else if self.other_record(record, position.offset.0).is_none() {
@@ -390,8 +426,10 @@ impl Session {
                 position.offset.0,
                 "it is ignored",
             );
-        } else if let Some(pid) = exec(record, self.order) {
-            sink.exec(pid);
+        } else if let Some(pid) = begins(record, self.order) {
+            if self.guest(record) == Guest::No {
+                sink.exec(pid);
+            }
         } else if core::mem::take(&mut self.repaced) {
             sink.recording_changed();
         }
@@ -401,6 +439,9 @@ impl Session {
     fn other_record(&mut self, record: &Record<'_>, at: u64) -> Option<()> {
         let body = record.body;
         let mut words = Cursor::new(body, self.order);
+        if record.kind < kind::FIRST_OF_TOOL {
+            self.tasks(record)?;
+        }
         match record.kind {
             kind::HEADER_ATTR => {
                 let (attr, size) = Attr::parse(body, self.order)?;
@@ -427,26 +468,7 @@ impl Session {
             }
             kind::THROTTLE => self.ledger.throttled += 1,
             kind::COMM => self.comm(words)?,
-            kind::MMAP | kind::MMAP2 => self.thread(task(words.u32()?, words.u32()?)),
-            kind::FORK => {
-                let (pid, _parent, tid) = (words.u32()?, words.u32()?, words.u32()?);
-                self.thread(task(pid, tid));
-            }
-            kind::ITRACE_START => {
-                let task = task(words.u32()?, words.u32()?);
-                self.switch(body, |_| task);
-            }
-            // Going out to a task that the record does not name, or coming in.
-            kind::SWITCH => {
-                let out = record.misc & MISC_SWITCH_OUT != 0;
-                self.switch(body, |own| own.filter(|_| !out));
-            }
-            // Going out to the named task, or coming in.
-            kind::SWITCH_CPU_WIDE => {
-                let out = record.misc & MISC_SWITCH_OUT != 0;
-                let next = task(words.u32()?, words.u32()?);
-                self.switch(body, |own| if out { next } else { own });
-            }
+            kind::ID_INDEX => self.id_index(words)?,
             _ => {}
         }
         Some(())
@@ -477,14 +499,101 @@ impl Session {
         Some(())
     }
 
-    fn thread(&mut self, task: Option<Task>) {
+    /// Learns what a record of the kernel's says of threads. Each names the one that ran when it was
+    /// written; some name others, or say what the thread begins or ends. `None` if it is too short.
+    fn tasks(&mut self, record: &Record<'_>) -> Option<()> {
+        // Numbers inside of a guest are not those of the host.
+        if self.guest(record) != Guest::No {
+            return Some(());
+        }
+        let body = record.body;
+        let mut words = Cursor::new(body, self.order);
+        let trailer = self.trailer(body).unwrap_or_default();
+        let own = trailer.pid_tid.and_then(|(pid, tid)| self::task(pid, tid));
+        let time = trailer.time.unwrap_or(0);
+        self.thread(own, time, Sign::Seen);
+        match record.kind {
+            kind::COMM | kind::MMAP | kind::MMAP2 => {
+                self.thread(task(words.u32()?, words.u32()?), time, Sign::Seen);
+            }
+            kind::FORK | kind::EXIT => {
+                let (pid, _parent, tid) = (words.u32()?, words.u32()?, words.u32()?);
+                let _parents_thread = words.u32();
+                let time = words.u64().unwrap_or(time);
+                // perf writes such records for threads that were there before it.
+                let sign = match record.kind {
+                    kind::EXIT => Sign::Ended,
+                    _ if time == 0 => Sign::Seen,
+                    _ => Sign::Born,
+                };
+                self.thread(task(pid, tid), time, sign);
+            }
+            kind::ITRACE_START => {
+                let task = task(words.u32()?, words.u32()?);
+                self.thread(task, time, Sign::Seen);
+                self.switch(trailer, task);
+            }
+            // Going out to a task that the record does not name, or coming in.
+            kind::SWITCH => {
+                let out = record.misc & MISC_SWITCH_OUT != 0;
+                self.switch(trailer, own.filter(|_| !out));
+            }
+            // Going out to the named task, or coming in after it.
+            kind::SWITCH_CPU_WIDE => {
+                let out = record.misc & MISC_SWITCH_OUT != 0;
+                let other = task(words.u32()?, words.u32()?);
+                self.thread(other, time, Sign::Seen);
+                self.switch(trailer, if out { other } else { own });
+            }
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn thread(&mut self, task: Option<Task>, time: u64, sign: Sign) {
         if let Some(task) = task {
-            self.sideband.thread(task);
+            self.sideband.thread(task, time, sign);
         }
     }
 
+    /// Learns which task a CPU runs from the time of a record on.
+    fn switch(&mut self, trailer: Trailer, task: Option<Task>) {
+        if let Trailer { time: Some(time), cpu: Some(cpu), .. } = trailer {
+            self.sideband.switch(cpu, time, task);
+        }
+    }
+
+    /// Whether a record of the kernel's is of a guest: by the mode of the processor, or by its
+    /// event, if that was recorded inside of one.
+    fn guest(&self, record: &Record<'_>) -> Guest {
+        if self.events.is_inside_guest(record, self.order) {
+            Guest::Inside
+        } else if record.is_of_guest() {
+            Guest::Sampled
+        } else {
+            Guest::No
+        }
+    }
+
+    /// ID_INDEX: a count, four words for each id (itself, index, CPU, thread), and if there were
+    /// guests two more for each (machine, virtual CPU), behind all others
+    /// (`tools/lib/perf/include/perf/event.h`, `struct perf_record_id_index`).
+    fn id_index(&mut self, mut words: Cursor<'_>) -> Option<()> {
+        let count = words.u64()?;
+        let bytes = words.rest();
+        let entries = usize::try_from(count.checked_mul(32)?).ok()?;
+        let (entries, machines) = bytes.split_at_checked(entries)?;
+        for (entry, machine) in entries.chunks_exact(32).zip(machines.chunks_exact(16)) {
+            let id = Cursor::new(entry, self.order).u64()?;
+            if Cursor::new(machine, self.order).u64()? != 0 {
+                self.events.inside_guest(id);
+            }
+        }
+        Some(())
+    }
+
     fn comm(&mut self, mut words: Cursor<'_>) -> Option<()> {
-        self.thread(task(words.u32()?, words.u32()?));
+        let (_pid, _tid) = (words.u32()?, words.u32()?);
         let name = words.rest().split(|byte| *byte == 0).next().unwrap_or_default();
         if self.hypervisor.is_none() && runs_guests(name) {
             self.hypervisor = Some(String::from_utf8_lossy(name).into_owned());
@@ -499,15 +608,6 @@ impl Session {
             return None;
         }
         Trailer::parse(body, attr.sample_type, self.order)
-    }
-
-    /// Learns which task a CPU runs from the time of a record on, given the record's own task.
-    fn switch(&mut self, body: &[u8], task: impl FnOnce(Option<Task>) -> Option<Task>) {
-        let Some(Trailer { pid_tid, time: Some(time), cpu: Some(cpu) }) = self.trailer(body) else {
-            return;
-        };
-        let own = pid_tid.and_then(|(pid, tid)| self::task(pid, tid));
-        self.sideband.switch(cpu, time, task(own));
     }
 
     /// Learns which event a counter counts from the time of a record on.
@@ -600,11 +700,13 @@ impl Session {
                 _ => self.spe_facts(aux.queue.cpu),
             };
             self.queues.push(QueueState {
+                key: aux.queue,
                 end: 0,
                 covered: 0..0,
                 tail_zeros: 0,
                 filling: 0,
                 started: false,
+                clock: None,
                 event,
                 unit,
             });
@@ -627,9 +729,25 @@ impl Session {
                 (announced.overwrites, passed, if is_filling { filling } else { 0 })
             }
         };
+        // With a clock of the user's choice, nanoseconds from ticks are of another one.
+        let clock = self.clock.filter(|_| !self.events.use_other_clock());
         let queue = &mut self.queues[index];
-        queue.give_back_filling();
-        let (join, repeated) = queue.join(aux.offset, overwrites);
+        let (offset, reference) = (aux.offset, aux.reference);
+        let (event, unit) = (queue.event, queue.unit.clone());
+        queue.clock = clock;
+        if aux.size == 0 && queue.started && offset == queue.end {
+            // It says nothing of what the last bytes were.
+            let join = Join::Continued;
+            let (data_len, repeated) = (0, 0);
+            let piece =
+                Piece { offset, data_len, join, repeated, breaks, clock, reference, event, unit };
+            return Placement::Queue(index, piece);
+        }
+        let kept = queue.take_filling(offset);
+        let (join, repeated) = match queue.join(offset, overwrites) {
+            (Join::Continued, 0) if kept > 0 => (Join::Kept(kept), 0),
+            follows => follows,
+        };
         queue.started = true;
         queue.filling = filling;
         queue.end = aux.offset;
@@ -637,15 +755,41 @@ impl Session {
             queue.covered = aux.offset..aux.offset;
         }
         queue.tail_zeros = 0;
-        // With a clock of the user's choice, nanoseconds from ticks are of another one.
-        let clock = self.clock.filter(|_| !self.events.use_other_clock());
-        let offset = aux.offset;
-        let (event, unit) = (queue.event, queue.unit.clone());
         let data_len = aux.size - u64::from(filling);
-        let reference = aux.reference;
         let piece =
             Piece { offset, data_len, join, repeated, breaks, clock, reference, event, unit };
         Placement::Queue(index, piece)
+    }
+
+    /// What is to be added to queues whose end was taken for perf's filling, but was announced
+    /// as data behind it: pieces of no bytes, which end the queues.
+    pub(crate) fn rests(&mut self) -> Vec<(usize, QueueKey, Piece)> {
+        let mut rests = Vec::new();
+        for (index, queue) in self.queues.iter_mut().enumerate() {
+            let announced = match (queue.key.cpu, queue.key.tid) {
+                (Some(cpu), _) => self.announced_cpus.get(&cpu),
+                (None, Some(tid)) => self.announced_threads.get(&tid),
+                (None, None) => None,
+            };
+            let Some(announced) = announced else { continue };
+            let offset = announced.end.min(queue.end);
+            let kept = queue.take_filling(offset);
+            if kept > 0 {
+                let piece = Piece {
+                    offset,
+                    data_len: 0,
+                    join: Join::Kept(kept),
+                    repeated: 0,
+                    breaks: Vec::new(),
+                    clock: queue.clock,
+                    reference: None,
+                    event: queue.event,
+                    unit: queue.unit.clone(),
+                };
+                rests.push((index, queue.key, piece));
+            }
+        }
+        rests
     }
 
     /// Which times the records had. Where samples and AUX data differ, the lesser counts.
@@ -669,6 +813,11 @@ impl Session {
     /// Takes note of which records a queue that has ended had.
     pub(crate) fn settled_records(&mut self, account: &Account) {
         self.intel_pt_records |= account.source == Source::IntelPt && account.timed.records;
+    }
+
+    /// Records of events that never have an address.
+    pub(crate) fn not_address_events(&self) -> u64 {
+        self.samples.not_address_events
     }
 
     /// What IBS registers said of physical addresses.
@@ -760,19 +909,27 @@ impl Session {
     /// addresses or no event.
     fn sample<'b, S: Sink + ?Sized>(
         &mut self,
-        body: &'b [u8],
+        record: &Record<'b>,
         position: Position,
         sink: &mut S,
     ) -> Option<SampleRecord<'b>> {
+        let body = record.body;
         let Some(event) = self.events.of_sample(body, self.order) else {
             self.problems.add("sample of no known event", position.offset.0, "it is not counted");
             return None;
         };
         // Of a unit that is not known yet RAW may turn out to hold addresses.
-        self.events.get(event).filter(|event| event.has_addresses(Source::IbsOp))?;
-        self.take_names(sink);
-        self.facts.events.get(usize::from(event.0)).filter(|known| known.has_addresses)?;
-        Some(SampleRecord { event, body, position, record: self.problems.record })
+        let may = self.events.get(event)?.has_addresses(Source::IbsOp);
+        if may {
+            self.take_names(sink);
+        }
+        let known = self.facts.events.get(usize::from(event.0));
+        if !may || !known?.has_addresses {
+            self.samples.not_address_events += 1;
+            return None;
+        }
+        let guest = self.guest(record);
+        Some(SampleRecord { event, guest, body, position, record: self.problems.record })
     }
 
     /// As [`Session::record`], but gives a sample record back, to be read elsewhere.
@@ -787,24 +944,29 @@ impl Session {
             return None;
         }
         self.problems.record += 1;
-        self.sample(record.body, position, sink)
+        self.sample(record, position, sink)
     }
 }
 
 impl QueueState {
     /// Takes perf's filling at the end of the last piece back: it was counted as such, and the
-    /// queue goes on where the announced data ended.
-    fn give_back_filling(&mut self) {
+    /// queue goes on where the announced data ended. If it goes on behind that, what was announced
+    /// is not all that came: so many zeros are data after all.
+    fn take_filling(&mut self, goes_on: u64) -> u8 {
         let filling = core::mem::take(&mut self.filling);
         if filling > self.tail_zeros {
-            return;
+            return 0;
         }
-        let end = self.end.wrapping_sub(u64::from(filling));
+        let announced = self.end.wrapping_sub(u64::from(filling));
+        let kept = u8::try_from(goes_on.wrapping_sub(announced)).unwrap_or(0);
+        let kept = if kept <= filling { kept } else { 0 };
+        let end = announced.wrapping_add(u64::from(kept));
         if self.covered.end == self.end {
             self.covered.end = end;
         }
         self.end = end;
-        self.tail_zeros -= filling;
+        self.tail_zeros -= filling - kept;
+        kept
     }
 
     /// How a piece at `offset` follows, and how many of its bytes came before.
@@ -849,13 +1011,21 @@ fn access(
     op: Option<&ibs::Op>,
     origin: Origin,
     of_event: Direction,
+    guest: Guest,
 ) -> Option<Access> {
     const NONE: u32 = u32::MAX;
     let known_paddr = || match op?.phys_addr()? {
         ibs::Address::Known(address) => Some(address),
         ibs::Address::Hidden => None,
     };
-    let paddr = present(sample.phys_addr).map(PhysAddr::new_truncate).or_else(known_paddr);
+    let given = present(sample.phys_addr).map(PhysAddr::new_truncate);
+    let paddr = match guest {
+        Guest::No => given.or_else(known_paddr),
+        // The kernel looks up what hardware did not give, in the page table of the process that
+        // runs the guest: that is none of the guest's pages.
+        Guest::Sampled => known_paddr().filter(|known| given.is_none_or(|given| given == *known)),
+        Guest::Inside => None,
+    };
     let vaddr = present(sample.addr).or_else(|| op?.lin_addr());
     let data_src = sample.data_src.map(DataSrc).map(|data_src| match origin.source {
         Source::IbsOp => data_src.of_ibs(),
@@ -865,7 +1035,8 @@ fn access(
     // Kernels before 6.1 leave DATA_SRC of IBS ops open.
     let teller = op.filter(|op| !told && op.direction().is_some());
     // Most ops that IBS samples touch no memory; they say so by saying nothing.
-    let says_nothing = !told && teller.is_none() && paddr.is_none() && vaddr.is_none();
+    let no_address = given.or(paddr).is_none() && vaddr.is_none();
+    let says_nothing = !told && teller.is_none() && no_address;
     if origin.source == Source::IbsOp && says_nothing {
         return None;
     }
@@ -889,9 +1060,12 @@ fn access(
         issue_latency_cycles: None,
         translation_latency_cycles: op.and_then(ibs::Op::refill_latency_cycles),
         tlb: tlb(data_src, op),
-        page_size: op.and_then(ibs::Op::page_size).or(present(sample.data_page_size)),
+        // Of a guest's page the kernel looks it up where it looks up the address.
+        page_size: op
+            .and_then(ibs::Op::page_size)
+            .or(present(sample.data_page_size).filter(|_| guest == Guest::No)),
         aux_queue: None,
-        flags: flags(data_src, op, told),
+        flags: flags(data_src, op, told) | of_guest(guest),
     })
 }
 
@@ -921,10 +1095,20 @@ fn flags(data_src: Option<DataSrc>, op: Option<&ibs::Op>, told: bool) -> AccessF
     ((of_kernel | of_op) - of_tlb) | tlb(data_src, op).map_or(AccessFlags::empty(), Tlb::flags)
 }
 
-/// The process that runs another program from a record on.
-fn exec(record: &Record<'_>, order: ByteOrder) -> Option<u32> {
-    let execs = record.kind == kind::COMM && record.misc & MISC_COMM_EXEC != 0;
-    execs.then(|| Cursor::new(record.body, order).u32()).flatten().and_then(known)
+fn of_guest(guest: Guest) -> AccessFlags {
+    if guest == Guest::No { AccessFlags::empty() } else { AccessFlags::GUEST }
+}
+
+/// The process that begins with a record, or runs another program from there on.
+fn begins(record: &Record<'_>, order: ByteOrder) -> Option<u32> {
+    let mut words = Cursor::new(record.body, order);
+    let pid = words.u32().and_then(known);
+    match record.kind {
+        kind::COMM if record.misc & MISC_COMM_EXEC != 0 => pid,
+        // Else a thread begins.
+        kind::FORK => pid.filter(|pid| words.u32() != Some(*pid)),
+        _ => None,
+    }
 }
 
 /// A task, unless the kernel says -1: it is gone, or was never one.

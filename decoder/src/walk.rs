@@ -117,7 +117,7 @@ impl Walk {
             }
             _ => visitor.record(record, last_byte),
         }
-        self.payload = record.payload_len(self.order);
+        self.payload = record.payload_len;
         self.payload_is_aux = record.kind == kind::AUXTRACE;
     }
 

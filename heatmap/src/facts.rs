@@ -5,8 +5,8 @@ use crate::page_size::PageSize;
 use crate::query::Filters;
 use decoder::ibs::Tally;
 use decoder::pebs::Format;
-use decoder::perf::{Attr, AttrFlags, Event, Pace, SampleType};
-use decoder::{Ledger, Recording, Source, TimeBase};
+use decoder::perf::{Attr, AttrFlags, Event, Pace, SampleType, never_has_address};
+use decoder::{Ledger, Raw, Recording, Source, TimeBase};
 
 /// The command that records what this program wants, on an Arm machine.
 pub const RECORD_SPE: &str =
@@ -79,10 +79,15 @@ impl Facts {
                 }
             }
         }
+        if let Some(Raw::ArmSpe(_)) = recording.raw {
+            let reason = "a buffer without a recording does not tell which CPUs were sampled, nor \
+                          what filters left out";
+            self.leave_out(reason, "--raw-spe");
+        }
         let complete_pebs = pebs_is_complete(recording);
         for (event, source) in recording.events.iter().zip(&recording.event_sources) {
             if event.has_addresses(*source)
-                && !is_dummy(event)
+                && !never_has_address(&event.attr, *source, &recording.features)
                 && recording.sources.contains(source)
                 && !spe().any(|spe| spe == event)
             {
@@ -113,6 +118,14 @@ impl Facts {
                        no thread.",
             );
         }
+        if recording.late_switches > 0 {
+            self.note(format!(
+                "{} context switches came in the stream behind the data that they tell of: some \
+                 accesses have the thread and process that ran before, or none. As a file the same \
+                 recording has the right ones.",
+                recording.late_switches
+            ));
+        }
         if recording.time_base == TimeBase::Ticks {
             self.note(
                 "The recording does not say how its timestamps relate to time: no \
@@ -127,10 +140,18 @@ impl Facts {
             _ => None,
         };
         if let Some(evidence) = host {
-            self.note(format!(
-                "This machine runs virtual machines ({evidence}): what guests access is \
-                 invisible here, so memory of guests is never shown to be sparse."
-            ));
+            let sees = recording.sources.contains(&Source::IbsOp);
+            self.note(if sees {
+                format!(
+                    "This machine runs virtual machines ({evidence}): IBS samples them too, and \
+                     their accesses are marked (guest)."
+                )
+            } else {
+                format!(
+                    "This machine runs virtual machines ({evidence}): what guests access is \
+                     invisible here, so memory of guests is never shown to be sparse."
+                )
+            });
         }
     }
 
@@ -222,19 +243,35 @@ pub fn doubts(recording: &Recording) -> Vec<String> {
     doubts
 }
 
-/// `attr.type` of the kernel's own events.
-const SOFTWARE: u32 = 1;
-
-/// Whether an event only carries other records.
-fn is_dummy(event: &Event) -> bool {
-    const DUMMY: u64 = 9;
-    event.attr.type_ == SOFTWARE && event.attr.config == DUMMY
+/// Whether so many accesses of virtual machines have no frame that hot pages may be missing. Single
+/// ones are left out by chance, as of the host's.
+pub fn guests_are_missing(ledger: &Ledger) -> bool {
+    ledger.guest_address > ledger.guest_accesses / 2
 }
 
-/// Whether an event of the kernel's happens to a task or a CPU, and not to an address.
-fn touches_no_data(event: &Event) -> bool {
-    const CLOCKS_SWITCHES_AND_OUTPUT: [u64; 6] = [0, 1, 3, 4, 10, 11];
-    event.attr.type_ == SOFTWARE && CLOCKS_SWITCHES_AND_OUTPUT.contains(&event.attr.config)
+/// What became of the accesses of virtual machines, if there were any.
+pub fn guests(ledger: &Ledger) -> Option<String> {
+    let Ledger { guest_accesses: all, guest_address: dropped, .. } = *ledger;
+    let known = all.saturating_sub(dropped);
+    let are = |number: u64, verb: &str| match number {
+        1 => format!("1 access of virtual machines is {verb}"),
+        _ => format!("{number} accesses of virtual machines are {verb}"),
+    };
+    let kept = format!(
+        "{} by the physical address that the hardware gave, as far as filters keep them",
+        are(known, "counted")
+    );
+    let left_out = format!(
+        "{} (guest_address): the hardware gave no physical address, and what the kernel looks up \
+         for a guest's address is none of the guest's pages",
+        are(dropped, "left out")
+    );
+    match (known, dropped) {
+        (0, 0) => None,
+        (_, 0) => Some(format!("{kept}.")),
+        (0, _) => Some(format!("{left_out}.")),
+        _ => Some(format!("{kept}. {left_out}.")),
+    }
 }
 
 /// What the configuration of an SPE event leaves out of its loads and stores.
@@ -415,10 +452,20 @@ pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filt
             ledger.filtered
         );
     }
-    if let Some(format) = recordings.iter().find_map(|recording| recording.raw_pebs) {
-        return nothing_in_buffer(format, ledger);
+    match recordings.iter().find_map(|recording| recording.raw) {
+        Some(Raw::Pebs(format, _)) => return nothing_in_buffer(format, ledger),
+        Some(Raw::ArmSpe(_)) => return nothing_in_spe_buffer(ledger),
+        None => {}
     }
     let captured = any(|recording| recording.captured);
+    if ledger.guest_address > 0 && ledger.guest_address + ledger.not_memory == records {
+        return format!(
+            "{records} records, all {} memory operations of them of virtual machines, and for none \
+             the hardware gave a physical address: record in the guests, or with `{RECORD_AMD}` on \
+             AMD",
+            ledger.guest_address
+        );
+    }
     if ledger.lookup_failed > 0 {
         let save = if captured { "record" } else { "save the page map while they run," };
         return format!(
@@ -510,6 +557,14 @@ pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filt
              the data out; record with `{RECORD_SPE}`"
         );
     }
+    if ledger.not_address_events > 0 {
+        let names = addressless(recordings);
+        return format!(
+            "{} records, none of memory: samples of {names} have no data address; record loads \
+             and stores with {record}",
+            ledger.not_address_events
+        );
+    }
     format!("it has no memory samples with addresses: record with {either}")
 }
 
@@ -517,17 +572,15 @@ pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filt
 fn samples_without_addresses(recordings: &[Recording], record: &str) -> String {
     let events: Vec<_> = recordings
         .iter()
-        .flat_map(|recording| recording.events.iter().zip(&recording.event_sources))
-        .filter(|(event, source)| event.has_addresses(**source) && !is_dummy(event))
+        .flat_map(|recording| {
+            let events = recording.events.iter().zip(&recording.event_sources);
+            events.filter(|(event, source)| {
+                event.has_addresses(**source)
+                    && !never_has_address(&event.attr, **source, &recording.features)
+            })
+        })
         .map(|(event, _)| event)
         .collect();
-    if events.iter().all(|event| touches_no_data(event)) {
-        let names = events.iter().map(|event| event.name.as_deref().unwrap_or("an event"));
-        let names = names.collect::<Vec<_>>().join(", ");
-        return format!(
-            ": samples of {names} have no data address; record loads and stores with {record}"
-        );
-    }
     if events.iter().all(|event| event.attr.sample_type.contains(SampleType::PHYS_ADDR)) {
         return format!(
             ", although --phys-data asked for them: the events have none, or the kernel or a \
@@ -535,6 +588,22 @@ fn samples_without_addresses(recordings: &[Recording], record: &str) -> String {
         );
     }
     ": record with --phys-data as root".to_owned()
+}
+
+/// The names of the events that never have a data address.
+fn addressless(recordings: &[Recording]) -> String {
+    let mut names = Vec::new();
+    for recording in recordings {
+        for (event, source) in recording.events.iter().zip(&recording.event_sources) {
+            let name = event.name.as_deref().unwrap_or("an event");
+            let never = never_has_address(&event.attr, *source, &recording.features);
+            let none = never || !event.has_addresses(*source);
+            if none && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names.join(", ")
 }
 
 /// Why nothing was counted of a raw PEBS buffer.
@@ -552,6 +621,26 @@ fn nothing_in_buffer(format: Format, ledger: &Ledger) -> String {
         return format!("no record in {aux_bytes} bytes: see whether format {format} is right");
     } else {
         "nothing was sampled: take the bytes from the buffer's base to its index".to_owned()
+    };
+    if lost == 0 {
+        return format!("{records} records, {reason}");
+    }
+    format!("{records} records, {reason}; {lost} of {aux_bytes} bytes could not be read")
+}
+
+/// Why nothing was counted of a raw buffer of Arm SPE.
+fn nothing_in_spe_buffer(ledger: &Ledger) -> String {
+    let Ledger { records, aux_bytes, .. } = ledger;
+    let lost = ledger.skipped_bytes + ledger.cut_off_bytes;
+    let reason = if ledger.no_physical_address > 0 {
+        "none with a physical address: let the unit collect them (PMSCR_EL1.PA, pa_enable=1 of \
+         perf), or list the virtual ones with `folioscope records --raw-spe`"
+    } else if ledger.not_memory > 0 {
+        "none of a memory operation: sample loads and stores"
+    } else if lost > 0 {
+        return format!("no record in {aux_bytes} bytes: see whether they are a buffer of Arm SPE");
+    } else {
+        "nothing was sampled: take the bytes from the buffer's base to its write pointer"
     };
     if lost == 0 {
         return format!("{records} records, {reason}");

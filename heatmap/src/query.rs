@@ -2,6 +2,7 @@
 
 use core::str::FromStr;
 
+use decoder::spe::Midr;
 use decoder::{Access, DataSource, Direction, Pfn};
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_while, take_while1};
@@ -325,6 +326,22 @@ impl FromStr for Percent {
         let number = text.strip_suffix('%').ok_or_else(bad)?;
         let percent: f64 = number.trim_end().parse().map_err(|_| bad())?;
         if percent > 0.0 && percent <= 100.0 { Ok(Self(percent / 100.0)) } else { Err(bad()) }
+    }
+}
+
+/// The register MIDR_EL1 of an Arm CPU, in hexadecimal: `0x410fd0c1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MidrEl1(pub Midr);
+
+impl FromStr for MidrEl1 {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let expected = "a MIDR_EL1 such as 0x410fd0c1";
+        let bad = || BadValue { found: text.to_owned(), expected };
+        let digits = text.strip_prefix("0x").filter(|digits| !digits.starts_with('+'));
+        let number = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        Ok(Self(Midr::new(number.ok_or_else(bad)?)))
     }
 }
 

@@ -16,11 +16,14 @@ fn said(arguments: &[&str]) -> String {
 }
 
 /// Of every command that reads recordings.
-const COMMON: [&str; 21] = [
+const COMMON: [&str; 24] = [
     "--format",
     "--output",
     "--threads",
     "--max-memory",
+    "--max-spool",
+    "--raw-spe",
+    "--midr",
     "--loads",
     "--stores",
     "--min-latency",

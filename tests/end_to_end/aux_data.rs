@@ -330,3 +330,47 @@ fn blocks_of_larger_base_pages_are_not_judged() {
         folioscope(["report", "--format", "json", "--page-size", "64KiB"]).arg(&small).json();
     assert_eq!(report["top"][0]["verdict"], Value::Null);
 }
+
+/// perf reads the AUX ring after the records, so that bytes may come before the record that
+/// announces them. Zeros at their end look like perf's filling until then. A record of these ends in
+/// six zeros, those of its ticks.
+#[test]
+fn zeros_that_were_not_announced_yet_are_data() {
+    let data = loads(1..=4);
+    let at_end = |announced: u64, later: &[(u64, u64)], cut: u64, next: Option<u64>| {
+        let mut made = Made::spe();
+        made.aux(0, 0, announced, 0);
+        let cut = usize::try_from(cut).expect("a few bytes");
+        let mut first = data[..cut].to_vec();
+        first.resize(cut.next_multiple_of(8), 0);
+        made.piece(0, 0, &first);
+        for (offset, end) in later {
+            made.aux(0, *offset, end - offset, 0);
+        }
+        if let Some(next) = next {
+            made.piece(0, next, &data[usize::try_from(next).expect("a few bytes")..]);
+        }
+        made.finish()
+    };
+    // Two records have 96 bytes, the last six of which are zeros.
+    let cases = [
+        ("all is announced", at_end(96, &[(96, 192)], 96, Some(96)), 4),
+        ("a part is, the rest later", at_end(91, &[(91, 192)], 96, Some(96)), 4),
+        ("the rest is never announced", at_end(91, &[], 96, Some(96)), 4),
+        ("it is announced, and nothing follows", at_end(91, &[(91, 96)], 96, None), 2),
+        ("in two parts", at_end(91, &[(91, 93), (93, 96)], 96, None), 2),
+        ("some of the zeros are filling", at_end(91, &[(91, 192)], 94, Some(94)), 4),
+        ("all of them are", at_end(91, &[(91, 192)], 91, Some(91)), 4),
+        ("the end is not told", at_end(91, &[], 96, None), 1),
+        ("less than that is told", at_end(91, &[(91, 95)], 96, None), 1),
+        // The physical address 0x2000 of the second record stands there.
+        ("zeros before other bytes", at_end(74, &[(74, 192)], 80, Some(80)), 4),
+    ];
+    let wrong = cases.iter().filter_map(|(name, recording, wanted)| {
+        let (pages, report) = read(recording);
+        let lost = of_ledger(&report, "skipped_bytes");
+        let right = pages == frames(1..=*wanted) && lost == 0;
+        (!right).then(|| format!("{name}: {pages:?}, {lost} bytes skipped"))
+    });
+    assert_eq!(wrong.collect::<Vec<_>>(), Vec::<String>::new());
+}

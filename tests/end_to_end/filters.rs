@@ -204,11 +204,11 @@ fn times() {
 
 #[test]
 fn times_are_refused_without_a_clock() {
-    let ticks = tests::inputs::testdata().join("real/spe/quipper_decoder_test.wrapped.data");
+    let ticks = tests::inputs::testdata().join("written/two-threads.data");
     for command in ["report", "pages", "decisions", "records"] {
         for (path, words) in [
             (&input("spe-file-timeless"), ["spe-file-timeless", "--time", "ts_enable"]),
-            (&ticks, ["quipper_decoder_test", "--time", "TIME_CONV"]),
+            (&ticks, ["two-threads", "--time", "TIME_CONV"]),
         ] {
             let mut run = folioscope([command, "--time", "0,1"]).arg(path).run();
             // A listing has begun by then: its header is out, and no record.

@@ -1,12 +1,9 @@
-//! Intel PT: published traces of a program's path against perf's dump, and PEBS records in traces made by hand.
-
-use std::collections::BTreeMap;
+//! Intel PT: packets of a program's path, and PEBS records in traces made by hand.
 
 use decoder::intel_pt::{Kind, Packet, Packets};
 use serde_json::{Value, json};
-use tests::container::{Parts, index, number as word, walk};
+use tests::container::Parts;
 use tests::emulation::thinned;
-use tests::inputs::{bytes, testdata};
 use tests::made::Made;
 use tracegen::bytes::Endian;
 use tracegen::intel_pt::{Packet as Written, Pebs, block, sync, write as write_packets};
@@ -131,102 +128,100 @@ fn ledger<const N: usize>(report: &Value, fields: [&str; N]) -> [u64; N] {
 
 const BYTES: [&str; 3] = ["skipped_bytes", "cut_off_bytes", "foreign_aux_bytes"];
 
-/// The name that perf's dump has for a kind, up to a dot or a blank.
-fn name_of(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Pad => "PAD",
-        Kind::TntShort | Kind::TntLong => "TNT",
-        Kind::Tip => "TIP",
-        Kind::TipPge => "TIP.PGE",
-        Kind::TipPgd => "TIP.PGD",
-        Kind::Fup => "FUP",
-        Kind::Mode => "MODE",
-        Kind::Mtc => "MTC",
-        Kind::Tsc => "TSC",
-        Kind::Psb => "PSB",
-        Kind::PsbEnd => "PSBEND",
-        Kind::Pip => "PIP",
-        Kind::Cbr => "CBR",
-        Kind::Tma => "TMA",
-        other => panic!("the traces have no {other:?}"),
-    }
-}
+/// Packets of a program's path, by hand from the manual (Software Developer's Manual, volume 3, "Intel
+/// Processor Trace", section on packet definitions).
+const PATH: [(Kind, &[u8]); 18] = [
+    // Six branches; one; 47 of them, behind a header of two bytes.
+    (Kind::TntShort, &[0xfe]),
+    (Kind::TntShort, &[0x06]),
+    (Kind::TntLong, &[0x02, 0xa3, 0x55, 0xaa, 0x55, 0xaa, 0x55, 0x80]),
+    // Bits 7:5 say how many bytes of the address follow: 2, 4, 6, 6 with sign, 8, none.
+    (Kind::Tip, &[0x2d, 0x34, 0x12]),
+    (Kind::Tip, &[0x4d, 0x78, 0x56, 0x34, 0x12]),
+    (Kind::Tip, &[0x6d, 1, 2, 3, 4, 5, 6]),
+    (Kind::Tip, &[0x0d]),
+    (Kind::TipPge, &[0x71, 0, 0x10, 0x40, 0, 0x55, 0x55]),
+    (Kind::TipPgd, &[0x01]),
+    (Kind::TipPgd, &[0x21, 0xfe, 0xca]),
+    (Kind::Fup, &[0xdd, 1, 2, 3, 4, 5, 6, 7, 8]),
+    // Execution mode; transactions.
+    (Kind::Mode, &[0x99, 0x01]),
+    (Kind::Mode, &[0x99, 0x20]),
+    (Kind::Mtc, &[0x59, 0x77]),
+    (Kind::Tsc, &[0x19, 1, 2, 3, 4, 5, 6, 7]),
+    (Kind::Tma, &[0x02, 0x73, 0x34, 0x12, 0x00, 0xff, 0x00]),
+    (Kind::Cbr, &[0x02, 0x03, 0x18, 0x00]),
+    (Kind::Pip, &[0x02, 0x43, 0x10, 0x32, 0x54, 0x76, 0x98, 0xba]),
+];
 
-/// The payload of each AUXTRACE record, with its CPU.
-fn auxtraces(recording: &[u8], first: usize) -> Vec<(u64, &[u8])> {
-    let records = &recording[first..];
-    let of = |at: usize, len: usize| word(Endian::Little, &records[at..at + len]);
-    let mut found = Vec::new();
-    for (at, _) in walk(Endian::Little, records).into_iter().filter(|(_, kind)| *kind == 71) {
-        let (start, size) = (at + 48, index(of(at + 8, 8)));
-        found.push((of(at + 40, 4), &records[start..start + size]));
+/// A trace of a path, a PSB every hundred packets, and its packets: kind and length.
+fn path(seed: u64) -> (Vec<u8>, Vec<(Kind, usize)>) {
+    let mut rng = tracegen::rng::Rng::new(seed);
+    let (mut trace, mut packets) = (Vec::new(), Vec::new());
+    let mut add = |kind, bytes: &[u8]| {
+        trace.extend_from_slice(bytes);
+        packets.push((kind, bytes.len()));
+    };
+    for number in 0..5000 {
+        if number % 100 == 0 {
+            add(Kind::Psb, &[0x02, 0x82].repeat(8));
+            add(Kind::PsbEnd, &[0x02, 0x23]);
+        }
+        match rng.index(PATH.len() + 2) {
+            choice if choice < PATH.len() => add(PATH[choice].0, PATH[choice].1),
+            _ => add(Kind::Pad, &[0]),
+        }
     }
-    found
+    while !trace.len().is_multiple_of(8) {
+        trace.push(0);
+        packets.push((Kind::Pad, 1));
+    }
+    (trace, packets)
 }
 
 #[test]
-fn each_packet_of_published_traces_is_where_perf_has_it() {
-    // Where the records start: behind the header of a stream, or where the file's header says.
-    for (name, first) in [("intel_pt-4.14", None), ("piped.intel_pt-4.14", Some(16))] {
-        let folder = testdata().join("real/perf");
-        let recording = bytes(folder.join(format!("perf.data.{name}")));
-        let first = first.unwrap_or_else(|| index(word(Endian::Little, &recording[40..48])));
-        let end = match first {
-            16 => recording.len(),
-            first => first + index(word(Endian::Little, &recording[48..56])),
-        };
-        let mut kinds = BTreeMap::<(u64, &str), [u64; 3]>::new();
-        for (cpu, trace) in auxtraces(&recording[..end], first) {
-            let packets: Vec<Packet> =
-                Packets::new(trace).map(|packet| packet.expect("whole")).collect();
-            let mut packets = packets.into_iter().peekable();
-            let mut at = 0;
-            while let Some(packet) = packets.next() {
-                let mut len = u64::from(packet.len);
-                // perf puts the zeros behind a packet into its line while that is shorter than 8 bytes.
-                while len < 8 && packets.next_if(|next| next.kind == Kind::Pad).is_some() {
-                    len += 1;
-                }
-                let sums = kinds.entry((cpu, name_of(packet.kind))).or_default();
-                *sums = [sums[0] + 1, sums[1] + len, sums[2] + at];
-                at += len;
-            }
-            assert_eq!(at, trace.len() as u64, "{name}");
-        }
-        let dump = String::from_utf8(bytes(folder.join(format!("{name}.packets.tsv"))));
-        let dump = dump.expect("a table is text");
-        let ours = kinds.iter().map(|((cpu, kind), [lines, bytes, offsets])| {
-            format!("{cpu}\t{kind}\t{lines}\t{bytes}\t{offsets}")
-        });
-        assert_eq!(ours.collect::<Vec<_>>(), dump.lines().skip(1).collect::<Vec<_>>(), "{name}");
-        assert_eq!(kinds.len(), 28, "{name}: 14 kinds of each CPU");
+fn each_packet_of_a_path_is_where_it_was_written() {
+    for seed in 1..=2 {
+        let (trace, written) = path(seed);
+        let packets = Packets::new(&trace).map(|packet| packet.expect("whole"));
+        let read = packets.map(|packet: Packet| (packet.kind, usize::from(packet.len)));
+        assert!(read.eq(written), "{seed}");
     }
 }
 
 #[test]
 fn traces_of_a_path_have_no_accesses_and_say_so() {
-    for name in ["perf.data.intel_pt-4.14", "perf.data.piped.intel_pt-4.14"] {
-        let path = testdata().join("real/perf").join(name);
-        let whole = bytes(&path);
-        let report = folioscope(["report", "--format", "json"]).arg(&path).json();
-        check_ledger(&report);
-        assert_eq!(ledger(&report, BYTES), [0; 3], "{name}");
-        assert_eq!(ledger(&report, ["records", "counted"]), [0; 2], "{name}");
-        let sum = of_ledger(&report, "record_bytes") + of_ledger(&report, "padding_bytes");
-        assert_eq!(of_ledger(&report, "aux_bytes"), sum, "{name}");
-        let reason = report["reason"].as_str().expect("nothing was counted");
-        assert!(reason.contains("Intel PT") && reason.contains("perf record"), "{reason}");
-        assert_eq!(report["input"]["sources"], json!([]), "{name}");
-        let strict = folioscope(["report", "--strict"]).arg(&path).run().code();
-        assert_eq!(strict, 3, "{name}: nothing is counted");
-        // The same through a pipe.
-        let stream = if name.contains("piped") { whole } else { Parts::of(&whole).stream() };
-        for threads in ["1", "2", "3"] {
-            let run = ["report", "--format", "json", "--threads", threads, "-"];
-            let streamed = folioscope(run).input(&stream).json();
-            assert_eq!(streamed["ledger"], report["ledger"], "{name}, {threads} threads");
-            assert_eq!(streamed["reason"], report["reason"], "{name}, {threads} threads");
-        }
+    let mut made = made(vec![trace_event()], GRACEMONT);
+    let traces = [path(1).0, path(2).0];
+    for (cpu, trace) in (0..).zip(&traces) {
+        made.aux(cpu, 0, trace.len() as u64, 0);
+    }
+    for (cpu, trace) in (0..).zip(&traces) {
+        made.piece(cpu, 0, trace);
+    }
+    let whole = made.finish();
+    let folder = scratch();
+    let path = write(folder.path(), "perf.data", &whole);
+    let report = folioscope(["report", "--format", "json"]).arg(&path).json();
+    check_ledger(&report);
+    assert_eq!(ledger(&report, BYTES), [0; 3]);
+    assert_eq!(ledger(&report, ["records", "counted"]), [0; 2]);
+    let bytes: usize = traces.iter().map(Vec::len).sum();
+    assert_eq!(of_ledger(&report, "aux_bytes"), bytes as u64);
+    let sum = of_ledger(&report, "record_bytes") + of_ledger(&report, "padding_bytes");
+    assert_eq!(of_ledger(&report, "aux_bytes"), sum);
+    let reason = report["reason"].as_str().expect("nothing was counted");
+    assert!(reason.contains("Intel PT") && reason.contains("perf record"), "{reason}");
+    assert_eq!(report["input"]["sources"], json!([]));
+    let strict = folioscope(["report", "--strict"]).arg(&path).run().code();
+    assert_eq!(strict, 3, "nothing is counted");
+    // The same through a pipe.
+    let stream = Parts::of(&whole).stream();
+    for threads in ["1", "2", "3"] {
+        let run = ["report", "--format", "json", "--threads", threads, "-"];
+        let streamed = folioscope(run).input(&stream).json();
+        assert_eq!(streamed["ledger"], report["ledger"], "{threads} threads");
+        assert_eq!(streamed["reason"], report["reason"], "{threads} threads");
     }
 }
 

@@ -13,6 +13,9 @@
 //! | `summaries` | can all that a report says be computed from what `records` lists? |
 //! | `page_map` | do accesses without a physical address get the one that a saved page map has? |
 //! | `aux_data`, `side_records` | joins, gaps and snapshots of AUX data; losses and records beside the samples |
+//! | `ibs`, `raw_pebs`, `raw_spe` | registers of AMD's IBS in RAW; raw PEBS buffers of every format; a buffer of SPE |
+//! | `compressed` | compressed inputs, files on pipes, and what is saved for them |
+//! | `who`, `guests` | whose accesses are they, and which of a virtual machine's count? |
 //! | `ibs`, `raw_pebs` | registers of AMD's IBS in RAW; raw PEBS buffers of every format |
 //! | `doctor` | does it describe this machine, whatever it is? |
 //! | `service` | does the daemon answer, refuse and end as it should? |
@@ -28,17 +31,20 @@ mod program;
 mod aux_data;
 mod bad_input;
 mod columns;
+mod compressed;
 mod decisions;
 mod doctor;
 mod feeder;
 mod filters;
 mod forms;
 mod generated;
+mod guests;
 mod ibs;
 mod intel_pt;
 mod page_map;
 mod pages;
 mod raw_pebs;
+mod raw_spe;
 mod record;
 mod report;
 mod second_opinion;
@@ -46,3 +52,4 @@ mod service;
 mod side_records;
 mod summaries;
 mod truth;
+mod who;

@@ -73,6 +73,7 @@ fn check_shape(report: &Value) {
             "overlap_bytes",
             "records",
             "counted",
+            "guest_address",
             "no_physical_address",
             "lookup_failed",
             "not_memory",
@@ -82,6 +83,8 @@ fn check_shape(report: &Value) {
             "lookup_gone",
             "lookup_not_present",
             "lookup_hidden",
+            "guest_accesses",
+            "not_address_events",
             "late",
             "tid_unknown",
             "not_retired",
@@ -241,8 +244,8 @@ fn times_and_cpus() {
         assert_eq!([&folio["first_ns"], &folio["last_ns"]], [&Value::Null; 2]);
     }
     // Timestamps whose conversion is not known.
-    let folder = tests::inputs::testdata().join("real/spe");
-    let ticks = crate::program::report(&folder.join("quipper_decoder_test.wrapped.data"), &[]);
+    let folder = tests::inputs::testdata().join("written");
+    let ticks = crate::program::report(&folder.join("two-threads.data"), &[]);
     assert_eq!(ticks["input"]["time_base"], "ticks");
     assert_eq!(ticks["input"]["duration_ns"], Value::Null);
 }
@@ -253,10 +256,10 @@ fn notes_say_how_it_was_sampled() {
     let spe = notes("spe-file");
     assert!(spe.contains("1024 operations") && spe.contains("jitter"), "{spe}");
     assert!(!spe.contains("Add jitter=1"), "{spe}");
-    let folder = tests::inputs::testdata().join("real/spe");
+    let folder = tests::inputs::testdata().join("written");
     assert!(notes("file-period").contains("20000 times a second"));
     assert!(notes("spe-file-timeless").contains("ts_enable"));
-    let ticks = crate::program::report(&folder.join("quipper_decoder_test.wrapped.data"), &[]);
+    let ticks = crate::program::report(&folder.join("two-threads.data"), &[]);
     assert!(ticks["notes"].to_string().contains("--time"));
     // An event without jitter.
     let mut event = tests::made::spe_event();
@@ -300,11 +303,10 @@ fn filters_of_the_recording_are_told_and_forbid_verdicts() {
 
 #[test]
 fn nothing_counted_is_said_with_its_remedy() {
-    let folder = tests::inputs::testdata().join("real/spe");
-    let cases =
-        [("kvm_guest_haiboxu_2020", "physical address"), ("huawei_yangjihong_2021", "pa_enable=1")];
+    let folder = tests::inputs::testdata().join("written");
+    let cases = [("guest-cut", "physical address"), ("branches", "pa_enable=1")];
     for (name, words) in cases {
-        let path = folder.join(format!("{name}.wrapped.data"));
+        let path = folder.join(format!("{name}.data"));
         let run = folioscope(["report", "--format", "json"]).arg(&path).run().succeeded();
         assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
         let report = run.json();

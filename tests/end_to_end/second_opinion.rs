@@ -8,9 +8,10 @@ use std::io::Cursor;
 
 use linux_perf_data::linux_perf_event_reader::EventRecord;
 use linux_perf_data::{PerfFileReader, PerfFileRecord};
-use tests::inputs::{RECORDED, bytes, input, testdata};
+use tests::inputs::{RECORDED, bytes, input};
+use tests::plain;
 
-use crate::program::{folioscope, number};
+use crate::program::{folioscope, number, scratch, write};
 
 const WRONG: [&str; 4] = ["dir-threads", "file-group", "file-wide", "pipe-multi-z"];
 
@@ -75,16 +76,17 @@ fn another_reader_sees_the_same_samples() {
 }
 
 #[test]
-fn another_reader_sees_no_addresses_in_foreign_recordings_either() {
-    let folder = testdata().join("real/perf");
-    for name in [
-        "sleep.data",
-        "sleep.compressed.data",
-        "sleep.compressed2.data",
-        "perf.data.lost_samples-4.4",
-    ] {
-        let file = Cursor::new(bytes(folder.join(name)));
+fn another_reader_sees_no_addresses_where_there_are_none_either() {
+    let folder = scratch();
+    let mut compared = 0;
+    // A stream it reads otherwise, and damage is an error to it.
+    for plain in plain::recordings().into_iter().filter(|plain| !plain.stream && !plain.damaged) {
+        let name = plain.name;
+        let path = write(folder.path(), name, &plain.bytes);
+        let file = Cursor::new(plain.bytes);
         let theirs = theirs(PerfFileReader::parse_file(file).expect("it reads this"));
-        assert_eq!(ours(&folder.join(name)), theirs, "{name}");
+        assert_eq!(ours(&path), theirs, "{name}");
+        compared += 1;
     }
+    assert_eq!(compared, 4);
 }

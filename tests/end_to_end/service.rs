@@ -186,6 +186,44 @@ fn a_recording_is_answered_for_until_it_is_told_to_end() {
     daemon.end();
 }
 
+/// A compressed recording, or one on a pipe, is counted as the same recording is by its name.
+#[test]
+fn recordings_that_are_compressed_or_come_through_a_pipe() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let answers = |daemon: &Daemon| {
+        let ledger = daemon.until("ended")["ledger"].clone();
+        assert!(ledger["counted"].as_u64() > Some(0), "{ledger}");
+        (ledger, daemon.ask("ListFolios", "order_by=accesses&page_size=1000"))
+    };
+    for name in ["spe-file", "spe-stream"] {
+        let plain = bytes(input(name));
+        let packed = zstd::encode_all(&plain[..], 1).expect("memory takes all");
+        let path = folder.path().join(name);
+        std::fs::write(&path, &packed).expect("room");
+        let arguments = ["--ttl", "0s", "--replay", "0"];
+        let start = |input: &str| Daemon::start(&[&arguments[..], &[input]].concat());
+        let by_name = start(input(name).to_str().expect("text"));
+        let want = answers(&by_name);
+        by_name.end();
+        let compressed = start(path.to_str().expect("text"));
+        assert_eq!(answers(&compressed), want, "{name}");
+        compressed.end();
+        for bytes in [&plain, &packed] {
+            let mut piped = start("-");
+            piped.stdin.take().expect("it is a pipe").write_all(bytes).expect("it reads");
+            assert_eq!(answers(&piped), want, "{name}");
+            piped.end();
+        }
+    }
+    let mut daemon = Daemon::start(&["--max-spool", "1KiB", "-"]);
+    let mut stdin = daemon.stdin.take().expect("it is a pipe");
+    // It may be done with what is too much for it.
+    let _ = stdin.write_all(&bytes(input("spe-file")));
+    let status = daemon.until("failed").to_string();
+    assert!(status.contains("over 1024 bytes") && status.contains("--max-spool"), "{status}");
+    daemon.end();
+}
+
 #[test]
 fn only_who_may_is_answered() {
     let daemon = Daemon::start(&["--replay", "0", input("spe-file").to_str().expect("text")]);
@@ -262,6 +300,7 @@ fn garbage_in_the_middle_is_counted_and_what_was_known_stays() {
     assert!(number("counted") > 10_000, "{ledger}");
     let kinds = [
         "counted",
+        "guest_address",
         "no_physical_address",
         "lookup_failed",
         "not_memory",
@@ -723,6 +762,9 @@ fn refusals_are_one_line_that_says_what_to_do() {
     let in_the_way = format!("unix:{}", text.display());
     let nowhere = format!("unix:{}/no/folder/socket", folder.path().display());
     let socket = format!("unix:{}/socket", folder.path().display());
+    let packed = folder.path().join("packed");
+    std::fs::write(&packed, b"\x1f\x8b\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0").expect("room");
+    let packed = packed.to_str().expect("text");
     let config = folder.path().join("folioscope.toml");
     std::fs::write(&config, "epoch = \"1s\"\nepohc = \"2s\"\n").expect("room");
     let file = input("spe-file");
@@ -746,6 +788,8 @@ fn refusals_are_one_line_that_says_what_to_do() {
         (&["--grpc", &socket, "--exit-on-eof", text], 1, "text"),
         (&["--grpc", &socket, "--follow", file], 1, "expected a stream"),
         (&["--grpc", &socket, "--follow", file], 1, "leave out --follow"),
+        (&["--grpc", &socket, "--follow", packed], 1, "it is compressed, expected a stream"),
+        (&["--max-spool", "much", file], 2, "--max-spool: "),
     ];
     for (arguments, code, wanted) in cases {
         let (found, said) = refused(arguments);

@@ -47,12 +47,17 @@ fn replay(name: &str) {
     assert!(!corpus.is_empty(), "the corpus of {name} is there");
     let small = |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.len() <= MOST_BYTES);
     let mut inputs = corpus;
-    for folder in ["testdata/real", "testdata/recorded"] {
+    for folder in ["testdata/written", "testdata/recorded"] {
         inputs.extend(files(&root().join(folder)).into_iter().filter(small));
     }
     for path in &inputs {
         let replayed = Replayed(path);
         law(&fs::read(replayed.0).expect("the input is read"));
+    }
+    let plain = tests::plain::recordings().into_iter().map(|plain| (plain.name, plain.bytes));
+    for (name, bytes) in tests::hostile::inputs().into_iter().chain(plain) {
+        let _replayed = Replayed(Path::new(name));
+        law(&bytes);
     }
 }
 
@@ -99,4 +104,9 @@ fn spe() {
 #[test]
 fn summary() {
     replay("summary");
+}
+
+#[test]
+fn who() {
+    replay("who");
 }

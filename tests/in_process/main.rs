@@ -5,6 +5,7 @@
 //! | `threads` | is the result the same with any number of threads, however the work is cut? |
 //! | `tasks` | is what is told of tasks told in its place? |
 //! | `summaries` | can all that a report says be computed from the records? |
+//! | `who` | does each access have the process and thread that it had, in every form? |
 //! | `corpus` | do all laws hold for what fuzzing has found worth keeping? |
 #![forbid(unsafe_code)]
 
@@ -12,3 +13,4 @@ mod corpus;
 mod summaries;
 mod tasks;
 mod threads;
+mod who;

@@ -1,9 +1,7 @@
 //! All that a report says can be computed from the records.
 
-use std::fs;
-
 use proptest::prelude::*;
-use tests::inputs::{MADE, RECORDED, bytes, input, testdata};
+use tests::inputs::{MADE, RECORDED, bytes, input};
 use tests::laws::{Keep, summary, summed_up};
 use tracegen::{Config, Form, Kind, Layout, Source};
 
@@ -40,16 +38,12 @@ fn of_recordings_and_made_traces() {
 }
 
 #[test]
-fn of_other_files() {
-    let folder = testdata().join("real");
-    let Ok(folders) = fs::read_dir(folder) else { return };
-    for folder in folders {
-        let folder = folder.expect("the folder is read").path();
-        for file in fs::read_dir(&folder).into_iter().flatten() {
-            let path = file.expect("the folder is read").path();
-            // What is none is refused, which other tests look at.
-            let _ = summed_up(&bytes(&path), &Keep::default(), 4);
-        }
+fn of_written_and_hostile_files() {
+    let written = tests::plain::recordings().into_iter().map(|plain| plain.bytes);
+    let hostile = tests::hostile::inputs().into_iter().map(|(_, bytes)| bytes);
+    for bytes in written.chain(hostile) {
+        // What is none is refused, which other tests look at.
+        let _ = summed_up(&bytes, &Keep::default(), 4);
     }
 }
 

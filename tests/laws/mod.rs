@@ -13,6 +13,7 @@ mod probe;
 mod samples;
 mod spe;
 mod summary;
+mod who;
 
 pub use choices::Choices;
 pub use container::container;
@@ -24,12 +25,13 @@ pub use pebs::pebs;
 pub use samples::samples;
 pub use spe::spe;
 pub use summary::{Keep, summary, summed_up};
+pub use who::who;
 
 /// A law of any bytes.
 pub type Law = fn(&[u8]);
 
 /// All laws by the names of their fuzz targets.
-pub const ALL: [(&str, Law); 9] = [
+pub const ALL: [(&str, Law); 10] = [
     ("container", container),
     ("differential", differential),
     ("ibs", ibs),
@@ -39,4 +41,5 @@ pub const ALL: [(&str, Law); 9] = [
     ("samples", samples),
     ("spe", spe),
     ("summary", summary),
+    ("who", who),
 ];

@@ -3,7 +3,7 @@
 use std::io::{Error, ErrorKind, Read};
 
 use decoder::pebs::Format;
-use decoder::{Recording, decode_raw_pebs};
+use decoder::{Raw, Recording, decode_raw};
 
 use super::Choices;
 use super::probe::{ENOUGH, Given, Probe, check, wanted};
@@ -16,8 +16,8 @@ type Walked = (Vec<(u64, Option<u64>)>, u64);
 pub fn pebs(data: &[u8]) {
     let mut choices = Choices::from_end(data);
     if [&b"PERFILE2"[..], b"2ELIFREP", b"PERFFILE"].iter().any(|magic| data.starts_with(magic)) {
-        let refused = decode_raw_pebs(data, Format::Fixed0, None, 0, &mut Probe::new(ENOUGH));
-        return assert!(matches!(refused, Err(decoder::Error::NotRaw)));
+        let refused = decode_raw(data, Raw::Pebs(Format::Fixed0, None), 0, &mut Probe::new(ENOUGH));
+        return assert!(matches!(refused, Err(decoder::Error::NotRaw { .. })));
     }
     for format in Format::ALL {
         let (recording, probe) = read(data, format);
@@ -37,7 +37,7 @@ pub fn pebs(data: &[u8]) {
 
 fn read(reader: impl Read, format: Format) -> (Recording, Probe) {
     let mut probe = Probe::new(ENOUGH);
-    let recording = decode_raw_pebs(reader, format, None, 0, &mut probe);
+    let recording = decode_raw(reader, Raw::Pebs(format, None), 0, &mut probe);
     (recording.expect("memory can be read"), probe)
 }
 

@@ -9,7 +9,8 @@ pub fn join(choices: &mut Choices<'_>, place: u64) -> Join {
     match choices.byte() {
         0..64 => Join::Continued,
         64..96 => Join::Gap,
-        repeated @ 96..128 => {
+        zeros @ 112..128 => Join::Kept(zeros % 8),
+        repeated @ 96..112 => {
             Join::Snapshot { repeated_before: place.saturating_add(u64::from(repeated - 96)) }
         }
         zeros => Join::Trimmed(zeros % 8),

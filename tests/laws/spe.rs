@@ -2,8 +2,9 @@
 
 use decoder::perf::{QueueKey, SideBand};
 use decoder::spe::{Decoder, Encoding, Packets, Queue, Record};
-use decoder::{ByteAccount, Join, Piece, Position, Sink, Timed, Unit};
+use decoder::{ByteAccount, Error, Join, Piece, Position, Raw, Sink, Timed, Unit, decode_raw};
 
+use super::probe::{ENOUGH, Probe, check, wanted};
 use super::{Choices, pieces};
 
 /// Decodes any bytes in any pieces. Every byte is in one field of the account, and cutting a
@@ -17,6 +18,7 @@ pub fn spe(data: &[u8]) {
     assert_eq!(decode(&cut), whole, "cut into {} pieces", cut.len());
     let bytes: Vec<_> = data.chunks(1).map(|byte| (Join::Continued, byte)).collect();
     assert_eq!(decode(&bytes), whole, "byte by byte");
+    raw(data, &whole);
 
     let mut place = 0;
     let cut: Vec<_> = choices
@@ -32,6 +34,26 @@ pub fn spe(data: &[u8]) {
     pieces::queue(data, &mut choices, &Unit::ArmSpe(Encoding::Common), || {
         Queue::new(QueueKey { idx: 0, cpu: Some(1), tid: None })
     });
+}
+
+/// Read as a buffer without a container they give the same records and account.
+fn raw(data: &[u8], (records, account, _): &Decoded) {
+    let mut probe = Probe::new(ENOUGH);
+    match decode_raw(data, Raw::ArmSpe(None), 0, &mut probe) {
+        Ok(recording) => {
+            assert_eq!(probe.given.len(), records.len());
+            let ledger = recording.ledger;
+            assert_eq!(
+                (ledger.aux_bytes, ledger.record_bytes),
+                (data.len() as u64, account.record)
+            );
+            check(recording, &probe, data.len(), wanted(0, 30, false));
+        }
+        Err(error) => {
+            assert!(matches!(error, Error::NotRaw { .. }), "{error}");
+            assert!(data.starts_with(b"PERF") || data.starts_with(b"2ELIFREP"));
+        }
+    }
 }
 
 /// The packets of any bytes are as long as the bytes, and only the last one can be cut off.

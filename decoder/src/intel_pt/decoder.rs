@@ -112,7 +112,7 @@ impl Decoder {
     /// Announces how the next bytes follow the last ones.
     pub fn join(&mut self, join: Join) {
         match join {
-            Join::Continued => {}
+            Join::Continued | Join::Kept(_) => {}
             Join::Trimmed(zeros) => self.trim(usize::from(zeros)),
             Join::Gap => self.gap(),
             Join::Snapshot { .. } => {
@@ -192,6 +192,12 @@ impl Decoder {
     pub fn fill(&mut self, len: usize) {
         self.total += len as u64;
         self.bytes.padding += len as u64;
+    }
+
+    /// Takes zeros back that were counted as filling: they come again, as data.
+    pub fn unfill(&mut self, len: usize) {
+        self.total -= len as u64;
+        self.bytes.padding -= len as u64;
     }
 
     /// Counts bytes that were given before.

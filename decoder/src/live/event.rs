@@ -16,6 +16,14 @@ use crate::perf::SampleType;
 const SIZE_VER7: u32 = 128;
 /// Arm SPE's period if the unit does not say its least one.
 const SPE_PERIOD: u64 = 4096;
+/// The least and the greatest period of Arm SPE, whose counter has no low eight bits
+/// (`arm_spe_event_sanitise_period` in `drivers/perf/arm_spe_pmu.c`).
+const SPE_LEAST: u64 = SPE_STEP;
+const SPE_MOST: u64 = 0xffff_ff00;
+const SPE_STEP: u64 = 256;
+/// The greatest period that the kernel takes of any event (`perf_event_open` and
+/// `_perf_event_period` in `kernel/events/core.c` refuse bit 63).
+const MOST_PERIOD: u64 = i64::MAX as u64;
 /// Cycles between two samples of AMD's unit, whose counter has no low four bits.
 const IBS_PERIOD: u64 = 1 << 16;
 const IBS_STEP: u64 = 16;
@@ -208,7 +216,9 @@ pub(super) struct Setup {
     pub(super) period: u64,
     /// Periods are multiples of this.
     pub(super) step: u64,
-    /// Least sampling period of the unit; 0 if it does not say.
+    /// The greatest one: a multiple of `step`.
+    pub(super) most: u64,
+    /// The least sampling period that the unit recommends; 0 if it does not say.
     pub(super) least: u64,
 }
 
@@ -222,6 +232,11 @@ impl fmt::Debug for Setup {
 /// The events that are to be opened, in the order in which each CPU's are.
 pub(super) fn setups(options: &Options) -> Result<Vec<Setup>, Error> {
     let host = &options.host;
+    if let Some(period) = options.period.filter(|period| *period > MOST_PERIOD) {
+        return Err(Error::unusable(format!(
+            "the kernel takes periods up to {MOST_PERIOD}, and --period asks for {period}"
+        )));
+    }
     match &options.event {
         EventChoice::Best => match best(host) {
             Some(event) => setups(&Options { event, ..options.clone() }),
@@ -240,6 +255,35 @@ pub(super) fn setups(options: &Options) -> Result<Vec<Setup>, Error> {
             breakpoints.iter().map(|breakpoint| watch(*breakpoint, options)).collect()
         }
     }
+}
+
+/// What a period that is asked for will not come to, in a sentence for each reason. Arm SPE's
+/// driver takes any, and makes one that it can count of it.
+pub(super) fn period_caveats(options: &Options) -> Vec<String> {
+    let chosen = match &options.event {
+        EventChoice::Best => best(&options.host),
+        other => Some(other.clone()),
+    };
+    let Some(period) = options.period.filter(|_| chosen == Some(EventChoice::ArmSpe)) else {
+        return Vec::new();
+    };
+    if period > SPE_MOST {
+        return vec![format!(
+            "Arm SPE counts periods up to {SPE_MOST}: it takes that for {period}"
+        )];
+    }
+    let mut caveats = Vec::new();
+    for pmu in options.host.pmus().iter().filter(|pmu| pmu.name.starts_with("arm_spe")) {
+        let least = pmu.capability("min_interval").unwrap_or(0).max(SPE_LEAST);
+        if period < least {
+            caveats.push(format!(
+                "{} recommends periods of {least} and more, and --period asks for {period}: the \
+                 kernel may take a longer one, and samples may collide",
+                pmu.name
+            ));
+        }
+    }
+    caveats
 }
 
 /// The unit that tells most.
@@ -272,8 +316,8 @@ impl Setup {
         attr.sample_type = fields.bits();
         attr.set_sample_id_all(1);
         attr.set_disabled(1);
-        let (step, least) = (1, 0);
-        Self { attr, name: name.into(), role, cpus: None, period, step, least }
+        let (step, most, least) = (1, MOST_PERIOD, 0);
+        Self { attr, name: name.into(), role, cpus: None, period, step, most, least }
     }
 
     /// Puts a value where the unit wants it.
@@ -312,12 +356,7 @@ fn arm_spe(options: &Options) -> Result<Vec<Setup>, Error> {
     for pmu in &units {
         let least = pmu.capability("min_interval").unwrap_or(0);
         let period = options.period.unwrap_or(if least > 0 { least } else { SPE_PERIOD });
-        if period < least {
-            return Err(Error::unusable(format!(
-                "{} samples every {least} operations at most, and --period asks for {period}",
-                pmu.name
-            )));
-        }
+        let period = period.clamp(SPE_LEAST, SPE_MOST);
         let mut setup = Setup::new("", Role::Tracer, pmu.type_, period);
         let mut terms = Vec::new();
         let wanted = [
@@ -338,7 +377,7 @@ fn arm_spe(options: &Options) -> Result<Vec<Setup>, Error> {
         setup.name = format!("{}/{}/", pmu.name, terms.join(","));
         setup.cpus = pmu.cpus();
         setup.least = least;
-        setup.step = 256;
+        (setup.step, setup.most) = (SPE_STEP, SPE_MOST);
         setups.push(setup);
     }
     if setups.is_empty() {
@@ -376,10 +415,10 @@ fn ibs_op(options: &Options) -> Result<Setup, Error> {
              `folioscope report`",
         ));
     }
-    let asked = options.period.unwrap_or(IBS_PERIOD);
-    let period = asked.next_multiple_of(IBS_STEP);
+    let most = MOST_PERIOD / IBS_STEP * IBS_STEP;
+    let period = options.period.unwrap_or(IBS_PERIOD).min(most).next_multiple_of(IBS_STEP);
     let mut setup = Setup::new("ibs_op//", Role::Sampler, pmu.type_, period);
-    setup.step = IBS_STEP;
+    (setup.step, setup.most) = (IBS_STEP, most);
     setup.attr.sample_type |= (SampleType::DATA_SRC | SampleType::WEIGHT).bits();
     // Before that the kernel tells nothing of the access but the unit's registers.
     if options.host.release().is_none_or(|release| release < (6, 1)) {
@@ -574,8 +613,23 @@ mod tests {
         options.min_latency = Some(4096);
         assert!(refused(&options).contains("at most 4095, and 4096"), "{}", refused(&options));
         options.min_latency = None;
-        options.period = Some(1000);
-        assert!(refused(&options).contains("every 1024"), "{}", refused(&options));
+        assert_eq!(options.period_caveats(), Vec::<String>::new(), "none is asked for");
+        for (period, attr_has, caveat) in [
+            (1, 256, "arm_spe_0 recommends periods of 1024 and more, and --period asks for 1:"),
+            (1000, 1000, "asks for 1000: the kernel may take a longer one"),
+            (1024, 1024, ""),
+            (0xffff_ff00, 0xffff_ff00, ""),
+            (0xffff_ff01, 0xffff_ff00, "up to 4294967040: it takes that for 4294967041"),
+            (u64::MAX >> 1, 0xffff_ff00, "it takes that for 9223372036854775807"),
+        ] {
+            options.period = Some(period);
+            assert_eq!(parsed(&setups(&options).unwrap()[0]).sample_period, attr_has, "{period}");
+            let caveats = options.period_caveats();
+            assert_eq!(caveats.len(), usize::from(!caveat.is_empty()), "{caveats:?}");
+            assert!(caveats.iter().all(|said| said.contains(caveat)), "{caveats:?}");
+        }
+        options.period = Some(1 << 63);
+        assert!(refused(&options).contains("asks for 9223372036854775808"));
         let own = tree.options("spe");
         options = Options { settings: vec![("jitter".to_owned(), 0)], ..own.clone() };
         let events = setups(&options).unwrap();

@@ -173,7 +173,7 @@ mod tests {
     fn found(kind: u32, misc: u16, words: &[u64]) -> Passed {
         let mut passed = Passed::default();
         let body: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        passed.look(&Record { kind, misc, body: &body });
+        passed.look(&Record { kind, misc, body: &body, payload_len: 0 });
         passed
     }
 

@@ -110,6 +110,12 @@ pub struct Options {
 }
 
 impl Options {
+    /// What a period that is asked for will not come to, in a sentence for each reason: Arm SPE
+    /// recommends a least one, and has a greatest one (`caps/min_interval`, PMSIRR_EL1.INTERVAL).
+    pub fn period_caveats(&self) -> Vec<String> {
+        event::period_caveats(self)
+    }
+
     /// Gives what is captured to a sink by way of looking up what has no physical address: of
     /// Arm SPE only if it is not asked for them. Of faults, what is remembered of page maps is no
     /// answer.

@@ -697,8 +697,8 @@ impl Setup {
         #[expect(clippy::cast_possible_truncation, reason = "saturates")]
         #[expect(clippy::cast_sign_loss, reason = "both are positive")]
         let period = (self.period as f64 * factor) as u64;
-        // The greatest period that Arm SPE counts.
-        period.clamp(self.period, 0xffff_ff00).max(1).next_multiple_of(self.step)
+        // What was asked for may be no multiple, so that it comes first.
+        period.max(self.period).max(1).min(self.most).next_multiple_of(self.step)
     }
 }
 
@@ -711,6 +711,36 @@ mod tests {
     use super::*;
     use crate::live::ring::Ring;
     use std::io::Write as _;
+
+    /// The greatest period is that of the event: what was asked for is within it.
+    #[test]
+    fn periods_stretch_up_to_what_the_event_takes() {
+        const KERNEL: u64 = i64::MAX as u64;
+        for (event, asked, factor, wanted) in [
+            ("faults", 1, 2.5, 2),
+            ("faults", 0xffff_ff00, 1.0, 0xffff_ff00),
+            ("faults", 0xffff_ff01, 1.0, 0xffff_ff01),
+            ("cpu-clock", 1 << 40, 2.0, 1 << 41),
+            ("mem:0x1000/8:w", KERNEL, 1.0, KERNEL),
+            ("mem:0x1000/8:w", KERNEL, 1e30, KERNEL),
+        ] {
+            let options = Options {
+                event: event.parse().unwrap(),
+                period: Some(asked),
+                ..Options::default()
+            };
+            let setups = event::setups(&options).unwrap();
+            assert_eq!(setups[0].stretched(factor), wanted, "{event} {asked} {factor}");
+        }
+        for (step, most) in [(256, 0xffff_ff00), (16, KERNEL / 16 * 16)] {
+            let options = Options { event: "faults".parse().unwrap(), ..Options::default() };
+            let setup = event::setups(&options).unwrap().remove(0);
+            let setup = Setup { step, most, period: most - 1, ..setup };
+            assert_eq!([1.0, 1e30].map(|factor| setup.stretched(factor)), [most; 2]);
+            let short = Setup { period: 1, ..setup };
+            assert_eq!([1.0, 1e30].map(|factor| short.stretched(factor)), [step, most]);
+        }
+    }
 
     /// CPUs of this machine are told of one by one, as if they came and went.
     #[test]

@@ -12,8 +12,8 @@ use crate::{
 ///
 /// Frames that were sampled stay as they are. An access whose frame was found has
 /// [`AccessFlags::LOOKED_UP`]; one whose was not keeps no physical address, and has the flag
-/// that says why. Kernel addresses, pid 0 (the idle threads) and accesses without pid are never
-/// looked up, and have neither.
+/// that says why. Kernel addresses, pid 0 (the idle threads), accesses without pid and those of
+/// guests are never looked up, and have neither.
 ///
 /// Since it looks at all of an access, decoding Arm SPE data is slower than where only places are
 /// asked for; see [`LookUp::of_samples`].
@@ -49,6 +49,10 @@ impl<S, F: Frames> LookUp<S, F> {
 
     /// Whose page to look up for an access, if any.
     fn wanted(&self, access: &Access) -> Option<(u32, VirtAddr)> {
+        // The address is the guest's, and the page map that of the process that runs it.
+        if access.flags.contains(AccessFlags::GUEST) {
+            return None;
+        }
         if self.not_spe && access.origin.source == Source::ArmSpe {
             return None;
         }

@@ -102,9 +102,11 @@ fn records(
     loop {
         match record::next(&bytes[at..], order) {
             Next::Record(Record {
-                kind: kind::COMPRESSED | kind::COMPRESSED2 | kind::AUXTRACE | kind::TRACING_DATA,
+                kind: kind::COMPRESSED | kind::COMPRESSED2 | kind::AUXTRACE,
                 ..
             }) => return Err(Broken::Nested),
+            // What belongs to it could not be told from the next record.
+            Next::Record(record) if record.payload_len > 0 => return Err(Broken::Nested),
             Next::Record(record) => {
                 at += record.size();
                 each(record);
@@ -199,10 +201,10 @@ mod tests {
         }
         let mut body = 9u64.to_le_bytes().to_vec();
         body.extend([1; 8]);
-        let record = Record { kind: kind::COMPRESSED2, misc: 0, body: &body };
+        let record = Record { kind: kind::COMPRESSED2, misc: 0, body: &body, payload_len: 0 };
         assert_eq!(data(&record, ByteOrder::Little), Err(Broken::Size));
         body[0] = 5;
-        let record = Record { kind: kind::COMPRESSED2, misc: 0, body: &body };
+        let record = Record { kind: kind::COMPRESSED2, misc: 0, body: &body, payload_len: 0 };
         assert_eq!(data(&record, ByteOrder::Little), Ok(&[1; 5][..]));
     }
 }

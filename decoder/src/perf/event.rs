@@ -1,12 +1,13 @@
 //! The events of a recording: which one a record belongs to, and what kind of unit it is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::attr::{
     Attr, AttrFlags, BP_EXECUTE, BP_READ, BP_WRITE, SampleType, TYPE_BREAKPOINT, TYPE_SOFTWARE,
     TYPE_TRACEPOINT,
 };
 use super::feature::Features;
+use super::record::{Record, kind};
 use super::sample::id_in_sample;
 use crate::cursor::{ByteOrder, Cursor};
 use crate::{Direction, EventIndex, Source};
@@ -94,6 +95,8 @@ impl Event {
 pub struct Events {
     events: Vec<Event>,
     by_id: HashMap<u64, EventIndex>,
+    /// Ids of those that were recorded inside of a guest.
+    inside_guests: HashSet<u64>,
     ids_read: usize,
     /// Some events differ in the fields of their records.
     differ: bool,
@@ -174,27 +177,31 @@ impl Events {
 
     /// The event of a sample record.
     pub fn of_sample(&self, body: &[u8], order: ByteOrder) -> Option<EventIndex> {
-        self.pick(|sample_type| {
-            let at = id_in_sample(sample_type)?;
-            Cursor::new(body.get(at..)?, order).u64()
-        })
+        self.pick(|sample_type| id_of_sample(sample_type, body, order))
     }
 
     /// The event of any other record of the kernel's.
     pub fn of_trailer(&self, body: &[u8], order: ByteOrder) -> Option<EventIndex> {
-        self.pick(|sample_type| {
-            if !sample_type.intersects(SampleType::IDENTIFIER | SampleType::ID) {
-                return None;
-            }
-            // IDENTIFIER is the last word; ID has at most two words behind it.
-            let behind = if sample_type.contains(SampleType::IDENTIFIER) {
-                0
-            } else {
-                (sample_type & (SampleType::STREAM_ID | SampleType::CPU)).bits().count_ones()
-            };
-            let at = body.len().checked_sub(8 * (1 + behind as usize))?;
-            Cursor::new(&body[at..], order).u64()
-        })
+        self.pick(|sample_type| id_of_trailer(sample_type, body, order))
+    }
+
+    /// Learns that the event with this id was recorded inside of a guest, and its records put
+    /// among those of the host.
+    pub fn inside_guest(&mut self, id: u64) {
+        if self.inside_guests.len() < MAX_IDS {
+            self.inside_guests.insert(id);
+        }
+    }
+
+    /// Whether a record of the kernel's was written inside of a guest.
+    pub fn is_inside_guest(&self, record: &Record<'_>, order: ByteOrder) -> bool {
+        if self.inside_guests.is_empty() {
+            return false;
+        }
+        let Some(first) = self.events.first() else { return false };
+        let id_of = if record.kind == kind::SAMPLE { id_of_sample } else { id_of_trailer };
+        let id = id_of(first.attr.sample_type, record.body, order);
+        id.is_some_and(|id| self.inside_guests.contains(&id))
     }
 
     /// The event whose id `id_at` finds. Only events of one shape can do without ids.
@@ -300,6 +307,57 @@ impl Events {
             (type_, _, None) => format!("type-{type_}:{:#x}", attr.config),
         }
     }
+}
+
+/// The id in a sample record.
+fn id_of_sample(sample_type: SampleType, body: &[u8], order: ByteOrder) -> Option<u64> {
+    let at = id_in_sample(sample_type)?;
+    Cursor::new(body.get(at..)?, order).u64()
+}
+
+/// The id at the end of any other record of the kernel's.
+fn id_of_trailer(sample_type: SampleType, body: &[u8], order: ByteOrder) -> Option<u64> {
+    if !sample_type.intersects(SampleType::IDENTIFIER | SampleType::ID) {
+        return None;
+    }
+    // IDENTIFIER is the last word; ID has at most two words behind it.
+    let behind = if sample_type.contains(SampleType::IDENTIFIER) {
+        0
+    } else {
+        (sample_type & (SampleType::STREAM_ID | SampleType::CPU)).bits().count_ones()
+    };
+    let at = body.len().checked_sub(8 * (1 + behind as usize))?;
+    Cursor::new(&body[at..], order).u64()
+}
+
+/// Whether an event's samples never have a data address, although they may have room for one: it
+/// happens to a task or a CPU. `source` is what its records come from.
+///
+/// The kernel writes 0 there (`perf_sample_data_init` with address 0): in `kernel/events/core.c` for
+/// clocks, switches, migrations and output of BPF programs, in `kernel/trace/trace_event_perf.c` for
+/// tracepoints and probes, in the interrupt handlers of the processors' counters for events that are
+/// not precise. Only those of PowerPC tell the address of the data there
+/// (`arch/powerpc/perf/core-book3s.c`, SDAR).
+pub fn never_has_address(attr: &Attr, source: Source, features: &Features) -> bool {
+    /// `perf_sw_ids` but for faults (2, 5 to 8): clocks (0, 1), context switches, migrations,
+    /// dummies, output of BPF programs, switches of cgroups.
+    const OF_NO_ADDRESS: [u64; 7] = [0, 1, 3, 4, 9, 10, 11];
+    let unit = features.pmu(attr.type_);
+    match attr.type_ {
+        TYPE_SOFTWARE => OF_NO_ADDRESS.contains(&attr.config),
+        TYPE_TRACEPOINT => true,
+        TYPE_BREAKPOINT => false,
+        _ if matches!(unit, Some("kprobe" | "uprobe")) => true,
+        // Numbers 0, 3 and 4 are the processor's own counters whatever they are called.
+        0 | 3 | 4 => source == Source::Sample && is_counter_without_address(attr, features),
+        _ => false,
+    }
+}
+
+/// Whether a processor's counter that is not precise tells no address on this machine.
+fn is_counter_without_address(attr: &Attr, features: &Features) -> bool {
+    let arch = features.arch.as_deref();
+    attr.flags.precise_ip() == 0 && arch.is_some_and(|arch| !arch.starts_with("ppc"))
 }
 
 #[cfg(test)]

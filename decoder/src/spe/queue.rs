@@ -126,6 +126,10 @@ impl<S: Sink + ?Sized> Steps for Decoding<'_, S> {
         self.decoder.fill(len);
     }
 
+    fn unfill(&mut self, len: usize) {
+        self.decoder.unfill(len);
+    }
+
     fn gap_at(&mut self, place: u64) {
         self.decoder.gap_at(place);
     }

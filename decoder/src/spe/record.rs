@@ -321,7 +321,7 @@ impl Decoder {
     /// belong to a packet that is finished already and must be passed over.
     pub fn join(&mut self, join: Join) -> usize {
         match join {
-            Join::Continued => 0,
+            Join::Continued | Join::Kept(_) => 0,
             Join::Trimmed(zeros) => self.trim(usize::from(zeros)),
             Join::Gap => {
                 self.gap();
@@ -405,6 +405,12 @@ impl Decoder {
     pub fn fill(&mut self, len: usize) {
         self.total += len as u64;
         self.bytes.padding += len as u64;
+    }
+
+    /// Takes zeros back that were counted as filling: they come again, as data.
+    pub fn unfill(&mut self, len: usize) {
+        self.total -= len as u64;
+        self.bytes.padding -= len as u64;
     }
 
     /// Counts bytes that were given before.

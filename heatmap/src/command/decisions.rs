@@ -5,7 +5,7 @@ use clap::Args;
 
 use super::Outcome;
 use super::messages::Messages;
-use super::options::{FilterOptions, InputOptions, JudgeOptions, OutputOptions, RawOptions};
+use super::options::{FilterOptions, InputOptions, JudgeOptions, OutputOptions, RawSpeOptions};
 use crate::filter::ChunkOrder;
 use crate::folio::Folio;
 use crate::report::DecisionWriter;
@@ -28,13 +28,15 @@ pub(super) struct Decisions {
     #[command(flatten)]
     judge: JudgeOptions,
     #[command(flatten)]
+    raw: RawSpeOptions,
+    #[command(flatten)]
     filters: FilterOptions,
 }
 
 impl Decisions {
     pub(super) fn run(&self, messages: &Messages) -> anyhow::Result<Outcome> {
         self.output.check(self.input.files())?;
-        let counted = self.input.count::<Folio>(RawOptions::default(), self.filters.filters())?;
+        let counted = self.input.count::<Folio>(self.raw.raw(), self.filters.filters())?;
         let wanted = self.judge.wanted(self.order, self.top);
         let summary = counted.summary(wanted, messages)?;
         let page_size = summary.page_size();

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::Outcome;
 use super::messages::Messages;
-use super::options::{FilterOptions, InputOptions, JudgeOptions, OutputOptions, RawOptions};
+use super::options::{FilterOptions, InputOptions, JudgeOptions, OutputOptions, RawSpeOptions};
 use super::output::Usage;
 use crate::filter::ChunkOrder;
 use crate::folio::Folio;
@@ -30,6 +30,8 @@ pub(super) struct Heatmap {
     #[command(flatten)]
     judge: JudgeOptions,
     #[command(flatten)]
+    raw: RawSpeOptions,
+    #[command(flatten)]
     filters: FilterOptions,
 }
 
@@ -40,7 +42,7 @@ impl Heatmap {
         })?;
         let output = OutputOptions { format: Format::Text, output: Some(self.output.clone()) };
         output.check(self.input.files())?;
-        let counted = self.input.count::<Folio>(RawOptions::default(), self.filters.filters())?;
+        let counted = self.input.count::<Folio>(self.raw.raw(), self.filters.filters())?;
         let top = if self.top == 0 { MAX_BLOCKS } else { self.top.min(MAX_BLOCKS) };
         let summary = counted.summary(self.judge.wanted(self.order, top), messages)?;
         let mut out = BufWriter::new(output.open()?);

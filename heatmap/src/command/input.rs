@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use decoder::page_map::{LookUp, SavedFrames};
-use decoder::{Input, Options, Recording, Shard, TimeBase};
+use decoder::{Input, Options, Raw, Recording, Shard, TimeBase};
 
 use super::Outcome;
 use super::messages::Messages;
-use super::options::{InputOptions, RawOptions};
+use super::options::InputOptions;
+use super::output::Usage;
 use crate::facts::doubts;
 use crate::folio::Block;
 use crate::ingest::Counter;
@@ -34,7 +35,7 @@ impl InputOptions {
     /// Decodes all inputs into a sink, in their order, which it gives back.
     pub(super) fn decode<S: Shard>(
         &self,
-        raw: RawOptions,
+        raw: Option<Raw>,
         ordered: bool,
         mut sink: S,
     ) -> anyhow::Result<(S, Vec<Recording>)> {
@@ -50,19 +51,27 @@ impl InputOptions {
 
     fn decode_into<S: Shard>(
         &self,
-        raw: RawOptions,
+        raw: Option<Raw>,
         ordered: bool,
         sink: &mut S,
     ) -> anyhow::Result<Vec<Recording>> {
         let threads = self
             .threads
             .unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
-        let options = Options { ordered, ..Options::new(threads) };
+        let max_spool = self.max_spool.bytes;
+        let options = Options { ordered, max_spool, ..Options::new(threads) };
+        let stdin = self.inputs.iter().filter(|path| is_stdin(path)).count();
+        if stdin > 1 {
+            return Err(Usage::new(
+                "- stands twice among the inputs, and standard input can be read once",
+            )
+            .into());
+        }
         let mut recordings = Vec::new();
         let mut first_file = 0;
         for path in &self.inputs {
-            let mut decode = |input: Input| match raw.raw_pebs {
-                Some(format) => input.decode_raw_pebs(format, raw.cpu_model, first_file, sink),
+            let mut decode = |input: Input| match raw {
+                Some(raw) => input.decode_raw(raw, first_file, &options, sink),
                 None => input.decode(first_file, &options, sink),
             };
             let recording = open(path, raw)
@@ -77,7 +86,7 @@ impl InputOptions {
     /// Decodes and counts all inputs, and keeps of each block what `B` says.
     pub(super) fn count<B: Block + Send>(
         &self,
-        raw: RawOptions,
+        raw: Option<Raw>,
         filters: Filters,
     ) -> anyhow::Result<Counted<B>> {
         let times_wanted = !filters.times.is_empty();
@@ -109,9 +118,9 @@ impl InputOptions {
         }
         if !losses.is_empty() {
             let losses = losses.join(", ");
-            // There is no report on a raw buffer.
-            let raw = recordings.iter().any(|recording| recording.raw_pebs.is_some());
-            let see = if raw { "" } else { "; see `folioscope report`" };
+            // There is no report on what has no physical addresses.
+            let pebs = |recording: &Recording| matches!(recording.raw, Some(Raw::Pebs(..)));
+            let see = if recordings.iter().any(pebs) { "" } else { "; see `folioscope report`" };
             messages.warn(&format!("{}: something was lost: {losses}{see}", self.path()));
         }
         for doubt in recordings.iter().flat_map(doubts) {
@@ -209,16 +218,25 @@ fn saved_frames(path: &Path) -> anyhow::Result<SavedFrames> {
     Ok(SavedFrames::read(BufReader::new(file))?)
 }
 
-fn open(path: &Path, raw: RawOptions) -> anyhow::Result<Input> {
-    if path.as_os_str() == "-" {
+/// Whether a path stands for standard input.
+fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// What to do if the bytes of a buffer are not there.
+const NAME_BYTES: &str = "name the file that holds them";
+
+fn open(path: &Path, raw: Option<Raw>) -> anyhow::Result<Input> {
+    if is_stdin(path) {
         // A file that the shell opened for us can be mapped like any other.
         let input = std::io::stdin().as_fd().try_clone_to_owned()?;
         return Ok(Input::from_file(File::from(input))?);
     }
     Input::open(path).map_err(|error| match error {
         decoder::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-            let (expected, remedy) = match raw.raw_pebs {
-                Some(_) => ("the bytes of a PEBS buffer", "name the file that holds them"),
+            let (expected, remedy) = match raw {
+                Some(Raw::Pebs(..)) => ("the bytes of a PEBS buffer", NAME_BYTES),
+                Some(Raw::ArmSpe(_)) => ("the bytes of an SPE buffer", NAME_BYTES),
                 None => (
                     "what `perf record` or `folioscope record` wrote",
                     "name it, or record with the command that `folioscope doctor` prints for this \

@@ -4,18 +4,18 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
-use decoder::DataSource;
-use decoder::pebs;
+use decoder::{DataSource, Raw, pebs};
 
 use crate::filter::{ChunkOrder, HotThreshold};
 use crate::page_size::PageSize;
-use crate::query::{Duration, Filters, NumberList, PfnRange, Size, TimeRange};
+use crate::query::{Duration, Filters, MidrEl1, NumberList, PfnRange, Size, TimeRange};
 use crate::report::Format;
 use crate::summary::Wanted;
 
 #[derive(Debug, Args)]
 pub(super) struct InputOptions {
-    /// perf.data files or folders; `-` is a stream on standard input. Several add up
+    /// perf.data files or folders, or files compressed with gzip or zstd; `-` is standard input.
+    /// Several add up
     #[arg(value_name = "INPUT", default_value = "perf.data")]
     pub(super) inputs: Vec<PathBuf>,
     /// Decoding threads [default: the cores this process may use]
@@ -29,21 +29,55 @@ pub(super) struct InputOptions {
     /// recorded: lines PID VADDR PFN [COUNT], the addresses and frames in hexadecimal
     #[arg(long, value_name = "FILE")]
     pub(super) page_map: Option<PathBuf>,
+    /// Bytes that may be saved, below TMPDIR, of a perf.data file that comes through a pipe or is
+    /// compressed
+    #[arg(long, value_name = "SIZE", default_value = "4GiB")]
+    pub(super) max_spool: Size,
     /// Exit with status 3 if anything was lost, or nothing was counted
     #[arg(long)]
     pub(super) strict: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, Args)]
+/// Of commands that count.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct RawSpeOptions {
+    /// INPUT is no recording but the bytes of one buffer of Arm SPE. They tell neither CPU nor
+    /// process, and times in ticks
+    #[arg(long, conflicts_with = "page_map")]
+    raw_spe: bool,
+    /// Of --raw-spe: MIDR_EL1 of the CPU, which tells what its data sources mean
+    #[arg(long, value_name = "0x...", requires = "raw_spe")]
+    midr: Option<MidrEl1>,
+}
+
+impl RawSpeOptions {
+    /// What INPUT is, if it has no container.
+    pub(super) fn raw(self) -> Option<Raw> {
+        self.raw_spe.then_some(Raw::ArmSpe(self.midr.map(|MidrEl1(midr)| midr)))
+    }
+}
+
+/// Of commands that list.
+#[derive(Clone, Copy, Debug, Args)]
 pub(super) struct RawOptions {
+    #[command(flatten)]
+    spe: RawSpeOptions,
     /// INPUT is no recording but the bytes of a PEBS buffer, from its base to its index; its
     /// format is 0 to 6, or arch, which is 15. Such buffers have virtual addresses only
-    #[arg(long, value_name = "FORMAT", conflicts_with = "page_map")]
-    pub(super) raw_pebs: Option<pebs::Format>,
+    #[arg(long, value_name = "FORMAT", conflicts_with_all = ["page_map", "raw_spe"])]
+    raw_pebs: Option<pebs::Format>,
     /// The processor that wrote the PEBS buffer, FAMILY,MODEL in decimal, such as 6,143; with /core
     /// or /atom behind where it has both: its table says where the data of loads came from
     #[arg(long, value_name = "MODEL", requires = "raw_pebs")]
-    pub(super) cpu_model: Option<pebs::Core>,
+    cpu_model: Option<pebs::Core>,
+}
+
+impl RawOptions {
+    /// What INPUT is, if it has no container.
+    pub(super) fn raw(self) -> Option<Raw> {
+        let pebs = self.raw_pebs.map(|format| Raw::Pebs(format, self.cpu_model));
+        pebs.or_else(|| self.spe.raw())
+    }
 }
 
 #[derive(Debug, Args)]

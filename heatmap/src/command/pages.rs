@@ -23,7 +23,7 @@ pub(super) struct Pages {
 impl Pages {
     pub(super) fn run(&self, messages: &Messages) -> anyhow::Result<Outcome> {
         self.output.check(self.input.files())?;
-        let counted = self.input.count::<Counters>(self.raw, self.filters.filters())?;
+        let counted = self.input.count::<Counters>(self.raw.raw(), self.filters.filters())?;
         let summary = counted.summary(Wanted::default(), messages)?;
         counted.warn_of_losses(&self.input, summary.ledger(), messages);
         let out = self.output.open()?;

@@ -59,8 +59,9 @@ pub(super) struct Record {
     /// software event of the kernel's [default: the best unit of this host]
     #[arg(long, value_name = "EVENT")]
     event: Option<EventChoice>,
-    /// Events between two samples, as the unit counts them [default: what `folioscope doctor`
-    /// advises, for 50 MiB a second of all CPUs; 1 for faults and mem:]
+    /// Events between two samples, as the unit counts them; Arm SPE takes 256 to 4294967040, and
+    /// recommends a least one [default: what `folioscope doctor` advises, for 50 MiB a second of
+    /// all CPUs; 1 for faults and mem:]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     period: Option<u64>,
     /// Observe this process, its threads and what it starts
@@ -142,6 +143,7 @@ impl Record {
                 return Err(Usage::new(why).into());
             }
         }
+        options.period_caveats().iter().for_each(|caveat| messages.warn(caveat));
         let stop = stop_on_signals()?;
         match &self.output {
             None => self.to_report(&options, &stop, messages),

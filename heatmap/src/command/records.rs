@@ -48,7 +48,7 @@ impl Records {
         let filters = self.filters.filters();
         let times_wanted = !filters.times.is_empty();
         let lister = Lister::new(filters, &self.output);
-        let (lister, recordings) = self.input.decode(self.raw, true, lister)?;
+        let (lister, recordings) = self.input.decode(self.raw.raw(), true, lister)?;
         require_times(&recordings, times_wanted, "--time")
             .with_context(|| self.input.inputs[0].display().to_string())?;
         let (left_out, listed) = (lister.left_out, lister.listed);
@@ -77,7 +77,8 @@ fn nothing_listed(
 ) -> String {
     if left_out > 0 {
         let filtered = Ledger { filtered: left_out, ..*ledger };
-        let filtered = Ledger { no_physical_address: 0, lookup_failed: 0, ..filtered };
+        let filtered = Ledger { guest_address: 0, no_physical_address: 0, ..filtered };
+        let filtered = Ledger { lookup_failed: 0, ..filtered };
         return nothing_counted(recordings, &filtered, filters);
     }
     nothing_counted(recordings, ledger, filters)

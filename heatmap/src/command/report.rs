@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::Outcome;
 use super::messages::Messages;
-use super::options::{FilterOptions, InputOptions, JudgeOptions, OutputOptions, RawOptions};
+use super::options::{FilterOptions, InputOptions, JudgeOptions, OutputOptions, RawSpeOptions};
 use crate::filter::ChunkOrder;
 use crate::folio::Folio;
 use crate::report::{Format, Style};
@@ -27,6 +27,8 @@ pub(super) struct Report {
     top: Option<usize>,
     #[command(flatten)]
     judge: JudgeOptions,
+    #[command(flatten)]
+    raw: RawSpeOptions,
     #[command(flatten)]
     filters: FilterOptions,
 }
@@ -61,7 +63,7 @@ pub(super) fn print<W: io::Write + Send>(
 impl Report {
     pub(super) fn run(&self, messages: &Messages) -> anyhow::Result<Outcome> {
         self.output.check(self.input.files())?;
-        let counted = self.input.count::<Folio>(RawOptions::default(), self.filters.filters())?;
+        let counted = self.input.count::<Folio>(self.raw.raw(), self.filters.filters())?;
         let wanted = self.judge.wanted(self.order, listed(self.top, self.output.format));
         let summary = counted.summary(wanted, messages)?;
         let out = self.output.open()?;

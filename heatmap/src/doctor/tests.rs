@@ -558,6 +558,16 @@ fn virtual_machines_that_run_here_are_found_by_name_and_by_what_they_hold() {
 }
 
 #[test]
+fn ibs_sees_the_virtual_machines_that_run_here() {
+    let tree = Tree::amd();
+    tree.process(200, "qemu-system-x86");
+    let found = tree.diagnosis();
+    assert_eq!(complaints(&found), [("guests", Status::Warn)]);
+    let finding = "IBS samples them too; their accesses count where the hardware gives";
+    says(&found, "guests", finding, "how many accesses of guests were counted");
+}
+
+#[test]
 fn a_host_of_which_nothing_can_be_read_is_still_described() {
     let nowhere = Path::new("/nonexistent/host").to_owned();
     let host = Host {

@@ -21,7 +21,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use decoder::{Access, Batch, Detail, Origin, Recording, Shard, Sink};
+use decoder::{Access, Batch, Detail, InputKind, Origin, Recording, Shard, Sink};
 
 use crate::folio::{Block, Folio};
 use crate::ingest::Account;
@@ -423,7 +423,9 @@ impl Counting {
             self.close_untimed();
         }
         let silent = self.last_input.is_some_and(|last| last.elapsed() > epoch * SILENT_EPOCHS);
-        if silent && self.settings.live {
+        // A recording that was saved before it is read is not one that goes on.
+        let file = |known: &Known| known.recording.kind != InputKind::Stream;
+        if silent && self.settings.live && !self.known.as_ref().is_some_and(file) {
             self.state = InputState::Stalled;
             if let Some(open) = self.clock.open() {
                 self.wall_driven = true;

@@ -187,9 +187,10 @@ fn what_was_lost(name: &str, report: &Report) -> String {
 }
 
 /// What became of the records, with how many.
-fn of_records(ledger: &Ledger) -> [(&'static str, u64); 6] {
+fn of_records(ledger: &Ledger) -> [(&'static str, u64); 7] {
     [
         ("counted", ledger.counted),
+        ("guest address", ledger.guest_address),
         ("no physical address", ledger.no_physical_address),
         ("lookup failed", ledger.lookup_failed),
         ("not memory", ledger.not_memory),
@@ -239,6 +240,7 @@ fn accounts(report: &Report, style: Style) -> Vec<Line> {
     // Said only where something was looked up.
     let asked = ledger.looked_up + ledger.lookup_failed > 0;
     kinds.retain(|(name, _)| asked || *name != "lookup failed");
+    kinds.retain(|(name, _)| ledger.guest_accesses > 0 || *name != "guest address");
     let records = account(("Records", ledger.records), &kinds, style);
     let bytes = if ledger.aux_bytes == 0 {
         Vec::new()
@@ -255,6 +257,8 @@ fn accounts(report: &Report, style: Style) -> Vec<Line> {
         (ledger.lookup_gone, "not found: the process had ended"),
         (ledger.lookup_not_present, "not found: nothing was present there"),
         (ledger.lookup_hidden, "not found: hidden without CAP_SYS_ADMIN"),
+        (ledger.guest_accesses, "accesses of virtual machines"),
+        (ledger.not_address_events, "records of events without data addresses"),
         (ledger.not_retired, "records not retired (they count)"),
         (ledger.tid_unknown, "of an unknown thread"),
         (ledger.throttled, "times throttled: samples are missing, a longer period prevents that"),

@@ -127,6 +127,9 @@ settings! {
         ttl "DURATION" = "30s";
         /// Memory for counters, snapshots included [default: half of what this process may use]
         max_memory "SIZE" = "";
+        /// Bytes that may be saved, below TMPDIR, of a perf.data file that comes through a pipe or
+        /// is compressed [default: 4GiB]
+        max_spool "SIZE" = "4GiB";
         /// Threads that decode a stream; any number gives the same answers [default: 1]
         threads "N" = "1";
         /// Percent of hot chunks below which a block is a candidate for splitting, where a
@@ -245,6 +248,8 @@ pub struct Config {
     pub max_watchers: usize,
     /// End with the input.
     pub exit_on_eof: bool,
+    /// Bytes that may be saved of a file that comes through a pipe or is compressed.
+    pub max_spool: u64,
     /// Read files on as they grow.
     pub follow: bool,
     /// What to capture, if the input is what this host does.
@@ -431,6 +436,9 @@ impl Given {
             max_connections: self.value("max_connections")?.unwrap_or(1024),
             max_watchers: self.value("max_watchers")?.unwrap_or(1024),
             exit_on_eof: self.switch("exit_on_eof")?,
+            max_spool: self
+                .value::<Size>("max_spool")?
+                .map_or(decoder::MAX_SPOOL, |size| size.bytes),
             follow: self.switch("follow")?,
             allow_unprivileged: self.switch("allow_unprivileged")?,
             insecure_plain_tcp,

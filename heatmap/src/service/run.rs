@@ -34,7 +34,10 @@ pub fn run(
 ) -> anyhow::Result<()> {
     let wanted = given.config(available_memory, false)?;
     let (source, input) = match (wanted.capture, input) {
-        (Some(options), _) => (Source::capture(options, &filters)?, CAPTURED.to_owned()),
+        (Some(options), _) => {
+            options.period_caveats().iter().for_each(|caveat| tracing::warn!("{caveat}"));
+            (Source::capture(options, &filters)?, CAPTURED.to_owned())
+        }
         (None, input) => {
             let input = input.unwrap_or(Path::new("-"));
             (Source::open(input, wanted.follow)?, input.display().to_string())

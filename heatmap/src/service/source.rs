@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use decoder::live::{self as capture, Progress, Target};
 use decoder::page_map::ProcessFrames;
-use decoder::{Input, Options, Recording, Sink, decode_stream};
+use decoder::{Input, Options, Recording, Sink, decode_stream, is_packed};
 use tokio_util::sync::CancellationToken;
 
 use crate::live::{InputState, Live};
@@ -123,7 +123,7 @@ impl Source {
             Opened::File(file) => read(file, follow, is_live, live, config, ending),
             Opened::Folder(input) => {
                 let mut live = live;
-                let decoded = input.decode(0, &recording_options(config), &mut live);
+                let decoded = input.decode(0, &options(config), &mut live);
                 ended(decoded, live);
             }
             Opened::Fifo(path) => loop {
@@ -149,14 +149,13 @@ fn read(
     config: &Config,
     ending: &CancellationToken,
 ) {
-    let options = Options { prompt: true, ..Options::new(config.threads) };
+    let options = options(config);
     let decoded = if follow {
         decode_stream(Following { file, ending: ending.clone() }, 0, &options, &mut live)
-    } else if is_live || starts_like_a_stream(&file) {
+    } else if !is_live && starts_like_a_stream(&file) {
         decode_stream(file, 0, &options, &mut live)
     } else {
-        Input::from_file(file)
-            .and_then(|input| input.decode(0, &recording_options(config), &mut live))
+        Input::from_file(file).and_then(|input| input.decode(0, &options, &mut live))
     };
     ended(decoded, live);
 }
@@ -173,9 +172,11 @@ fn capture(options: &capture::Options, live: Live, state: &State) {
     }
 }
 
-/// A recording's queues stand one after the other, but epochs go across them.
-fn recording_options(config: &Config) -> Options {
-    Options { ordered: true, ..Options::new(config.threads) }
+/// A stream is counted as it comes. A recording's queues stand one after the other, but epochs go
+/// across them.
+fn options(config: &Config) -> Options {
+    let Config { threads, max_spool, .. } = *config;
+    Options { prompt: true, ordered_files: true, max_spool, ..Options::new(threads) }
 }
 
 /// Shows how it ended.
@@ -185,7 +186,10 @@ fn ended(decoded: Result<Recording, decoder::Error>, mut live: Live) {
             live.recording_so_far(&recording);
             live.set_state(InputState::Ended);
         }
-        Err(error) => live.set_state(InputState::Failed(error.to_string())),
+        Err(error) => {
+            let with_causes = format!("{:#}", anyhow::Error::from(error));
+            live.set_state(InputState::Failed(with_causes));
+        }
     }
 }
 
@@ -201,6 +205,11 @@ fn check_followed(file: &File) -> anyhow::Result<()> {
         !is_perf || !has_size || starts_like_a_stream(file),
         "it is a perf.data file, expected a stream, which `folioscope record -o -` or `perf record \
          -o -` writes: leave out --follow"
+    );
+    anyhow::ensure!(
+        !is_packed(&magic),
+        "it is compressed, expected a stream as `folioscope record -o -` or `perf record -o -` \
+         writes it: leave out --follow"
     );
     Ok(())
 }

@@ -501,7 +501,7 @@ pub struct Ledger {
     /// Bytes that were delivered twice, outside the sum.
     #[prost(uint64, tag = "7")]
     pub overlap_bytes: u64,
-    /// Records: the sum of the five below and of lookup_failed.
+    /// Records: the sum of the five below, of lookup_failed and of guest_address.
     #[prost(uint64, tag = "8")]
     pub records: u64,
     /// Counted.
@@ -567,6 +567,16 @@ pub struct Ledger {
     /// Times that the kernel stopped sampling on a CPU until its next tick.
     #[prost(uint64, tag = "29")]
     pub throttled: u64,
+    /// Memory operations of virtual machines whose physical address hardware did not give; part of
+    /// records.
+    #[prost(uint64, tag = "30")]
+    pub guest_address: u64,
+    /// Memory operations of virtual machines, whatever became of them, outside the sum.
+    #[prost(uint64, tag = "31")]
+    pub guest_accesses: u64,
+    /// Sample records of events that never have a data address, outside the sum.
+    #[prost(uint64, tag = "32")]
+    pub not_address_events: u64,
 }
 /// What is read.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -240,6 +240,21 @@ pub fn event_scale(out: &mut Vec<u8>, endian: Endian, id: u64, scale: f64) {
     });
 }
 
+/// Appends ID_INDEX as `perf inject --guest-data` writes it: ids with their machines, 0 for the host's.
+pub fn id_index_of_machines(out: &mut Vec<u8>, endian: Endian, ids: &[(u64, u64)]) {
+    write(out, endian, kind::ID_INDEX, 0, |out| {
+        endian.u64(out, ids.len() as u64);
+        for (id, _) in ids {
+            // Index, CPU, thread.
+            [*id, 0, 0, u64::MAX].into_iter().for_each(|word| endian.u64(out, word));
+        }
+        for (_, machine) in ids {
+            // Virtual CPU.
+            [*machine, 0].into_iter().for_each(|word| endian.u64(out, word));
+        }
+    });
+}
+
 /// Appends ID_INDEX: the id of every event on every CPU, the queue it writes to, no thread.
 pub fn id_index(out: &mut Vec<u8>, endian: Endian, events: &[Event]) {
     write(out, endian, kind::ID_INDEX, 0, |out| {
