@@ -119,11 +119,14 @@ impl Facts {
             );
         }
         if recording.late_switches > 0 {
+            let switches = match recording.late_switches {
+                1 => "1 context switch".to_owned(),
+                number => format!("{number} context switches"),
+            };
             self.note(format!(
-                "{} context switches came in the stream behind the data that they tell of: some \
-                 accesses have the thread and process that ran before, or none. As a file the same \
-                 recording has the right ones.",
-                recording.late_switches
+                "{switches} came in the stream behind the data they tell of: some accesses have \
+                 the thread and process that ran before, or none. As a file the same recording \
+                 has the right ones."
             ));
         }
         if recording.time_base == TimeBase::Ticks {

@@ -155,8 +155,9 @@ fn a_stream_tells_that_switches_came_too_late() {
         let stream = Parts::of(&file).stream();
         for threads in ["1", "3"] {
             let words = ["report", "--format", "json", "--threads", threads];
-            let told =
-                |report: Value| report["notes"].to_string().contains("1 context switches came");
+            let told = |report: Value| {
+                report["notes"].to_string().contains("1 context switch came in the stream")
+            };
             assert_eq!(told(folioscope(words).arg("-").input(&stream).json()), late, "{threads}");
             let folder = scratch();
             let path = write(folder.path(), "perf.data", &file);

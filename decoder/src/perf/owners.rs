@@ -268,8 +268,8 @@ mod tests {
     #[test]
     fn in_a_stream_the_threads_that_ended_first_are_forgotten() {
         let mut owners = Owners::default();
-        let more = 100;
-        for time in 0..(MAX_ENDED + more) as u64 {
+        let more: u32 = 100;
+        for time in 0..MAX_ENDED as u64 + u64::from(more) {
             let tid = u32::try_from(time).expect("few") + 1;
             let task = Task { pid: 5, tid };
             owners.learn(task, 10 * time + 1, Sign::Born);
@@ -279,6 +279,6 @@ mod tests {
         assert_eq!(owners.len(), 2 * MAX_ENDED);
         assert!(!owners.is_full());
         assert_eq!(owners.at(1, 1).1, None);
-        assert_eq!(owners.at(more as u32 + 1, 10 * more as u64 + 1).1, Some(5));
+        assert_eq!(owners.at(more + 1, 10 * u64::from(more) + 1).1, Some(5));
     }
 }
