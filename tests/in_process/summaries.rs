@@ -24,12 +24,14 @@ fn queries() -> Vec<Keep> {
 #[test]
 fn of_recordings_and_made_traces() {
     let mut counted = 0;
-    for name in RECORDED.into_iter().chain(MADE) {
+    for (number, name) in RECORDED.into_iter().chain(MADE).enumerate() {
         let path = input(name);
         if path.is_dir() {
             continue;
         }
-        for (at, keep) in queries().iter().enumerate() {
+        // Each query meets many recordings, and each recording some queries.
+        let here = |at: &usize| *at == 0 || at % 3 == number % 3;
+        for (at, keep) in queries().iter().enumerate().filter(|(at, _)| here(at)) {
             let order = u8::try_from(at).expect("few queries");
             counted += summed_up(&bytes(&path), keep, order).expect("a recording");
         }
