@@ -29,7 +29,8 @@ fn all_that_a_report_says_can_be_computed_from_the_records() {
             let records = ["records", "--format", "json", "-q"];
             let listed = folioscope(records).args(*filters).arg(&path).json_lines();
             let rows: Vec<Row> = listed.iter().map(Row::of_json).collect();
-            let options = [&["-q", "--top", "0", "--order", &order.to_string()], *filters].concat();
+            let order = order.to_string();
+            let options = [&["-q", "--top", "0", "--order", &order], *filters].concat();
             let report = report(&path, &options);
             check(&report, &rows, &what);
             // Other records are not listed.
