@@ -259,9 +259,11 @@ pub(crate) fn percent(part: f64) -> String {
     if parts == 0 { "0 %".to_owned() } else { share(parts, WHOLE) }
 }
 
-/// Whether the parts of a whole add up to 100 % as [`share`] shows them.
+/// Whether the parts of a whole add up to 100 % as [`share`] shows them. `<0.1 %` adds nothing.
 pub(super) fn shares_add_up(parts: impl IntoIterator<Item = u64>, whole: u64) -> bool {
-    whole == 0 || parts.into_iter().map(|part| shown_tenths(part, whole)).sum::<u128>() == 1000
+    let shown: Vec<_> =
+        parts.into_iter().filter(|part| *part > 0).map(|part| shown_tenths(part, whole)).collect();
+    whole == 0 || !shown.contains(&0) && shown.iter().sum::<u128>() == 1000
 }
 
 /// A point in time as perf prints it: seconds, six decimals.
