@@ -41,10 +41,10 @@ pub struct Wanted {
 
 /// The unit that wrote the AUX data of a recording, if it has any. A processor has one.
 fn aux_source(recording: &Recording) -> decoder::Source {
-    match (recording.raw_pebs, recording.intel_pt) {
-        (Some(_), _) => decoder::Source::Pebs,
-        (None, true) => decoder::Source::IntelPt,
-        (None, false) => decoder::Source::ArmSpe,
+    match (recording.raw, recording.intel_pt) {
+        (Some(decoder::Raw::Pebs(..)), _) => decoder::Source::Pebs,
+        (_, true) => decoder::Source::IntelPt,
+        (_, false) => decoder::Source::ArmSpe,
     }
 }
 
