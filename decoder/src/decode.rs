@@ -138,10 +138,28 @@ pub struct Recording {
     pub raw: Option<Raw>,
     /// What is to be doubted of the physical addresses of IBS samples.
     pub ibs: ibs::Tally,
+    /// Why it does not hold all that happened while it was made, as far as it tells.
+    pub incomplete: Vec<Incomplete>,
+    /// There was a sample record, with an address or without, or a byte of AUX data.
+    pub has_samples: bool,
     /// It was captured by this process, see [`live`](crate::live).
     pub captured: bool,
     /// The CPU whose unit somebody else had for as long as this process waited to capture.
     pub in_use: Option<u32>,
+}
+
+/// Why a recording does not hold all that happened while it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Incomplete {
+    /// The recorder did not finish the file: the size of its records in the header is still 0.
+    Unfinished,
+    /// The input ends before its last record does, or before the data that a record announced.
+    CutShort,
+    /// The rings of events were overwritten ([`WRITE_BACKWARD`](crate::perf::AttrFlags)): only
+    /// the end of the time was kept.
+    Overwritten,
+    /// Rings of AUX data were overwritten: only what was in them when they were copied was kept.
+    Snapshots,
 }
 
 /// An input that has been opened.
@@ -306,6 +324,7 @@ pub fn decode_bytes<S: Shard>(
     let new_session = || {
         let mut session = Session::new(order);
         if let Header::File(header) = &header {
+            session.unfinished = header.data.size == 0;
             tables(header, data, &mut session);
         }
         session
@@ -351,6 +370,7 @@ pub fn decode_bytes<S: Shard>(
         });
         decode_queues(queues, &mut session, options, sink);
     }
+    session.end();
     sink.recording_ended();
     Ok(recording(&mut session, &[], kind, count))
 }
@@ -401,6 +421,7 @@ pub fn decode_stream<S: Shard>(
             read_with(crew, &mut stream, walk, &mut session, sink, options)
         })?;
     }
+    session.end();
     sink.recording_ended();
     Ok(recording(&mut session, &[], InputKind::Stream, 1))
 }
@@ -510,6 +531,7 @@ pub(crate) fn decode_pieces<S: Sink, T, E>(
     let end = walk.position(offset);
     walk.finish(0, offset, &mut visitor);
     visitor.finish(end);
+    session.end();
     sink.recording_ended();
     let recording = recording(&mut session, &[], InputKind::Stream, 1);
     Ok((Recording { captured: true, ..recording }, done?))
@@ -551,6 +573,7 @@ impl FileHeader {
 fn tables(header: &FileHeader, file: &[u8], session: &mut Session) {
     let (records, whole) = header.data.of(file);
     if header.data.size != 0 && !whole {
+        session.cut_short = true;
         session.problems.add(
             format!(
                 "record section of {} bytes of which the file has {}",
@@ -739,6 +762,10 @@ impl<'a, S: Sink> Visitor<'a> for Immediate<'_, S> {
     fn problem(&mut self, what: String, at: TraceOffset, consequence: &'static str) {
         self.session.problems.add(what, at.0, consequence);
     }
+
+    fn cut_short(&mut self) {
+        self.session.cut_short = true;
+    }
 }
 
 /// A position of its own for the rest of each queue, behind all others.
@@ -810,6 +837,10 @@ impl<'a: 'scope, 'scope, S: Shard + 'scope> Visitor<'a> for Collect<'_, '_, 'sco
     fn problem(&mut self, what: String, at: TraceOffset, consequence: &'static str) {
         self.session.problems.add(what, at.0, consequence);
     }
+
+    fn cut_short(&mut self) {
+        self.session.cut_short = true;
+    }
 }
 
 /// Has a crew decode AUX data and samples of a stream.
@@ -866,6 +897,10 @@ impl<'a, 'scope, S: Shard + 'scope> Visitor<'a> for Dispatch<'_, 'scope, '_, S> 
     fn problem(&mut self, what: String, at: TraceOffset, consequence: &'static str) {
         self.session.problems.add(what, at.0, consequence);
     }
+
+    fn cut_short(&mut self) {
+        self.session.cut_short = true;
+    }
 }
 
 impl Session {
@@ -876,7 +911,10 @@ impl Session {
         position: Position,
         sink: &mut S,
     ) -> Result<(usize, QueueKey, Piece), Target> {
-        let aux = aux.ok_or(Target::Skipped)?;
+        let Some(aux) = aux else {
+            self.announcements.begin(None);
+            return Err(Target::Skipped);
+        };
         match self.place(aux, position, sink) {
             Placement::Queue(index, piece) => Ok((index, aux.queue, piece)),
             Placement::Foreign => Err(Target::Foreign),
@@ -892,6 +930,7 @@ impl Session {
 
     /// Counts AUX bytes that no queue takes.
     fn pass_over(&mut self, target: Target, len: usize) {
+        self.announcements.come(len);
         match target {
             Target::Foreign => self.ledger.foreign_aux_bytes += len as u64,
             Target::Queue(_) | Target::Skipped => {
@@ -931,8 +970,9 @@ pub(crate) fn recording(
     for queue in queues {
         add_queue(&mut ledger, &mut aux_time_base, queue.so_far());
     }
-    ledger.lost = ledger.lost_records.max(ledger.lost_samples);
+    ledger.aux_missing_bytes = session.aux_missing_bytes();
     ledger.not_address_events = session.not_address_events();
+    ledger.sum_up_losses();
     session.events.take_names(&session.features);
     let names = session.event_names();
     let events: Vec<_> = session
@@ -947,7 +987,6 @@ pub(crate) fn recording(
     Recording {
         kind,
         files,
-        ledger,
         sources: session.sources(),
         time_base: session.time_base(aux_time_base),
         sideband_full: session.sideband.is_full(),
@@ -965,6 +1004,9 @@ pub(crate) fn recording(
         intel_pt: session.intel_pt_data,
         foreign_tracer: session.foreign_tracer.clone(),
         raw: None,
+        incomplete: session.incomplete(),
+        has_samples: session.has_samples || ledger.aux_bytes + ledger.foreign_aux_bytes > 0,
+        ledger,
         captured: false,
         in_use: None,
         ibs: session.ibs(),

@@ -26,11 +26,12 @@ macro_rules! ledger {
             }
         }
 
-        /// Ledgers of parts add up to the ledger of the whole. Sums stop at the greatest value,
-        /// which only losses that a damaged input claims can reach.
+        /// Ledgers of parts add up to the ledger of the whole; its `lost` is that of the sums. Sums
+        /// stop at the greatest value, which only losses that a damaged input claims can reach.
         impl AddAssign for Ledger {
             fn add_assign(&mut self, other: Self) {
                 $(self.$name = self.$name.saturating_add(other.$name);)*
+                self.sum_up_losses();
             }
         }
     };
@@ -53,6 +54,9 @@ ledger! {
     foreign_aux_bytes,
     /// Bytes delivered a second time by overlapping snapshots; outside the sum.
     overlap_bytes,
+    /// AUX bytes of any tracer that records announced and that are not in the recording; outside
+    /// the sum.
+    aux_missing_bytes,
     /// Hardware records and sample records with addresses.
     records,
     /// Records of other operations.
@@ -96,7 +100,9 @@ ledger! {
     aux_collision,
     /// AUX records with the flag PARTIAL: their last record may be incomplete.
     aux_partial,
-    /// The greater of `lost_records` and `lost_samples`, which usually tell the same losses.
+    /// The greater of `lost_records` and `lost_samples`, which usually tell the same losses. Of
+    /// several inputs the sums of each are compared: of files that one recording was cut into, the
+    /// last one's LOST_SAMPLES tell the LOST of all.
     lost,
     /// Sum of all LOST records.
     lost_records,
@@ -131,6 +137,11 @@ pub enum LedgerError {
 }
 
 impl Ledger {
+    /// Takes the greater of the two accounts of what the kernel lost.
+    pub(crate) fn sum_up_losses(&mut self) {
+        self.lost = self.lost_records.max(self.lost_samples);
+    }
+
     /// Enters how an access came to its physical address, or where it ends for lack of one.
     pub fn frame(&mut self, access: &Access) {
         self.looked_up += u64::from(access.flags.contains(AccessFlags::LOOKED_UP));
@@ -187,6 +198,7 @@ impl Ledger {
         [
             ("skipped_bytes", self.skipped_bytes),
             ("cut_off_bytes", self.cut_off_bytes),
+            ("aux_missing_bytes", self.aux_missing_bytes),
             ("aux_truncated", self.aux_truncated),
             ("aux_collision", self.aux_collision),
             ("aux_partial", self.aux_partial),

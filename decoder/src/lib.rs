@@ -59,6 +59,7 @@
 
 mod access;
 mod addr;
+mod announced;
 mod channel;
 mod crew;
 mod cursor;
@@ -90,7 +91,8 @@ pub use access::{
 pub use addr::{FOLIO_SHIFT, FolioPfn, PAGE_SHIFT, PAGES_PER_FOLIO, Pfn, PhysAddr, VirtAddr};
 pub use cursor::ByteOrder;
 pub use decode::{
-    Grain, Input, InputKind, MAX_SPOOL, Options, Recording, decode_bytes, decode_stream, is_packed,
+    Grain, Incomplete, Input, InputKind, MAX_SPOOL, Options, Recording, decode_bytes,
+    decode_stream, is_packed,
 };
 pub use error::{Error, Position, Problem, TraceOffset};
 pub use ledger::{Ledger, LedgerError};

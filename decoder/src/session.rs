@@ -4,6 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use crate::announced::Announcements;
 use crate::cursor::{ByteOrder, Cursor};
 use crate::ibs;
 use crate::intel_pt::{Core, Pebs, Sampled};
@@ -11,15 +12,15 @@ use crate::perf::attr::{Attr, AttrFlags};
 use crate::perf::auxtrace::known;
 use crate::perf::record::{MISC_COMM_EXEC, MISC_LOST_SAMPLES_BPF, MISC_SWITCH_OUT, Record, kind};
 use crate::perf::{
-    Aux, AuxFlags, Auxtrace, Clock, DataSrc, Events, Features, QueueKey, Ring, Sample, SideBand,
-    Sign, SpeInfo, Task, Tracer, Trailer, never_has_address,
+    Aux, AuxFlags, Auxtrace, Clock, DataSrc, Event, Events, Features, QueueKey, Ring, Sample,
+    SideBand, Sign, SpeInfo, Task, Tracer, Trailer, never_has_address,
 };
 use crate::piece::{Join, Piece, Unit};
 use crate::queue::Account;
 use crate::spe::{Encoding, encoding};
 use crate::{
-    Access, AccessFlags, Direction, EventIndex, Ledger, Operation, Origin, PhysAddr, Position,
-    Problem, Sink, Source, Tlb, TraceOffset, VirtAddr,
+    Access, AccessFlags, Direction, EventIndex, Incomplete, Ledger, Operation, Origin, PhysAddr,
+    Position, Problem, Sink, Source, Tlb, TraceOffset, VirtAddr,
 };
 
 /// Queues that are decoded: one for each CPU or thread. More come only from damage.
@@ -146,6 +147,15 @@ pub(crate) struct Session {
     queues: Vec<QueueState>,
     announced_cpus: HashMap<u32, Announced>,
     announced_threads: HashMap<u32, Announced>,
+    pub(crate) announcements: Announcements,
+    /// Its recorder did not finish the file.
+    pub(crate) unfinished: bool,
+    /// The input ends before its last record does, or before that record's data.
+    pub(crate) cut_short: bool,
+    /// It has been read to its end.
+    ended: bool,
+    /// There were sample records, with addresses or without.
+    pub(crate) has_samples: bool,
     facts: Arc<Facts>,
     arm_spe: Option<EventIndex>,
     names_taken: bool,
@@ -330,6 +340,11 @@ impl Session {
             queues: Vec::new(),
             announced_cpus: HashMap::new(),
             announced_threads: HashMap::new(),
+            announcements: Announcements::default(),
+            unfinished: false,
+            cut_short: false,
+            ended: false,
+            has_samples: false,
             facts: Arc::default(),
             arm_spe: None,
             names_taken: false,
@@ -455,6 +470,7 @@ impl Session {
             kind::TIME_CONV => self.clock = Clock::parse(body, self.order).or(self.clock),
             kind::AUXTRACE_INFO => {
                 self.tracer = Some(Tracer::parse(body, self.order)?);
+                self.announcements.overwritten |= Tracer::holds_snapshots(body, self.order);
                 self.names_taken = false;
             }
             kind::AUX => self.aux(body)?,
@@ -636,8 +652,15 @@ impl Session {
             *count += u64::from(aux.flags.contains(flag));
         }
         let broken = aux.flags.intersects(AuxFlags::TRUNCATED | AuxFlags::PARTIAL);
+        let trailer = self.trailer(body);
+        self.announcements.overwritten |= aux.flags.contains(AuxFlags::OVERWRITE);
+        self.announcements.announce(
+            trailer.and_then(|trailer| known(trailer.cpu?)),
+            trailer.and_then(|trailer| known(trailer.pid_tid?.1)),
+            &(aux.start..aux.end),
+        );
         // Rings belong to a CPU, or to a thread where the recording has no CPUs.
-        let Some(trailer) = self.trailer(body) else { return Some(()) };
+        let Some(trailer) = trailer else { return Some(()) };
         let tid = trailer.pid_tid.map(|(_, tid)| tid);
         for (by_number, number) in
             [(&mut self.announced_cpus, trailer.cpu), (&mut self.announced_threads, tid)]
@@ -667,6 +690,7 @@ impl Session {
         sink: &mut S,
     ) -> Placement {
         self.take_names(sink);
+        self.announcements.begin(Some(aux));
         let source = match &self.tracer {
             Some(Tracer::ArmSpe(_)) => Source::ArmSpe,
             Some(Tracer::IntelPt) => Source::IntelPt,
@@ -759,6 +783,34 @@ impl Session {
         let piece =
             Piece { offset, data_len, join, repeated, breaks, clock, reference, event, unit };
         Placement::Queue(index, piece)
+    }
+
+    /// The input has been read to its end.
+    pub(crate) fn end(&mut self) {
+        self.announcements.end();
+        self.ended = true;
+    }
+
+    /// Bytes of AUX data that were announced and are not in the recording, as far as it has been
+    /// read.
+    pub(crate) fn aux_missing_bytes(&self) -> u64 {
+        self.announcements.missing(self.ended)
+    }
+
+    /// Why the recording does not hold all that happened while it was made.
+    pub(crate) fn incomplete(&self) -> Vec<Incomplete> {
+        let backward = |event: &Event| event.attr.flags.contains(AttrFlags::WRITE_BACKWARD);
+        [
+            (self.unfinished, Incomplete::Unfinished),
+            // Of a file that was not finished that is to be expected.
+            (self.cut_short && !self.unfinished, Incomplete::CutShort),
+            (self.events.list().iter().any(backward), Incomplete::Overwritten),
+            (self.announcements.overwritten, Incomplete::Snapshots),
+        ]
+        .into_iter()
+        .filter(|(holds, _)| *holds)
+        .map(|(_, reason)| reason)
+        .collect()
     }
 
     /// What is to be added to queues whose end was taken for perf's filling, but was announced
@@ -896,6 +948,7 @@ impl Session {
 
     /// Tells that bytes of a queue's piece have come.
     pub(crate) fn arrived(&mut self, queue: usize, bytes: &[u8]) {
+        self.announcements.come(bytes.len());
         let queue = &mut self.queues[queue];
         queue.end = queue.end.wrapping_add(bytes.len() as u64);
         queue.covered.end = queue.covered.end.max(queue.end);
@@ -914,6 +967,7 @@ impl Session {
         sink: &mut S,
     ) -> Option<SampleRecord<'b>> {
         let body = record.body;
+        self.has_samples = true;
         let Some(event) = self.events.of_sample(body, self.order) else {
             self.problems.add("sample of no known event", position.offset.0, "it is not counted");
             return None;

@@ -24,6 +24,8 @@ pub(crate) trait Visitor<'a> {
     fn aux_bytes(&mut self, bytes: &'a [u8], position: Position);
     /// Something could not be read.
     fn problem(&mut self, what: String, at: TraceOffset, consequence: &'static str);
+    /// The input ends before its last record does, or before that record's data.
+    fn cut_short(&mut self);
 }
 
 /// The state of a walk: what is open between two windows.
@@ -160,6 +162,9 @@ impl Walk {
             Compression::Running(decompressor) => decompressor.unfinished(),
             _ => 0,
         };
+        if self.payload > 0 || left > 0 || unfinished > 0 {
+            visitor.cut_short();
+        }
         if self.payload > 0 {
             visitor.problem(
                 format!("the input ends {} bytes before the last record's data does", self.payload),

@@ -1,6 +1,7 @@
 //! What a recording says about itself: how it was sampled, what it left out, and what follows
 //! for its reader.
 
+use crate::incomplete::{self, Reason};
 use crate::page_size::PageSize;
 use crate::query::Filters;
 use decoder::ibs::Tally;
@@ -22,6 +23,8 @@ pub const RECORD_AMD: &str = "perf record -e ibs_op// -d --phys-data -a -- sleep
 pub struct Facts {
     /// Why hot pages may be missing, each with where that comes from.
     left_out: Vec<(String, Vec<String>)>,
+    /// Why the recordings do not hold all that happened while they were made.
+    pub incomplete: Vec<Reason>,
     /// Everything else that a reader should know, one sentence each.
     pub notes: Vec<String>,
 }
@@ -47,8 +50,19 @@ mod spe_config {
 }
 
 impl Facts {
-    /// The facts of one recording, added to those of others.
-    pub fn add(&mut self, recording: &Recording) {
+    /// The facts of recordings that are read together.
+    pub fn of(recordings: &[Recording]) -> Self {
+        let mut facts = Self { incomplete: incomplete::reasons(recordings), ..Self::default() };
+        let mut lost = Ledger::default();
+        recordings.iter().for_each(|recording| lost += recording.ledger);
+        let whole = facts.incomplete.is_empty() && lost.losses().next().is_none();
+        recordings.iter().for_each(|recording| facts.add(recording, whole));
+        facts
+    }
+
+    /// The facts of one recording, added to those of others. `whole`: nothing is known to be
+    /// missing from any.
+    fn add(&mut self, recording: &Recording, whole: bool) {
         let spe = || {
             recording
                 .arm_spe_events
@@ -95,7 +109,9 @@ impl Facts {
                 for reason in sample_left_out(event, *source, complete_pebs) {
                     self.leave_out(&reason, name);
                 }
-                self.notes.extend(sample_sampling(event, name));
+                if let Some(note) = sample_sampling(event, name, whole) {
+                    self.note(note);
+                }
             }
         }
         for doubt in doubts(recording) {
@@ -187,7 +203,8 @@ impl Facts {
         assume_complete: bool,
         (page_size, assumed): (PageSize, bool),
     ) -> Vec<String> {
-        let mut notes = self.notes.clone();
+        let incomplete = self.incomplete.iter().map(|reason| format!("Not complete: {reason}."));
+        let mut notes: Vec<_> = incomplete.chain(self.notes.iter().cloned()).collect();
         if self.leaves_out() {
             let reasons = self.left_out();
             notes.push(if assume_complete {
@@ -379,7 +396,7 @@ fn sample_left_out(event: &Event, source: Source, complete_pebs: bool) -> Vec<St
 }
 
 /// How an event with sample records sampled.
-fn sample_sampling(event: &Event, name: &str) -> Option<String> {
+fn sample_sampling(event: &Event, name: &str, whole: bool) -> Option<String> {
     let number = event.attr.sample_period;
     if number == 0 {
         return None;
@@ -392,8 +409,10 @@ fn sample_sampling(event: &Event, name: &str) -> Option<String> {
             "{name}: sampled {number} times a second at most; counts are samples, not weighted by \
              period."
         )
-    } else if number == 1 {
+    } else if number == 1 && whole {
         format!("{name}: every event was recorded.")
+    } else if number == 1 {
+        format!("{name}: every event was to be recorded; some are missing.")
     } else {
         format!("{name}: one sample every {number} events; counts are samples.")
     })
@@ -545,20 +564,16 @@ pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filt
             ledger.aux_bytes
         );
     }
-    if ledger.aux_bytes > 0 {
-        return format!(
-            "{} bytes of AUX data, all of them padding: nothing was sampled; record for longer with {record}",
-            ledger.aux_bytes
-        );
+    if let Some(reason) = nothing_there(recordings, ledger) {
+        return reason;
     }
     if ledger.foreign_aux_bytes > 0 {
         return format!("its AUX data is of a tracer that is not decoded: record with {either}");
     }
     if any(|recording| !recording.arm_spe_events.is_empty()) {
-        return format!(
-            "it has an Arm SPE event but no SPE data: nothing was sampled, or perf inject took \
-             the data out; record with `{RECORD_SPE}`"
-        );
+        return "it has an Arm SPE event but no SPE data: nothing was sampled, or perf inject took \
+                the data out; record for longer, or name the recording that was injected"
+            .to_owned();
     }
     if ledger.not_address_events > 0 {
         let names = addressless(recordings);
@@ -569,6 +584,43 @@ pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filt
         );
     }
     format!("it has no memory samples with addresses: record with {either}")
+}
+
+/// Why there is nothing in recordings that could have been counted, whatever their events are: then
+/// other events are no remedy.
+fn nothing_there(recordings: &[Recording], ledger: &Ledger) -> Option<String> {
+    let missing = ledger.aux_missing_bytes;
+    if missing > 0 && ledger.aux_bytes + ledger.foreign_aux_bytes == 0 {
+        return Some(format!(
+            "{missing} bytes of AUX data were announced, and none are in the recording: it is a \
+             part of one, or its recorder was killed; record again"
+        ));
+    }
+    let reasons = incomplete::reasons(recordings);
+    let unfinished =
+        reasons.iter().any(|reason| matches!(reason, Reason::Unfinished | Reason::CutShort));
+    if unfinished {
+        let reasons: Vec<_> = reasons.iter().map(ToString::to_string).collect();
+        return Some(format!(
+            "{}, and what there is of it holds no memory samples: record again, and end perf with \
+             Ctrl-C (SIGINT)",
+            reasons.join("; ")
+        ));
+    }
+    if ledger.aux_bytes > 0 {
+        return Some(format!(
+            "{} bytes of AUX data, all of them padding: nothing was sampled; record for longer, or \
+             with a shorter period",
+            ledger.aux_bytes
+        ));
+    }
+    let empty = !recordings.iter().any(|recording| recording.has_samples);
+    let inject = recordings.iter().any(|recording| !recording.arm_spe_events.is_empty());
+    (empty && !inject).then(|| {
+        "it is empty: no event was sampled; record for longer, or while the program to be looked at \
+         runs"
+            .to_owned()
+    })
 }
 
 /// Why sample records that are none of IBS have no physical address, and what to do about it.

@@ -21,6 +21,7 @@ pub mod doctor;
 mod facts;
 mod filter;
 mod folio;
+mod incomplete;
 mod index;
 mod ingest;
 mod latency;

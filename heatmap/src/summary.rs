@@ -9,11 +9,12 @@ use crate::distribution::{TenPercentBuckets, touched_percent};
 use crate::facts::{Facts, guests, guests_are_missing, nothing_counted};
 use crate::filter::{ChunkOrder, HotFraction, HotThreshold, hot_fraction};
 use crate::folio::{Block, Folio, Times};
+use crate::incomplete::Reason;
 use crate::ingest::Counter;
 use crate::page_size::PageSize;
 use crate::report::{
-    CpuCoverage, Decision, InputInfo, InputKind, LatencySummary, Report, TimeBase, TopFolio,
-    VerdictCounts,
+    CpuCoverage, Decision, InputInfo, InputKind, LatencySummary, Report, RunLedger, TimeBase,
+    TopFolio, VerdictCounts,
 };
 use crate::verdict::{Judge, Span, Verdict};
 
@@ -57,11 +58,17 @@ fn of_aux_data(ledger: &Ledger) -> Ledger {
         skipped_bytes: ledger.skipped_bytes,
         cut_off_bytes: ledger.cut_off_bytes,
         overlap_bytes: ledger.overlap_bytes,
+        aux_missing_bytes: ledger.aux_missing_bytes,
         aux_truncated: ledger.aux_truncated,
         aux_collision: ledger.aux_collision,
         aux_partial: ledger.aux_partial,
         ..Ledger::default()
     }
+}
+
+/// Whether anything is known to be missing.
+pub(crate) fn lossy(ledger: &Ledger, problems: u64, incomplete: &[Reason]) -> bool {
+    ledger.losses().next().is_some() || problems > 0 || !incomplete.is_empty()
 }
 
 /// The span that is asked of sparse blocks: what was given, else by the length of what was seen.
@@ -97,8 +104,7 @@ impl<'a, B: Block> Summary<'a, B> {
         counter: &'a Counter<B>,
         wanted: Wanted,
     ) -> Self {
-        let mut facts = Facts::default();
-        recordings.iter().for_each(|recording| facts.add(recording));
+        let mut facts = Facts::of(recordings);
         for name in counter.filters().names() {
             facts.leave_out("the query keeps only some accesses", name);
         }
@@ -123,6 +129,13 @@ impl<'a, B: Block> Summary<'a, B> {
     /// The kernel's base page.
     pub fn page_size(&self) -> PageSize {
         self.page_size.0
+    }
+
+    /// Whether anything is known to be missing from the answer, or nothing was counted: what
+    /// `--strict` asks.
+    pub fn is_lossy(&self) -> bool {
+        lossy(&self.ledger, self.problem_count(), &self.facts.incomplete)
+            || self.ledger.counted == 0
     }
 
     /// How many sections could not be read.
@@ -272,7 +285,15 @@ impl<'a> Summary<'a> {
             folios: self.counter.store().len() as u64,
             reason: self.reason(),
             notes: self.notes(),
-            ledger: self.ledger,
+            ledger: RunLedger {
+                sums: self.ledger,
+                recording_incomplete: self
+                    .facts
+                    .incomplete
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
+            },
             records_by_source: self.by_source(),
             unreadable: self.unreadable(),
             touched_distribution: row(&touched),

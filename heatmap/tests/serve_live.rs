@@ -115,7 +115,7 @@ async fn counters(client: &mut HeatmapServiceClient<Channel>, least: u64) -> BTr
     loop {
         let status = client.get_status(v1::GetStatusRequest {}).await.expect("it answers");
         let status = status.into_inner();
-        let counted = status.ledger.map_or(0, |ledger| ledger.counted);
+        let counted = status.ledger.as_ref().map_or(0, |ledger| ledger.counted);
         let request = v1::ListFoliosRequest { page_size: 1000, ..v1::ListFoliosRequest::default() };
         let folios = client.list_folios(request).await.map(|list| list.into_inner().folios);
         let mut counters = BTreeMap::new();

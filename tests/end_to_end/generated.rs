@@ -262,6 +262,7 @@ fn damage_is_bounded_and_told() {
         let losses = [
             "skipped_bytes",
             "cut_off_bytes",
+            "aux_missing_bytes",
             "aux_truncated",
             "aux_collision",
             "aux_partial",

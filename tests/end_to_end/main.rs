@@ -12,6 +12,7 @@
 //! | `report`, `decisions`, `filters` | do outputs and options keep the contract? |
 //! | `summaries` | can all that a report says be computed from what `records` lists? |
 //! | `page_map` | do accesses without a physical address get the one that a saved page map has? |
+//! | `incomplete` | is what is missing from a recording told: announced data, overwritten rings, unfinished files? |
 //! | `aux_data`, `side_records` | joins, gaps and snapshots of AUX data; losses and records beside the samples |
 //! | `ibs`, `raw_pebs`, `raw_spe` | registers of AMD's IBS in RAW; raw PEBS buffers of every format; a buffer of SPE |
 //! | `compressed` | compressed inputs, files on pipes, and what is saved for them |
@@ -40,6 +41,7 @@ mod forms;
 mod generated;
 mod guests;
 mod ibs;
+mod incomplete;
 mod intel_pt;
 mod page_map;
 mod pages;

@@ -88,6 +88,7 @@ fn check_shape(report: &Value) {
             "late",
             "tid_unknown",
             "not_retired",
+            "aux_missing_bytes",
             "aux_truncated",
             "aux_collision",
             "aux_partial",
@@ -96,6 +97,7 @@ fn check_shape(report: &Value) {
             "lost_samples",
             "throttled",
             "saturated_counters",
+            "recording_incomplete",
         ];
         // In memory an object's fields have the order of their names.
         names.sort_unstable();

@@ -79,6 +79,9 @@ bitflags::bitflags! {
         const SAMPLE_ID_ALL = 1 << 18;
         /// Times are of another clock than the kernel's own.
         const USE_CLOCKID = 1 << 25;
+        /// The ring is written from its end to its start, and overwritten: it holds the end of the
+        /// time alone (`perf record --overwrite`).
+        const WRITE_BACKWARD = 1 << 27;
         /// The samples are packets in another event's AUX data.
         const AUX_OUTPUT = 1 << 31;
         const _ = !0;

@@ -9,6 +9,8 @@ use crate::spe::Midr;
 
 /// `auxtrace_info.type` of Intel PT.
 const TYPE_INTEL_PT: u32 = 1;
+/// `auxtrace_info.type` of CoreSight ETM.
+const TYPE_CORESIGHT: u32 = 3;
 /// `auxtrace_info.type` of Arm SPE.
 const TYPE_ARM_SPE: u32 = 4;
 
@@ -60,6 +62,20 @@ impl Tracer {
             TYPE_INTEL_PT => Self::IntelPt,
             other => Self::Other(other),
         })
+    }
+
+    /// Whether the body of AUXTRACE_INFO says that the recording holds snapshots of rings that are
+    /// overwritten: the word `INTEL_PT_SNAPSHOT_MODE` of `tools/perf/util/intel-pt.h`, or
+    /// `CS_ETM_SNAPSHOT` of `cs-etm.h`. For other tracers only AUX records tell.
+    pub(crate) fn holds_snapshots(body: &[u8], order: ByteOrder) -> bool {
+        let mut at = Cursor::new(body, order);
+        let word = match at.u32() {
+            Some(TYPE_INTEL_PT) => 8,
+            Some(TYPE_CORESIGHT) => 2,
+            _ => return false,
+        };
+        let _reserved = at.u32();
+        at.take(8 * word).and_then(|_| at.u64()).is_some_and(|mode| mode != 0)
     }
 }
 
@@ -185,6 +201,8 @@ bitflags::bitflags! {
 /// The body of an AUX record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aux {
+    /// Place of the first byte that it announces, in the queue's running count.
+    pub start: u64,
     /// End of the data that it announces, in the queue's running count.
     pub end: u64,
     /// What happened to that data.
@@ -196,7 +214,8 @@ impl Aux {
     pub fn parse(body: &[u8], order: ByteOrder) -> Option<Self> {
         let mut at = Cursor::new(body, order);
         let (offset, size, flags) = (at.u64()?, at.u64()?, at.u64()?);
-        Some(Self { end: offset.wrapping_add(size), flags: AuxFlags::from_bits_retain(flags) })
+        let flags = AuxFlags::from_bits_retain(flags);
+        Some(Self { start: offset, end: offset.wrapping_add(size), flags })
     }
 }
 

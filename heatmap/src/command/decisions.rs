@@ -56,7 +56,6 @@ impl Decisions {
             }
             writer.finish()
         })())?;
-        let ledger = summary.ledger();
-        Ok(self.input.outcome(ledger, summary.problem_count(), ledger.counted))
+        Ok(self.input.outcome(summary.is_lossy()))
     }
 }

@@ -16,6 +16,7 @@ use super::options::InputOptions;
 use super::output::Usage;
 use crate::facts::doubts;
 use crate::folio::Block;
+use crate::incomplete;
 use crate::ingest::Counter;
 use crate::query::Filters;
 use crate::summary::{Summary, Wanted};
@@ -111,6 +112,7 @@ impl InputOptions {
         messages: &Messages,
     ) {
         let problems: u64 = recordings.iter().map(|recording| recording.problem_count).sum();
+        let incomplete = incomplete::reasons(recordings);
         let mut losses: Vec<_> =
             ledger.losses().map(|(name, value)| format!("{name} {value}")).collect();
         if problems > 0 {
@@ -123,14 +125,17 @@ impl InputOptions {
             let see = if recordings.iter().any(pebs) { "" } else { "; see `folioscope report`" };
             messages.warn(&format!("{}: something was lost: {losses}{see}", self.path()));
         }
+        for reason in &incomplete {
+            messages.warn(&format!("{}: not complete: {reason}", self.path()));
+        }
         for doubt in recordings.iter().flat_map(doubts) {
             messages.warn(&format!("{}: {doubt}", self.path()));
         }
     }
 
-    /// The outcome of a run with this account, which gave so many results, by `--strict`.
-    pub(super) fn outcome(&self, ledger: &decoder::Ledger, problems: u64, results: u64) -> Outcome {
-        let lossy = ledger.losses().next().is_some() || problems > 0 || results == 0;
+    /// The outcome of a run, by `--strict`. `lossy`: something is known to be missing, or nothing
+    /// was found.
+    pub(super) fn outcome(&self, lossy: bool) -> Outcome {
         if self.strict && lossy { Outcome::Lossy } else { Outcome::Done }
     }
 }

@@ -28,7 +28,6 @@ impl Pages {
         counted.warn_of_losses(&self.input, summary.ledger(), messages);
         let out = self.output.open()?;
         self.output.named(crate::report::pages::write(self.output.format, summary.pages(), out))?;
-        let ledger = summary.ledger();
-        Ok(self.input.outcome(ledger, summary.problem_count(), ledger.counted))
+        Ok(self.input.outcome(summary.is_lossy()))
     }
 }

@@ -215,10 +215,7 @@ impl Record {
         let summary = counted.summary(wanted, messages)?;
         print(&summary, report.format, io::stdout(), style(true, messages.color))
             .context("standard output: cannot write")?;
-        let ledger = summary.ledger();
-        let lossy =
-            ledger.losses().next().is_some() || summary.problem_count() > 0 || ledger.counted == 0;
-        Ok(self.outcome(&progress, lossy, messages))
+        Ok(self.outcome(&progress, summary.is_lossy(), messages))
     }
 
     /// Writes a stream.

@@ -12,8 +12,10 @@ use super::messages::Messages;
 use super::options::{FilterOptions, InputOptions, OutputOptions, RawOptions};
 use super::output::Output;
 use crate::facts::nothing_counted;
+use crate::incomplete;
 use crate::query::Filters;
 use crate::report::{RecordRow, RecordWriter};
+use crate::summary::lossy;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Columns, absent values `-` (text), empty (CSV), null (JSON, Parquet):
@@ -64,7 +66,8 @@ impl Records {
         } else {
             self.input.warn_of_losses(&recordings, &ledger, messages);
         }
-        Ok(self.input.outcome(&ledger, problems, listed))
+        let incomplete = incomplete::reasons(&recordings);
+        Ok(self.input.outcome(lossy(&ledger, problems, &incomplete) || listed == 0))
     }
 }
 

@@ -127,6 +127,7 @@ fn losses(ledger: &v1::Ledger) -> Option<String> {
         ("lost", ledger.lost),
         ("skipped bytes", ledger.skipped_bytes),
         ("cut off bytes", ledger.cut_off_bytes),
+        ("missing bytes", ledger.aux_missing_bytes),
         ("truncated", ledger.aux_truncated),
         ("collisions", ledger.aux_collision),
         ("partial", ledger.aux_partial),
@@ -158,7 +159,7 @@ fn head(view: &View, columns: usize) -> Vec<Line<'_>> {
     let path = status.inputs.first().map_or("", |input| input.path.as_str());
     let memory = status.memory.unwrap_or_default();
     let epoch = status.clock.as_ref().and_then(|clock| clock.epoch);
-    let ledger = status.ledger.unwrap_or_default();
+    let ledger = status.ledger.clone().unwrap_or_default();
     let rate = view.rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.0}"));
     let bold = Style::new().add_modifier(Modifier::BOLD);
     let (red, yellow) = (bold.fg(Color::Red), Style::new().fg(Color::Yellow));
@@ -184,6 +185,9 @@ fn head(view: &View, columns: usize) -> Vec<Line<'_>> {
     };
     if let Some(losses) = losses(&ledger) {
         lines.extend(sentence(&format!("LOST {losses}"), red));
+    }
+    for reason in &ledger.recording_incomplete {
+        lines.extend(sentence(&format!("NOT COMPLETE: {reason}"), red));
     }
     if !status.reason.is_empty() {
         lines.extend(sentence(&status.reason, yellow));

@@ -11,6 +11,7 @@ use crate::backing::Backing;
 use crate::facts::{Facts, guests, guests_are_missing, nothing_counted};
 use crate::filter::{ChunkOrder, HotFraction, HotThreshold, hot_fraction};
 use crate::folio::{Directions, Times};
+use crate::incomplete::Reason;
 use crate::ingest::Coverage;
 use crate::page_size::PageSize;
 use crate::query::Filters;
@@ -156,6 +157,11 @@ impl Snapshot {
         })
     }
 
+    /// Why the recording is not complete, as far as the input has told.
+    pub fn incomplete(&self) -> &[Reason] {
+        self.known.as_ref().map_or(&[], |known| &known.facts.incomplete)
+    }
+
     /// Whether answers say something: an epoch has closed.
     pub fn is_ready(&self) -> bool {
         self.epoch.is_some()
@@ -243,8 +249,7 @@ impl LiveFolio<'_> {
 impl Known {
     /// What follows from what the input has said so far.
     pub(super) fn of(recording: &Recording, given: Option<PageSize>, assume: bool) -> Self {
-        let mut facts = Facts::default();
-        facts.add(recording);
+        let facts = Facts::of(core::slice::from_ref(recording));
         let page_size = PageSize::of(given, core::slice::from_ref(recording));
         let notes = facts.sentences(assume, page_size);
         Self { recording: recording.clone(), facts, page_size: page_size.0, notes }

@@ -196,6 +196,9 @@ fn head(report: &Report, shown: usize) -> Vec<(String, Colour)> {
     if !losses.is_empty() {
         lines.push((format!("SOMETHING WAS LOST: {}", losses.join(", ")), Colour::Alarm));
     }
+    for reason in &report.ledger.recording_incomplete {
+        lines.push((format!("NOT COMPLETE: {reason}"), Colour::Alarm));
+    }
     if let Some(reason) = &report.reason {
         lines.push((format!("Nothing was counted: {reason}"), Colour::Alarm));
     }

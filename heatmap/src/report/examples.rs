@@ -88,7 +88,8 @@ pub(crate) fn small() -> Report {
             counted: 10,
             not_memory: 1,
             ..Ledger::default()
-        },
+        }
+        .into(),
         records_by_source: vec![],
         unreadable: vec![],
         touched_distribution: [2, 0, 0, 0, 0, 0, 0, 0, 0, 0],
@@ -152,7 +153,8 @@ pub(super) fn published() -> Report {
             not_memory: 2_792_767,
             not_retired: 211,
             ..Ledger::default()
-        },
+        }
+        .into(),
         touched_distribution: [1945, 31, 12, 6, 4, 2, 1, 1, 1, 2],
         hot_distribution: [1930, 40, 14, 8, 5, 2, 1, 1, 2, 2],
         verdicts: VerdictCounts {
@@ -210,7 +212,8 @@ pub(super) fn nothing_counted() -> Report {
             records: 1_204_113,
             no_physical_address: 1_204_113,
             ..Ledger::default()
-        },
+        }
+        .into(),
         touched_distribution: [0; 10],
         hot_distribution: [0; 10],
         verdicts: VerdictCounts::default(),
@@ -237,6 +240,7 @@ pub(super) fn lossy() -> Report {
             skipped_bytes: 70_000,
             cut_off_bytes: 130,
             aux_bytes: whole.ledger.aux_bytes + 70_130,
+            aux_missing_bytes: 8_192,
             aux_truncated: 17,
             aux_collision: 3,
             aux_partial: 1,
@@ -250,10 +254,11 @@ pub(super) fn lossy() -> Report {
             overlap_bytes: 64,
             late: 2,
             tid_unknown: 9,
-            ..whole.ledger
-        },
+            ..*whole.ledger
+        }
+        .into(),
         records_by_source: vec![
-            ("arm_spe".to_owned(), whole.ledger),
+            ("arm_spe".to_owned(), *whole.ledger),
             ("sample".to_owned(), Ledger { records: 1_000, over_budget: 1_000, ..Ledger::default() }),
         ],
         unreadable: vec![
@@ -317,7 +322,7 @@ pub(super) fn adversarial() -> Report {
         folios: max,
         reason: Some(long.clone()),
         notes: vec![long.clone(), String::new()],
-        ledger,
+        ledger: ledger.into(),
         records_by_source: vec![(long.clone(), ledger), (String::new(), ledger)],
         unreadable: vec![long],
         touched_distribution: [max; 10],

@@ -69,8 +69,7 @@ pub struct Report {
     /// Sampling period and caveats that apply to this recording; one sentence each.
     pub notes: Vec<String>,
     /// The account of all bytes and records.
-    #[serde(serialize_with = "ledger")]
-    pub ledger: Ledger,
+    pub ledger: RunLedger,
     /// The ledger of each source, by the name in [`InputInfo::sources`]. In the output only
     /// if there is more than one.
     #[serde(serialize_with = "ledgers", skip_serializing_if = "one_or_none")]
@@ -94,6 +93,46 @@ pub struct Report {
     pub latency: Option<LatencySummary>,
     /// The hottest blocks: by accesses, highest first, then by PFN.
     pub top: Vec<TopFolio>,
+}
+
+/// The account of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunLedger {
+    /// Its sums.
+    pub sums: Ledger,
+    /// Why the recordings do not hold all that happened while they were made, a clause each.
+    pub recording_incomplete: Vec<String>,
+}
+
+impl From<Ledger> for RunLedger {
+    fn from(sums: Ledger) -> Self {
+        Self { sums, recording_incomplete: Vec::new() }
+    }
+}
+
+impl core::ops::Deref for RunLedger {
+    type Target = Ledger;
+
+    fn deref(&self) -> &Ledger {
+        &self.sums
+    }
+}
+
+impl core::ops::DerefMut for RunLedger {
+    fn deref_mut(&mut self) -> &mut Ledger {
+        &mut self.sums
+    }
+}
+
+impl Serialize for RunLedger {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in self.sums.fields() {
+            map.serialize_entry(name, &value)?;
+        }
+        map.serialize_entry("recording_incomplete", &self.recording_incomplete)?;
+        map.end()
+    }
 }
 
 /// What was read.
@@ -293,10 +332,6 @@ pub fn write_rows<W: io::Write + Send, F: Borrow<TopFolio>>(
 /// An address or PFN as `"0x..."`.
 fn hex<S: Serializer>(value: &FolioPfn, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
-}
-
-fn ledger<S: Serializer>(ledger: &Ledger, serializer: S) -> Result<S::Ok, S::Error> {
-    LedgerFields(ledger).serialize(serializer)
 }
 
 fn one_or_none(sources: &[(String, Ledger)]) -> bool {

@@ -70,6 +70,7 @@ fn head(report: &Report) -> Report {
         input: report.input.clone(),
         reason: report.reason.clone(),
         notes: report.notes.clone(),
+        ledger: report.ledger.clone(),
         records_by_source: report.records_by_source.clone(),
         unreadable: report.unreadable.clone(),
         coverage: report.coverage.clone(),

@@ -143,8 +143,12 @@ fn losses(report: &Report, style: Style) -> Vec<Line> {
     }
     if losses.is_empty() && report.unreadable.is_empty() {
         if lines.is_empty() {
-            let text = "Nothing lost, as far as the recording tells.";
-            lines.extend(hanging(Line::new(style), Some(Paint::Good), text));
+            let (paint, text) = if ledger.recording_incomplete.is_empty() {
+                (Paint::Good, "Nothing lost, as far as the recording tells.")
+            } else {
+                (Paint::Bad, "NOT COMPLETE: the notes say what is missing.")
+            };
+            lines.extend(hanging(Line::new(style), Some(paint), text));
         }
         return lines;
     }
@@ -169,6 +173,9 @@ fn what_was_lost(name: &str, report: &Report) -> String {
     match name {
         "skipped_bytes" => "bytes dropped while resynchronising after damage".to_owned(),
         "cut_off_bytes" => "bytes of unfinished records at gaps and ends".to_owned(),
+        "aux_missing_bytes" => {
+            "bytes of AUX data that were announced and are not in the recording".to_owned()
+        }
         "aux_truncated" => "times the AUX buffer was full: data is missing".to_owned(),
         "aux_collision" => "times the hardware dropped samples".to_owned(),
         "aux_partial" => "AUX pieces whose last record may be incomplete".to_owned(),
@@ -751,7 +758,7 @@ mod tests {
     #[test]
     fn every_loss_has_its_explanation() {
         let ledger = &examples::lossy().ledger;
-        assert_eq!(ledger.losses().count(), 8, "the example has all of them");
+        assert_eq!(ledger.losses().count(), 9, "the example has all of them");
         for (name, _) in ledger.losses() {
             assert_ne!(what_was_lost(name, &examples::lossy()), "", "{name}");
         }

@@ -7,6 +7,7 @@ use proto::v1;
 use super::State;
 use super::answers::Asked;
 use crate::backing::Backing;
+use crate::incomplete::Reason;
 use crate::live::{InputState, LiveFolio, LiveFraction, Snapshot};
 use crate::verdict::Verdict;
 
@@ -131,7 +132,7 @@ pub(super) fn decision(
     }
 }
 
-fn ledger(ledger: &decoder::Ledger) -> v1::Ledger {
+fn ledger(ledger: &decoder::Ledger, incomplete: &[Reason]) -> v1::Ledger {
     v1::Ledger {
         aux_bytes: ledger.aux_bytes,
         record_bytes: ledger.record_bytes,
@@ -140,6 +141,7 @@ fn ledger(ledger: &decoder::Ledger) -> v1::Ledger {
         cut_off_bytes: ledger.cut_off_bytes,
         foreign_aux_bytes: ledger.foreign_aux_bytes,
         overlap_bytes: ledger.overlap_bytes,
+        aux_missing_bytes: ledger.aux_missing_bytes,
         records: ledger.records,
         counted: ledger.counted,
         guest_address: ledger.guest_address,
@@ -165,6 +167,7 @@ fn ledger(ledger: &decoder::Ledger) -> v1::Ledger {
         lost_records: ledger.lost_records,
         lost_samples: ledger.lost_samples,
         saturated_counters: ledger.saturated_counters,
+        recording_incomplete: incomplete.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -210,7 +213,7 @@ pub(super) fn status(
         last_ns: coverage.times.last(),
     });
     v1::GetStatusResponse {
-        ledger: Some(ledger(&snapshot.ledger)),
+        ledger: Some(ledger(&snapshot.ledger, snapshot.incomplete())),
         inputs: vec![input(state, snapshot)],
         clock: Some(v1::ClockStatus {
             time_base: match snapshot.time_base() {

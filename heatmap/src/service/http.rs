@@ -568,8 +568,10 @@ fn told(listening: Listening) -> impl Stream<Item = Result<Event, Infallible>> {
 
 /// What an event tells of a snapshot: how the input is doing, and the account.
 fn summary(snapshot: &Snapshot) -> serde_json::Value {
-    let ledger: serde_json::Map<_, _> =
+    let mut ledger: serde_json::Map<_, _> =
         snapshot.ledger.fields().map(|(name, count)| (name.to_owned(), json!(count))).collect();
+    let incomplete: Vec<_> = snapshot.incomplete().iter().map(ToString::to_string).collect();
+    ledger.insert("recording_incomplete".to_owned(), json!(incomplete));
     json!({
         "sequence": snapshot.sequence,
         "epoch": snapshot.epoch,

@@ -15,6 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::answers::{self, Asked};
 use super::{State, convert};
+use crate::incomplete::Reason;
 use crate::live::InputState;
 
 /// Upper ends of the histogram of answers' times, in seconds.
@@ -250,6 +251,11 @@ impl Collector for Snapshotted {
             ),
             ("overlap_bytes", "AUX data that came twice", ledger.overlap_bytes),
             (
+                "aux_missing_bytes",
+                "AUX data that was announced and did not come",
+                ledger.aux_missing_bytes,
+            ),
+            (
                 "looked_up",
                 "Memory operations whose physical address was looked up and found",
                 ledger.looked_up,
@@ -357,6 +363,20 @@ impl Collector for Snapshotted {
             .map(|labels| (&labels[..], f64::from(u8::from(labels[0].1 == now))))
             .collect();
         writer.gauges("input_state", "How the input is doing: 1 for what holds", &rows)?;
+        let incomplete = snapshot.incomplete();
+        let labels = Reason::NAMES.map(|name| [("reason", name)]);
+        let rows: Vec<(&[(&str, &str)], f64)> = labels
+            .iter()
+            .map(|labels| {
+                let holds = incomplete.iter().any(|reason| reason.name() == labels[0].1);
+                (&labels[..], f64::from(u8::from(holds)))
+            })
+            .collect();
+        writer.gauges(
+            "recording_incomplete",
+            "Why the input does not hold all that happened: 1 for what holds",
+            &rows,
+        )?;
         let distribution = state.distributed(&snapshot);
         let verdicts = distribution.verdicts.unwrap_or_default();
         let counts = [

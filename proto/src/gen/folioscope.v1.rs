@@ -478,7 +478,7 @@ pub mod watch_decisions_response {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetStatusRequest {}
 /// The account of every byte and every record.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Ledger {
     /// Bytes of AUX data: the sum of the four below.
     #[prost(uint64, tag = "1")]

@@ -16,6 +16,7 @@ const STATES = {
 };
 const LOSSES = [
   ['lost', 'record', 's', ' lost'], ['skipped_bytes', 'byte', 's', ' skipped'], ['cut_off_bytes', 'byte', 's', ' cut off'],
+  ['aux_missing_bytes', 'announced byte', 's', ' missing'],
   ['aux_truncated', 'buffer', 's', ' truncated'], ['aux_collision', 'collision', 's', ''], ['aux_partial', 'partial buffer', 's', ''],
   ['over_budget', 'access', 'es', ' over the memory budget'],
 ];

@@ -74,6 +74,8 @@ pub mod flag {
     pub const MMAP2: u64 = 1 << 23;
     /// SWITCH records.
     pub const CONTEXT_SWITCH: u64 = 1 << 26;
+    /// The ring is overwritten.
+    pub const WRITE_BACKWARD: u64 = 1 << 27;
     /// Samples are packets in the AUX data of the group's leader.
     pub const AUX_OUTPUT: u64 = 1 << 31;
 }
