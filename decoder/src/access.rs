@@ -334,7 +334,7 @@ pub struct Access {
     /// Thread.
     pub tid: Option<u32>,
     /// Cycles, as the unit counts them: SPE from dispatch to completion, PEBS and IBS what the
-    /// kernel reports as the sample's weight.
+    /// kernel reports as the sample's weight. Never 0: that is what units say that measured none.
     pub latency_cycles: Option<u32>,
     /// Where the data came from.
     pub data_source: Option<DataSource>,

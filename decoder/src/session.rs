@@ -1189,7 +1189,7 @@ fn access(
         ip: sample.ip.map(VirtAddr::new),
         pid: known(pid),
         tid: known(tid),
-        latency_cycles: weight.or_else(|| op?.latency_cycles()),
+        latency_cycles: weight.or_else(|| op?.latency_cycles().filter(|cycles| *cycles > 0)),
         data_source: data_src.and_then(DataSrc::source).or_else(|| teller?.data_source()),
         issue_latency_cycles: None,
         translation_latency_cycles: op.and_then(ibs::Op::refill_latency_cycles),

@@ -25,6 +25,7 @@ mod ibs_filters;
 mod incomplete;
 mod index;
 mod ingest;
+mod latency;
 pub mod live;
 mod page_size;
 mod parts;
@@ -51,6 +52,7 @@ pub use filter::{
 };
 pub use folio::{Block, Directions, Folio, LastSeen, Times};
 pub use ingest::{Counter, Coverage};
+pub use latency::Latencies;
 pub use page_size::{BadPageSize, PageSize};
 pub use query::{BadValue, Duration, Filters, NumberList, PfnRange, Size, TimeRange};
 pub use record_commands::{RECORD_AMD, RECORD_HYBRID, RECORD_INTEL, RECORD_SPE};

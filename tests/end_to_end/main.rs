@@ -11,6 +11,7 @@
 //! | `intel_pt` | are PEBS records in Intel PT listed as they were written? |
 //! | `report`, `decisions`, `filters` | do outputs and options keep the contract? |
 //! | `parts` | is a recording of a part of a machine told from one of the whole? |
+//! | `summaries` | can all that a report says be computed from what `records` lists? |
 //! | `page_map` | do accesses without a physical address get the one that a saved page map has? |
 //! | `incomplete` | is what is missing from a recording told: announced data, overwritten rings, unfinished files? |
 //! | `aux_data`, `side_records` | joins, gaps and snapshots of AUX data; losses and records beside the samples |
@@ -53,5 +54,6 @@ mod report;
 mod second_opinion;
 mod service;
 mod side_records;
+mod summaries;
 mod truth;
 mod who;

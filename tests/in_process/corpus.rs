@@ -107,6 +107,11 @@ fn spe() {
 }
 
 #[test]
+fn summary() {
+    replay("summary");
+}
+
+#[test]
 fn who() {
     replay("who");
 }

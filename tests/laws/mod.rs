@@ -13,6 +13,7 @@ mod pieces;
 mod probe;
 mod samples;
 mod spe;
+mod summary;
 mod who;
 
 pub use choices::Choices;
@@ -25,13 +26,14 @@ pub use layouts::layouts;
 pub use pebs::pebs;
 pub use samples::samples;
 pub use spe::spe;
+pub use summary::{Keep, summary, summed_up};
 pub use who::who;
 
 /// A law of any bytes.
 pub type Law = fn(&[u8]);
 
 /// All laws by the names of their fuzz targets.
-pub const ALL: [(&str, Law); 9] = [
+pub const ALL: [(&str, Law); 10] = [
     ("container", container),
     ("cost", cost),
     ("differential", differential),
@@ -41,5 +43,6 @@ pub const ALL: [(&str, Law); 9] = [
     ("pebs", pebs),
     ("samples", samples),
     ("spe", spe),
+    ("summary", summary),
     ("who", who),
 ];

@@ -138,7 +138,8 @@ impl InputOptions {
         warn_of_injected(&self.path(), recordings, messages);
     }
 
-    /// The outcome of a run, by `--strict`. `lossy`: something is known to be missing.
+    /// The outcome of a run, by `--strict`. `lossy`: something is known to be missing, or nothing
+    /// was found.
     pub(super) fn outcome(&self, lossy: bool) -> Outcome {
         if self.strict && lossy { Outcome::Lossy } else { Outcome::Done }
     }

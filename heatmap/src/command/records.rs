@@ -70,7 +70,7 @@ impl Records {
             self.input.warn_of_losses(&recordings, &ledger, messages);
         }
         let incomplete = incomplete::reasons(&recordings);
-        Ok(self.input.outcome(lossy(&ledger, problems, &incomplete)))
+        Ok(self.input.outcome(lossy(&ledger, problems, &incomplete) || listed == 0))
     }
 }
 

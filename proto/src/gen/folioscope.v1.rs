@@ -8,7 +8,7 @@ pub struct HotFraction {
     /// Hot chunks in percent of all, rounded down, 0 to 100.
     #[prost(uint32, tag = "2")]
     pub hot_percent: u32,
-    /// Chunks with at least a tenth of the hottest chunk's accesses.
+    /// Chunks with at least max(peak / 10, 1) accesses, rounded down; peak: those of the hottest one.
     #[prost(uint32, tag = "3")]
     pub hot_chunks: u32,
     /// Chunks of a folio at this order: 512 >> order.
