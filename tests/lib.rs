@@ -17,3 +17,4 @@ pub mod inputs;
 pub mod laws;
 pub mod made;
 pub mod plain;
+pub mod recompute;

@@ -47,7 +47,7 @@ fn trailer(time: u64) -> Trailer {
 /// A task that is named, maps its program, runs for seven samples and ends. `among` stands in between.
 fn records(lost: u64, among: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut add = |out: &mut Vec<u8>, record: Record<'_>, time| {
+    let add = |out: &mut Vec<u8>, record: Record<'_>, time| {
         record.write(out, ENDIAN, SAMPLE_TYPE, &trailer(time));
     };
     let (pid, tid) = (4300, 4301);

@@ -334,7 +334,7 @@ pub struct Access {
     /// Thread.
     pub tid: Option<u32>,
     /// Cycles, as the unit counts them: SPE from dispatch to completion, PEBS and IBS what the
-    /// kernel reports as the sample's weight.
+    /// kernel reports as the sample's weight. Never 0: that is what units say that measured none.
     pub latency_cycles: Option<u32>,
     /// Where the data came from.
     pub data_source: Option<DataSource>,
@@ -441,15 +441,15 @@ pub trait Sink {
     }
     /// Records of Arm SPE data, if less than [`Detail::Accesses`] is asked for.
     fn batch(&mut self, _batch: &Batch<'_>) {}
-    /// The names of the input's events, by [`EventIndex`]; again whenever one is added or
-    /// renamed, and before the first record of such an event.
-    fn event_names(&mut self, _names: &[String]) {}
+    /// The name of one of the input's events, before its first record and again when it is renamed.
+    fn event_name(&mut self, _event: EventIndex, _name: &str) {}
     /// A record that is a memory operation.
     fn access(&mut self, access: &Access);
     /// A record of any other operation.
     fn other(&mut self, origin: &Origin);
-    /// A process runs another program from now on. Told where records of tasks are read, which is
-    /// not always the thread that is given the accesses.
+    /// A process begins, or runs another program, from now on: what was known of its number says
+    /// nothing any more. Told where records of tasks are read, which is not always the thread that
+    /// is given the accesses.
     fn exec(&mut self, _pid: u32) {}
     /// Whether [`Sink::recording_so_far`] is wanted now. Asked after every record and piece of AUX
     /// data where they are decoded in their order, else after every read of a stream.

@@ -28,10 +28,11 @@ use std::sync::Arc;
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use crate::channel::{Receiver, Sender, channel};
+use crate::facts::Facts;
 use crate::perf::{Learned, QueueKey, Ring, SideBand};
 use crate::piece::Piece;
 use crate::queue::Queue;
-use crate::session::{Facts, SampleRecord, Samples, Session};
+use crate::session::{Guest, SampleRecord, Samples, Session};
 use crate::{ByteOrder, EventIndex, Position, Shard, TraceOffset};
 
 /// Most workers: a bit for each must fit a word.
@@ -90,6 +91,7 @@ struct Parcel<'a> {
 #[derive(Debug)]
 struct SampleJob {
     event: EventIndex,
+    guest: Guest,
     offset: TraceOffset,
     record: u64,
     body: Range<usize>,
@@ -169,7 +171,7 @@ impl<S: Shard> Worker<S> {
             order,
             shard,
             facts: Arc::default(),
-            sideband: SideBand::default(),
+            sideband: SideBand::of_stream(),
             queues: BTreeMap::new(),
             samples: Samples::default(),
         }
@@ -180,8 +182,8 @@ impl<S: Shard> Worker<S> {
             match job {
                 Job::Facts(facts) => {
                     if !Arc::ptr_eq(&self.facts, facts) {
+                        facts.tell_names(&self.facts, &mut self.shard);
                         self.facts = Arc::clone(facts);
-                        self.shard.event_names(&self.facts.names);
                     }
                 }
                 Job::Learn(_, workers) if self.of > 1 && workers >> self.number & 1 == 0 => {}
@@ -228,8 +230,8 @@ impl<S: Shard> Worker<S> {
             let bytes = if sample.inflated { &parcel.inflated } else { parcel.base.bytes() };
             let body = &bytes[sample.body.clone()];
             let position = Position { offset: sample.offset, ..parcel.start };
-            let SampleJob { event, record, .. } = *sample;
-            let sample = SampleRecord { event, body, position, record };
+            let SampleJob { event, guest, record, .. } = *sample;
+            let sample = SampleRecord { event, guest, body, position, record };
             self.samples.take(sample, &self.facts, self.order, &mut self.shard);
         }
     }
@@ -238,7 +240,7 @@ impl<S: Shard> Worker<S> {
     fn settle(self, session: &mut Session, sink: &mut S) {
         sink.merge(self.shard);
         session.add_samples(self.samples);
-        session.sideband.is_full_like(&self.sideband);
+        session.sideband.noticed(&self.sideband);
         self.queues.into_values().for_each(|queue| session.settle(queue.finish()));
     }
 }
@@ -320,7 +322,7 @@ impl<'scope, 'a: 'scope, S: Shard + 'scope> Crew<'scope, '_, 'a, S> {
         sink: &S,
     ) {
         self.facts(facts);
-        let SampleRecord { event, body, position, record } = *sample;
+        let SampleRecord { event, guest, body, position, record } = *sample;
         let offset = position.offset;
         if self.open.samples.is_empty() {
             // Records of one position have their order from their reader alone.
@@ -338,7 +340,7 @@ impl<'scope, 'a: 'scope, S: Shard + 'scope> Crew<'scope, '_, 'a, S> {
             let first = TraceOffset((offset.0 + 1).saturating_sub(body.len() as u64));
             self.open.place(Position { offset: first, ..position }, body.len())
         };
-        self.open.samples.push(SampleJob { event, offset, record, body, inflated });
+        self.open.samples.push(SampleJob { event, guest, offset, record, body, inflated });
         self.open.wanted |= 1 << self.open.reader;
         self.send_if_full(sink);
     }
@@ -352,7 +354,7 @@ impl<'scope, 'a: 'scope, S: Shard + 'scope> Crew<'scope, '_, 'a, S> {
             Learned::Counter(Ring::Cpu(cpu), ..) => {
                 self.workers_of.get(&cpu).copied().unwrap_or(all)
             }
-            Learned::Thread(_) | Learned::Counter(..) => all,
+            Learned::Thread(..) | Learned::Counter(..) => all,
         };
         self.open.wanted |= workers;
         self.open.jobs.push(Job::Learn(learned, workers));

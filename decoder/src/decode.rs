@@ -17,16 +17,16 @@ use crate::input::{Incoming, Mapping, Packing, Stream, check_file, data_files};
 use crate::perf::attr::{Attr, MIN_LEN};
 use crate::perf::header::{self, FileHeader, Header, STREAM_HEADER_LEN, Section};
 use crate::perf::record::Record;
-use crate::perf::{Auxtrace, Event, Features, QueueKey};
+use crate::perf::{Auxtrace, CpuSet, Event, Features, QueueKey};
 use crate::piece::{Piece, Timed};
 use crate::queue::{Account, Queue};
-use crate::queues::{Collected, decode_queues};
+use crate::queues::{Collected, MAX_PIECES, decode_queues};
 use crate::raw::{Raw, decode_raw};
 use crate::session::{Placement, Session};
 use crate::walk::{Visitor, Walk};
 use crate::{
     Access, ByteOrder, Detail, Error, EventIndex, Ledger, Origin, Position, Problem, Shard, Sink,
-    Source, TimeBase, TraceOffset, ibs,
+    Source, TimeBase, TraceOffset, cost, ibs,
 };
 
 /// How to decode.
@@ -122,14 +122,20 @@ pub struct Recording {
     pub problem_count: u64,
     /// There were more threads or context switches than are remembered.
     pub sideband_full: bool,
+    /// Of a stream: context switches that came behind the data that they tell of.
+    pub late_switches: u64,
     /// The name of a task that runs virtual machines.
     pub hypervisor: Option<String>,
-    /// Arm SPE events have sample records: `perf inject` has replaced their AUX data.
+    /// `perf inject` has put samples in the place of AUX data of Arm SPE.
     pub synthesized: bool,
     /// There was AUX data of Intel PT, with PEBS records or without.
     pub intel_pt: bool,
     /// A tracer whose AUX data was passed over.
     pub foreign_tracer: Option<String>,
+    /// CPUs that were recorded, as CPU_MAP says.
+    pub cpu_map: Option<CpuSet>,
+    /// CPUs that have a unit of Arm SPE, where AUXTRACE_INFO lists them.
+    pub spe_cpus: Option<CpuSet>,
     /// What each event's sample records come from.
     pub event_sources: Vec<Source>,
     /// What was decoded if it was bytes without a container.
@@ -142,6 +148,8 @@ pub struct Recording {
     pub has_samples: bool,
     /// It was captured by this process, see [`live`](crate::live).
     pub captured: bool,
+    /// CPUs that came while this process captured, and could not be recorded.
+    pub unfollowed_cpus: usize,
     /// The CPU whose unit somebody else had for as long as this process waited to capture.
     pub in_use: Option<u32>,
 }
@@ -352,13 +360,14 @@ pub fn decode_bytes<S: Shard>(
                 sink: &mut *sink,
                 crew: crew.as_mut(),
                 queues: Vec::new(),
+                pieces: 0,
                 target: Target::Skipped,
             };
             let end = walk_parts(&parts, first_file, order, &mut collect);
             let mut queues = collect.queues;
             for (index, _, piece) in session.rests() {
                 if let Some(queue) = queues.get_mut(index) {
-                    queue.begin(piece, behind(end, index));
+                    queue.begin(&piece, behind(end, index));
                 }
             }
             if let Some(crew) = crew {
@@ -409,7 +418,7 @@ pub fn decode_stream<S: Shard>(
         _ => header::parse(head)?,
     };
     stream.consume(STREAM_HEADER_LEN);
-    let mut session = Session::new(order);
+    let mut session = Session::of_stream(order);
     let walk = Walk::new(order, file);
     if options.ordered || options.threads == NonZeroUsize::MIN || sink.has_enough() {
         read_alone(&mut stream, walk, &mut session, sink)?;
@@ -522,7 +531,7 @@ pub(crate) fn decode_pieces<S: Sink, T, E>(
     sink: &mut S,
     feed: impl for<'s> FnOnce(Pieces<'s, S>) -> (Pieces<'s, S>, Result<T, E>),
 ) -> Result<(Recording, T), E> {
-    let mut session = Session::new(order);
+    let mut session = Session::of_stream(order);
     let visitor = Immediate::new(&mut session, &mut *sink, InputKind::Stream, 1);
     let pieces = Pieces { walk: Walk::new(order, 0), visitor, offset: STREAM_HEADER_LEN as u64 };
     let (Pieces { walk, mut visitor, offset }, done) = feed(pieces);
@@ -608,6 +617,8 @@ fn attributes(header: &FileHeader, file: &[u8], session: &mut Session) {
         );
         session.problems.add(what, at, "the events in it that are whole are read");
     }
+    // Sections that overlap, which no recorder writes, could say the same ids any number of times.
+    let mut ids_left = file.len();
     for (number, entry) in table.chunks_exact(stride).enumerate() {
         let at = header.attrs.offset + (number * stride) as u64;
         let (attr, ids) = entry.split_at(stride - 16);
@@ -615,7 +626,10 @@ fn attributes(header: &FileHeader, file: &[u8], session: &mut Session) {
         let section = (|| Some(Section { offset: ids.u64()?, size: ids.u64()? }))();
         match (Attr::parse(attr, order), section) {
             (Some((attr, _)), Some(section)) => {
-                let (ids, whole) = section.of(file);
+                let (ids, mut whole) = section.of(file);
+                whole &= ids.len() <= ids_left;
+                let ids = &ids[..ids.len().min(ids_left)];
+                ids_left -= ids.len();
                 if !whole {
                     session.problems.add("ids beyond the end of the file", at, "samples of this event may be missing");
                 }
@@ -780,6 +794,8 @@ struct Collect<'c, 's, 'scope, 'env, 'a, S> {
     sink: &'s mut S,
     crew: Option<&'c mut Crew<'scope, 'env, 'a, S>>,
     queues: Vec<Collected<'a>>,
+    /// All that they have.
+    pieces: usize,
     target: Target,
 }
 
@@ -813,10 +829,16 @@ impl<'a: 'scope, 'scope, S: Shard + 'scope> Visitor<'a> for Collect<'_, '_, 'sco
         self.target = match self.session.target(aux, position, self.sink) {
             Ok((index, key, piece)) => {
                 if index == self.queues.len() {
-                    self.queues.push(Collected::new(key));
+                    self.queues.push(Collected::new(key, &piece));
                 }
-                self.queues[index].begin(piece, position);
-                Target::Queue(index)
+                if self.pieces < MAX_PIECES {
+                    self.pieces += usize::from(self.queues[index].begin(&piece, position));
+                    Target::Queue(index)
+                } else {
+                    let what = "more pieces of AUX data than are remembered";
+                    self.session.problems.add(what, position.offset.0, "its data is skipped");
+                    Target::Skipped
+                }
             }
             Err(elsewhere) => elsewhere,
         };
@@ -923,6 +945,8 @@ impl Session {
     /// Takes a finished queue's account.
     pub(crate) fn settle(&mut self, account: Account) {
         self.settled_records(&account);
+        let bytes = account.total.wrapping_add(account.bytes.overlap);
+        self.unsettled = self.unsettled.wrapping_sub(bytes);
         add_queue(&mut self.ledger, &mut self.aux_time_base, account);
     }
 
@@ -964,22 +988,18 @@ pub(crate) fn recording(
     kind: InputKind,
     files: u32,
 ) -> Recording {
+    cost::steps(session.events.list().len() + queues.len());
     let (mut ledger, mut aux_time_base) = (session.ledger, session.aux_time_base);
     for queue in queues {
         add_queue(&mut ledger, &mut aux_time_base, queue.so_far());
     }
     ledger.aux_missing_bytes = session.aux_missing_bytes();
+    ledger.not_address_events = session.not_address_events();
     ledger.sum_up_losses();
-    session.events.take_names(&session.features);
-    let names = session.event_names();
-    let events: Vec<_> = session
-        .events
-        .list()
-        .iter()
-        .zip(names)
-        .map(|(event, name)| Event { name: Some(name), ..event.clone() })
-        .collect();
-    let indexes = || (0..=u16::MAX).take(events.len()).map(EventIndex);
+    let indexes = || (0..=u16::MAX).take(session.events.list().len()).map(EventIndex);
+    let names = indexes().map(|index| session.event_name(index));
+    let named = |(event, name): (&Event, _)| Event { name: Some(name), ..event.clone() };
+    let events: Vec<_> = session.events.list().iter().zip(names).map(named).collect();
     let problems = session.problems();
     Recording {
         kind,
@@ -987,6 +1007,7 @@ pub(crate) fn recording(
         sources: session.sources(),
         time_base: session.time_base(aux_time_base),
         sideband_full: session.sideband.is_full(),
+        late_switches: session.sideband.late_switches(),
         arm_spe_events: session.arm_spe_events().collect(),
         event_sources: indexes()
             .map(|index| session.events.source(index, &session.features))
@@ -999,11 +1020,14 @@ pub(crate) fn recording(
         synthesized: session.synthesized(),
         intel_pt: session.intel_pt_data,
         foreign_tracer: session.foreign_tracer.clone(),
+        cpu_map: session.cpu_map.clone(),
+        spe_cpus: session.spe_cpus(),
         raw: None,
         incomplete: session.incomplete(),
         has_samples: session.has_samples || ledger.aux_bytes + ledger.foreign_aux_bytes > 0,
         ledger,
         captured: false,
+        unfollowed_cpus: 0,
         in_use: None,
         ibs: session.ibs(),
     }

@@ -11,9 +11,9 @@ macro_rules! ledger {
         ///
         /// Two sums hold at the end of every run, whatever the input:
         /// [`Ledger::aux_bytes`] is the sum of record, padding, skipped and cut-off bytes,
-        /// [`Ledger::records`] the sum of counted, no physical address, lookup failed, not
-        /// memory, filtered and over budget. [`Ledger::check`] tests both against totals that
-        /// are counted on their own.
+        /// [`Ledger::records`] the sum of not memory, guest address, no physical address, lookup
+        /// failed, filtered, over budget and counted. [`Ledger::check`] tests both against totals that
+        /// are counted on their own: bytes where they come in, before any thread has them.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Ledger {
             $($(#[$doc])* pub $name: u64,)*
@@ -59,18 +59,21 @@ ledger! {
     aux_missing_bytes,
     /// Hardware records and sample records with addresses.
     records,
-    /// Memory operations that each added 1 to a page's counter.
-    counted,
+    /// Records of other operations.
+    not_memory,
+    /// Memory operations of guests whose physical address hardware did not give: what the kernel
+    /// looked up for a guest's address is none of the guest's, and is dropped.
+    guest_address,
     /// Memory operations without a physical address, which nobody looked up.
     no_physical_address,
     /// Memory operations whose physical address was looked up and not found.
     lookup_failed,
-    /// Records of other operations.
-    not_memory,
     /// Memory operations that a filter of the query left out.
     filtered,
     /// Memory operations that the memory budget did not hold.
     over_budget,
+    /// Memory operations that each added 1 to a page's counter.
+    counted,
     /// Memory operations whose physical address was looked up and found, whatever became of them.
     looked_up,
     /// Part of `lookup_failed`: the process had ended.
@@ -79,6 +82,11 @@ ledger! {
     lookup_not_present,
     /// Part of `lookup_failed`: the kernel hides frames from who lacks CAP_SYS_ADMIN.
     lookup_hidden,
+    /// Memory operations of guests, whatever became of them.
+    guest_accesses,
+    /// Sample records of events that never have a data address, such as clocks, context switches
+    /// and tracepoints; outside the sum.
+    not_address_events,
     /// Accesses that came after their epoch had closed.
     late,
     /// Memory operations whose thread is not known.
@@ -118,10 +126,10 @@ pub enum LedgerError {
         /// Bytes present.
         aux_bytes: u64,
     },
-    /// The six kinds of records do not add up to the records that were decoded.
+    /// The seven kinds of records do not add up to the records that were decoded.
     #[error("ledger: {parts} records accounted for of {records}: this is a bug, please report it")]
     Records {
-        /// Sum of the six kinds.
+        /// Sum of the seven kinds.
         parts: u64,
         /// Records decoded.
         records: u64,
@@ -137,7 +145,13 @@ impl Ledger {
     /// Enters how an access came to its physical address, or where it ends for lack of one.
     pub fn frame(&mut self, access: &Access) {
         self.looked_up += u64::from(access.flags.contains(AccessFlags::LOOKED_UP));
+        let guest = access.flags.contains(AccessFlags::GUEST);
+        self.guest_accesses += u64::from(guest);
         if access.paddr.is_some() {
+            return;
+        }
+        if guest {
+            self.guest_address += 1;
             return;
         }
         let Some(why) = Why::of(access.flags) else {
@@ -165,12 +179,13 @@ impl Ledger {
             let aux_bytes = self.aux_bytes;
             return Err(LedgerError::Bytes { parts, aux_bytes });
         }
-        let parts = self.counted
+        let parts = self.not_memory
+            + self.guest_address
             + self.no_physical_address
             + self.lookup_failed
-            + self.not_memory
             + self.filtered
-            + self.over_budget;
+            + self.over_budget
+            + self.counted;
         if parts != self.records {
             let records = self.records;
             return Err(LedgerError::Records { parts, records });
@@ -208,8 +223,9 @@ mod tests {
             padding_bytes: 3,
             skipped_bytes: 2,
             cut_off_bytes: 1,
-            records: 21,
+            records: 28,
             counted: 5,
+            guest_address: 7,
             lookup_failed: 6,
             no_physical_address: 4,
             not_memory: 3,
@@ -220,11 +236,11 @@ mod tests {
         assert_eq!(whole.check(), Ok(()));
         let lost_byte = Ledger { aux_bytes: 11, ..whole };
         assert_eq!(lost_byte.check(), Err(LedgerError::Bytes { parts: 10, aux_bytes: 11 }));
-        let lost_record = Ledger { records: 20, ..whole };
-        assert_eq!(lost_record.check(), Err(LedgerError::Records { parts: 21, records: 20 }));
+        let lost_record = Ledger { records: 27, ..whole };
+        assert_eq!(lost_record.check(), Err(LedgerError::Records { parts: 28, records: 27 }));
         let mut twice = whole;
         twice += whole;
-        assert_eq!((twice.aux_bytes, twice.records, twice.check()), (20, 42, Ok(())));
+        assert_eq!((twice.aux_bytes, twice.records, twice.check()), (20, 56, Ok(())));
     }
 
     #[test]

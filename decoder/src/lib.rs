@@ -61,10 +61,13 @@ mod access;
 mod addr;
 mod announced;
 mod channel;
+mod cost;
 mod crew;
 mod cursor;
 mod decode;
 mod error;
+mod facts;
+mod hand_over;
 pub mod ibs;
 mod input;
 pub mod intel_pt;
@@ -89,6 +92,7 @@ pub use access::{
     Shard, Sink, Source, Touch, UnknownDataSource,
 };
 pub use addr::{FOLIO_SHIFT, FolioPfn, PAGE_SHIFT, PAGES_PER_FOLIO, Pfn, PhysAddr, VirtAddr};
+pub use cost::steps_taken;
 pub use cursor::ByteOrder;
 pub use decode::{
     Grain, Incomplete, Input, InputKind, MAX_SPOOL, Options, Recording, decode_bytes,

@@ -4,7 +4,7 @@
 use crate::intel_pt::Pebs;
 use crate::perf::Clock;
 use crate::spe::Encoding;
-use crate::{EventIndex, Position, TraceOffset};
+use crate::{EventIndex, Position, TraceOffset, cost};
 
 /// What is known of a queue's next bytes before they come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +112,9 @@ pub(crate) trait Steps {
     fn data(&mut self, piece: &Piece, bytes: &[u8], place: u64, at: Position);
 }
 
+/// Breaks that move up in about one step.
+const BREAKS_PER_STEP: usize = 64;
+
 /// The way through a queue's pieces.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Course {
@@ -143,12 +146,6 @@ impl Course {
         *self = Self { next, piece: Some(piece), repeated, finished, filled, kept };
     }
 
-    /// A course behind the first `taken` bytes of a piece.
-    pub(crate) fn resumed(piece: Piece, taken: u64) -> Self {
-        let next = piece.offset.wrapping_add(taken);
-        Self { piece: Some(piece), next, ..Self::default() }
-    }
-
     /// The piece, once there is one.
     pub(crate) fn piece(&self) -> Option<&Piece> {
         self.piece.as_ref()
@@ -163,6 +160,8 @@ impl Course {
     pub(crate) fn passed_break(&mut self) -> Option<u64> {
         let piece = self.piece.as_mut()?;
         let passed = piece.breaks.partition_point(|place| *place <= self.next);
+        // Those behind move up.
+        cost::steps(if passed > 0 { piece.breaks.len().div_ceil(BREAKS_PER_STEP) } else { 0 });
         piece.breaks.drain(..passed).next_back()
     }
 

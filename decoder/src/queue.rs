@@ -88,9 +88,9 @@ impl Queue {
         }
     }
 
-    /// A queue of Arm SPE that goes on behind the first `taken` bytes of a piece.
-    pub(crate) fn resumed(key: QueueKey, piece: Piece, taken: u64, between: Between) -> Self {
-        Self::ArmSpe(Box::new(spe::Queue::resumed(key, piece, taken, between)))
+    /// A queue of Arm SPE that goes on there with a piece.
+    pub(crate) fn resumed(key: QueueKey, between: Between) -> Self {
+        Self::ArmSpe(Box::new(spe::Queue::resumed(key, between)))
     }
 }
 

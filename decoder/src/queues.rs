@@ -4,120 +4,179 @@
 //! its end. If that leaves threads idle, long queues are cut all the same:
 //!
 //! ```text
-//! cut:     guess places between two records that make parts of about the same length
-//! decode:  each part, by any thread, from the guess that it starts at, into a sink of its own
-//! settle:  in order, part by part, by whichever thread can:
-//!              if the part before has come to the guessed place between two records, and all
-//!              that it knows there is what was guessed (spe/split):
+//! cut:     between pieces, so that parts have about the same length
+//! decode:  each part, by any thread, from what is expected between two records there, into a
+//!          sink of its own
+//! settle:  in order, part by part, by whichever thread can (hand_over):
+//!              if the part before has ended between two records, and all that it knows there
+//!              is what was expected (spe/split):
 //!                  take what was decoded
 //!              else:
 //!                  drop it, and decode the part again, going on where the part before ended
 //! ```
 //!
-//! So it is the walk from start to end that defines the result, whatever was guessed.
+//! So it is the walk from start to end that defines the result, whatever was expected. A unit
+//! writes whole records and perf takes what it has written, so that a piece of a healthy trace
+//! starts with a record. A piece is at most a ring long: cutting within pieces gains nothing.
 
+use core::num::NonZero;
+use core::ops::Range;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use crate::perf::{QueueKey, SideBand};
+use crate::hand_over::HandOver;
+use crate::perf::{Clock, QueueKey, SideBand};
 use crate::piece::{Join, Piece, Unit};
 use crate::queue::{Account, Queue};
 use crate::session::Session;
-use crate::spe::{Between, Encoding, guess};
-use crate::{Options, Position, Shard, Sink, TraceOffset};
+use crate::spe::Between;
+use crate::{EventIndex, Options, Position, Shard, Sink, cost};
+
+/// Pieces that are remembered until their queues are decoded, of all queues of a recording; about 100
+/// bytes each. What comes beyond them is skipped.
+pub(crate) const MAX_PIECES: usize = 1 << 21;
 
 /// A queue and where its pieces lie.
 pub(crate) struct Collected<'a> {
     key: QueueKey,
-    pieces: Vec<(Piece, &'a [u8], Position)>,
+    event: Option<EventIndex>,
+    unit: Unit,
+    pieces: Vec<Stored<'a>>,
+    /// Of all pieces since an index, each.
+    clocks: Vec<(usize, Option<Clock>)>,
     len: usize,
 }
 
-/// A place in a queue: a piece, and bytes of it.
-type Place = (usize, usize);
+/// What is kept of a piece: what others of its queue do not share.
+struct Stored<'a> {
+    bytes: &'a [u8],
+    at: Position,
+    offset: u64,
+    data_len: u64,
+    join: Join,
+    repeated: u64,
+    breaks: Box<[u64]>,
+    reference: Option<NonZero<u64>>,
+}
 
-impl<'a> Collected<'a> {
-    pub(crate) fn new(key: QueueKey) -> Self {
-        Self { key, pieces: Vec::new(), len: 0 }
+impl<'a> Stored<'a> {
+    fn new(piece: &Piece, at: Position) -> Self {
+        let Piece { offset, data_len, join, repeated, ref breaks, reference, .. } = *piece;
+        let breaks = breaks.as_slice().into();
+        let reference = reference.and_then(NonZero::new);
+        Self { bytes: &[], at, offset, data_len, join, repeated, breaks, reference }
     }
 
-    /// Adds a piece.
-    pub(crate) fn begin(&mut self, piece: Piece, position: Position) {
-        // A piece without bytes that changes nothing need not be kept.
-        self.pieces.pop_if(|(piece, bytes, _)| bytes.is_empty() && piece.changes_nothing());
-        self.pieces.push((piece, &[], position));
+    /// Joins another piece to this one, if beginning one after the other is the same as beginning
+    /// one alone: nothing but gaps lies between two pieces of which the first has no bytes.
+    fn merge(&mut self, mut next: Self) -> Option<Self> {
+        let merges = self.bytes.is_empty()
+            && match (self.join, next.join) {
+                (Join::Continued, _) if self.repeated == 0 && self.breaks.is_empty() => true,
+                (Join::Gap, Join::Continued | Join::Gap) if next.repeated == 0 => {
+                    next.join = Join::Gap;
+                    true
+                }
+                // A snapshot forgets how the queue came there; known by their place, neither counts.
+                (Join::Gap | Join::Continued, Join::Snapshot { .. }) => next.repeated == 0,
+                (Join::Snapshot { .. }, Join::Snapshot { .. }) => {
+                    next.repeated == 0 || self.repeated > 0
+                }
+                _ => false,
+            };
+        if !merges {
+            return Some(next);
+        }
+        next.reference = next.reference.or(self.reference);
+        *self = next;
+        None
+    }
+}
+
+impl<'a> Collected<'a> {
+    /// A queue that begins with this piece.
+    pub(crate) fn new(key: QueueKey, first: &Piece) -> Self {
+        let (event, unit) = (first.event, first.unit.clone());
+        Self { key, event, unit, pieces: Vec::new(), clocks: Vec::new(), len: 0 }
+    }
+
+    /// Adds a piece. Returns whether that is one more than there were.
+    pub(crate) fn begin(&mut self, piece: &Piece, position: Position) -> bool {
+        cost::steps(1);
+        let mut next = Some(Stored::new(piece, position));
+        let same_clock = self.clocks.last().is_some_and(|(_, clock)| *clock == piece.clock);
+        if let Some(last) = self.pieces.last_mut().filter(|_| same_clock) {
+            next = next.and_then(|next| last.merge(next));
+        }
+        if !same_clock {
+            self.clocks.push((self.pieces.len(), piece.clock));
+        }
+        let one_more = next.is_some();
+        self.pieces.extend(next);
+        one_more
     }
 
     /// The bytes of the last piece.
     pub(crate) fn bytes(&mut self, bytes: &'a [u8], position: Position) {
         self.len += bytes.len();
-        if let Some((_, place, at)) = self.pieces.last_mut() {
-            (*place, *at) = (bytes, position);
+        if let Some(last) = self.pieces.last_mut() {
+            (last.bytes, last.at) = (bytes, position);
         }
     }
 
-    /// The queue before its first piece.
-    fn before(&self) -> Queue {
-        let unit = self.pieces.first().map(|(piece, ..)| &piece.unit);
-        Queue::new(self.key, unit.unwrap_or(&Unit::ArmSpe(Encoding::Unknown)))
-    }
-
-    /// Decodes the bytes from one place to another.
+    /// Decodes some of the pieces.
     fn decode(
         &self,
         queue: &mut Queue,
-        (first, skipped): Place,
-        (last, taken): Place,
+        pieces: Range<usize>,
         sideband: &SideBand,
         sink: &mut impl Sink,
     ) {
-        for (number, (piece, bytes, at)) in self.pieces.iter().enumerate().skip(first) {
-            if number > last {
-                break;
-            }
-            let start = if number == first { skipped } else { 0 };
-            let end = if number == last { taken } else { bytes.len() };
-            if start == 0 {
-                queue.begin(piece.clone());
-            }
-            let offset = TraceOffset(at.offset.0 + start as u64);
-            queue.bytes(&bytes[start..end], Position { offset, ..*at }, sideband, sink);
+        let mut clocks = self.clocks.partition_point(|(since, _)| *since <= pieces.start);
+        for number in pieces {
+            let stored = &self.pieces[number];
+            clocks +=
+                usize::from(self.clocks.get(clocks).is_some_and(|(since, _)| *since <= number));
+            queue.begin(Piece {
+                offset: stored.offset,
+                data_len: stored.data_len,
+                join: stored.join,
+                repeated: stored.repeated,
+                breaks: stored.breaks.to_vec(),
+                clock: clocks.checked_sub(1).and_then(|last| self.clocks[last].1),
+                reference: stored.reference.map(NonZero::get),
+                event: self.event,
+                unit: self.unit.clone(),
+            });
+            queue.bytes(stored.bytes, stored.at, sideband, sink);
         }
     }
 
-    /// Cuts the queue into about as many parts.
-    fn cut(&self, parts: usize) -> Vec<(Place, Between)> {
-        let whole = |piece: &Piece| {
-            piece.repeated > 0
-                || matches!(piece.join, Join::Snapshot { .. })
-                || !matches!(piece.unit, Unit::ArmSpe(_))
-        };
-        if parts <= 1 || self.pieces.iter().any(|(piece, ..)| whole(piece)) {
+    /// Cuts the queue into about as many parts. Returns the first piece of each but the first,
+    /// and what is expected before it.
+    fn cut(&self, parts: usize) -> Vec<(usize, Between)> {
+        let whole =
+            |piece: &Stored<'_>| piece.repeated > 0 || matches!(piece.join, Join::Snapshot { .. });
+        let cuttable = matches!(self.unit, Unit::ArmSpe(_)) && !self.pieces.iter().any(whole);
+        if parts <= 1 || !cuttable {
             return Vec::new();
         }
-        let mut cuts: Vec<(Place, Between)> = Vec::new();
-        let mut pieces = self.pieces.iter().enumerate();
-        let (mut before, mut current) = (0, pieces.next());
-        for part in 1..parts {
-            let target = self.len / parts * part;
-            // In the first piece from there on in which a guess can be made.
-            while let Some((number, (piece, bytes, _))) = current {
-                let data = usize::try_from(piece.data_len).unwrap_or(usize::MAX).min(bytes.len());
-                let start = target.saturating_sub(before).min(data);
-                if before + data > target
-                    && let Some((behind, between)) = guess(&bytes[start..data])
-                {
-                    let place = (number, start + behind);
-                    if cuts.last().is_none_or(|(last, _)| *last < place) {
-                        cuts.push((place, between));
-                    }
-                    break;
-                }
-                before += bytes.len();
-                current = pieces.next();
+        let (mut cuts, mut before) = (Vec::new(), 0);
+        for (number, piece) in self.pieces.iter().enumerate() {
+            let due = self.len / parts * (cuts.len() + 1);
+            if number > 0
+                && cuts.len() + 1 < parts
+                && before >= due
+                && piece.join == Join::Continued
+                // Zeros before it that were taken for filling are no matter.
+                && piece.data_len > 0
+                && let Some(between) = Between::expected(piece.bytes)
+            {
+                cuts.push((number, between));
             }
+            before += piece.bytes.len();
         }
         cuts
     }
@@ -127,99 +186,78 @@ impl<'a> Collected<'a> {
 struct Chain<'a, S> {
     queue: Collected<'a>,
     /// Where the parts behind the first one start.
-    cuts: Vec<(Place, Between)>,
-    progress: Mutex<Progress<S>>,
-}
-
-struct Progress<S> {
-    /// Parts up to here are settled.
-    settled: usize,
-    /// The state behind them, unless a thread has it and goes on.
-    state: Option<Queue>,
-    /// Parts that were decoded from a guess: what they gave, and the state behind them.
-    guessed: Vec<Option<(S, Queue)>>,
-    accounts: Vec<Account>,
+    cuts: Vec<(usize, Between)>,
+    /// The state between parts, none before the first and behind the last one; and parts that were
+    /// decoded ahead: what they gave, and the state behind them.
+    hand_over: HandOver<Option<Queue>, (S, Queue)>,
+    /// Those of parts whose end is not where the next one went on.
+    accounts: Mutex<Vec<Account>>,
 }
 
 impl<'a, S: Shard> Chain<'a, S> {
     fn new(queue: Collected<'a>, parts: usize) -> Self {
         let cuts = queue.cut(parts);
-        let progress = Mutex::new(Progress {
-            settled: 0,
-            state: Some(queue.before()),
-            guessed: (0..=cuts.len()).map(|_| None).collect(),
-            accounts: Vec::new(),
-        });
-        Self { queue, cuts, progress }
+        Self::with_cuts(queue, cuts)
     }
 
-    fn progress(&self) -> MutexGuard<'_, Progress<S>> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    fn with_cuts(queue: Collected<'a>, cuts: Vec<(usize, Between)>) -> Self {
+        let hand_over = HandOver::new(cuts.len() + 1, None);
+        Self { queue, cuts, hand_over, accounts: Mutex::default() }
     }
 
-    /// Decodes a part: from the true state if it is known, else from the guess.
+    /// Decodes a part: from the true state if it is known, else ahead.
     fn decode(&self, part: usize, sideband: &SideBand, sink: &mut S) {
-        let known = {
-            let mut progress = self.progress();
-            if progress.settled == part { progress.state.take() } else { None }
+        let mut going_on = if let Some(state) = self.hand_over.begin(part) {
+            let mut state = state.unwrap_or_else(|| Queue::new(self.queue.key, &self.queue.unit));
+            self.run(part, &mut state, sideband, sink);
+            self.settled(part, state)
+        } else {
+            let Some(between) = self.expected(part) else { return };
+            let mut ahead = sink.split();
+            let mut queue = Queue::resumed(self.queue.key, between);
+            self.run(part, &mut queue, sideband, &mut ahead);
+            self.hand_over.waits(part, (ahead, queue))
         };
-        if let Some(state) = known {
-            self.settle(part, state, sideband, sink, true);
-        } else if let Some(((piece, taken), between)) = self.cuts.get(part.wrapping_sub(1))
-            && let Some((begun, ..)) = self.queue.pieces.get(*piece)
-        {
-            let (key, mut shard) = (self.queue.key, sink.split());
-            let mut queue = Queue::resumed(key, begun.clone(), *taken as u64, *between);
-            self.run(part, &mut queue, sideband, &mut shard);
-            let (settled, state) = {
-                let mut progress = self.progress();
-                progress.guessed[part] = Some((shard, queue));
-                (progress.settled, progress.state.take())
-            };
-            if let Some(state) = state {
-                self.settle(settled, state, sideband, sink, false);
+        while let Some((part, Some(mut state), (ahead, queue))) = going_on {
+            if state.between().is_some() && state.between() == self.expected(part) {
+                sink.merge(ahead);
+                let before = core::mem::replace(&mut state, queue);
+                self.account(before.finish());
+            } else {
+                self.run(part, &mut state, sideband, sink);
             }
+            going_on = self.settled(part, state);
         }
+    }
+
+    /// One more part is settled. Returns what to settle next, if anything.
+    fn settled(&self, part: usize, state: Queue) -> Option<(usize, Option<Queue>, (S, Queue))> {
+        if part == self.cuts.len() {
+            self.account(state.finish());
+            return self.hand_over.settled(None);
+        }
+        self.hand_over.settled(Some(state))
+    }
+
+    /// What is expected before a part; nothing before the first one.
+    fn expected(&self, part: usize) -> Option<Between> {
+        self.cuts.get(part.checked_sub(1)?).map(|(_, between)| *between)
     }
 
     fn run(&self, part: usize, queue: &mut Queue, sideband: &SideBand, sink: &mut S) {
-        let place = |cut: Option<&(Place, Between)>| cut.map(|(place, _)| *place);
-        let from = place(self.cuts.get(part.wrapping_sub(1))).unwrap_or_default();
-        let to = place(self.cuts.get(part)).unwrap_or((usize::MAX, 0));
-        self.queue.decode(queue, from, to, sideband, sink);
+        let place = |cut: Option<usize>| self.cuts.get(cut?).map(|(piece, _)| *piece);
+        let from = place(part.checked_sub(1)).unwrap_or(0);
+        let to = place(Some(part)).unwrap_or(self.queue.pieces.len());
+        self.queue.decode(queue, from..to, sideband, sink);
     }
 
-    /// Goes on from the state before `part`, over all parts that are decoded, or `decode` it now.
-    fn settle(
-        &self,
-        mut part: usize,
-        mut state: Queue,
-        sideband: &SideBand,
-        sink: &mut S,
-        mut decode: bool,
-    ) {
-        while part <= self.cuts.len() {
-            let guessed = {
-                let mut progress = self.progress();
-                let guessed = progress.guessed[part].take();
-                if guessed.is_none() && !decode {
-                    (progress.settled, progress.state) = (part, Some(state));
-                    return;
-                }
-                guessed
-            };
-            let known = self.cuts.get(part.wrapping_sub(1)).map(|(_, between)| *between);
-            match guessed {
-                Some((shard, queue)) if state.between().is_some() && state.between() == known => {
-                    sink.merge(shard);
-                    let before = core::mem::replace(&mut state, queue);
-                    self.progress().accounts.push(before.finish());
-                }
-                _ => self.run(part, &mut state, sideband, sink),
-            }
-            (part, decode) = (part + 1, false);
-        }
-        self.progress().accounts.push(state.finish());
+    fn account(&self, account: Account) {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner).push(account);
+    }
+
+    /// What became of all parts that were settled.
+    fn into_accounts(self) -> Vec<Account> {
+        self.accounts.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -286,8 +324,7 @@ pub(crate) fn decode_queues<S: Shard>(
     });
     drop(tasks);
     for chain in chains {
-        let progress = chain.progress.into_inner().unwrap_or_else(PoisonError::into_inner);
-        progress.accounts.into_iter().for_each(|account| session.settle(account));
+        chain.into_accounts().into_iter().for_each(|account| session.settle(account));
     }
     session.sideband = sideband;
 }
@@ -295,7 +332,8 @@ pub(crate) fn decode_queues<S: Shard>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Access, Origin};
+    use crate::spe::Encoding;
+    use crate::{Access, Origin, TraceOffset};
 
     /// Where records end.
     #[derive(Debug, Default, PartialEq)]
@@ -325,78 +363,84 @@ mod tests {
         0x01,
     ];
 
+    /// Bytes of a piece: five branches.
+    const PIECE: usize = 5 * BRANCH.len();
+
+    fn piece(offset: u64, bytes: &[u8], join: Join) -> Piece {
+        Piece {
+            offset,
+            data_len: bytes.len() as u64,
+            join,
+            repeated: 0,
+            breaks: Vec::new(),
+            clock: None,
+            reference: None,
+            event: None,
+            unit: Unit::ArmSpe(Encoding::Unknown),
+        }
+    }
+
     fn collected(bytes: &[u8]) -> Collected<'_> {
-        let mut queue = Collected::new(QueueKey { idx: 0, cpu: None, tid: None });
-        for (number, bytes) in bytes.chunks(100).enumerate() {
-            let offset = number as u64 * 100;
-            let piece = Piece {
-                offset,
-                data_len: bytes.len() as u64,
-                join: Join::Continued,
-                repeated: 0,
-                breaks: Vec::new(),
-                clock: None,
-                reference: None,
-                event: None,
-                unit: Unit::ArmSpe(Encoding::Unknown),
-            };
+        let mut queue = Collected::new(KEY, &piece(0, &[], Join::Continued));
+        for (number, bytes) in bytes.chunks(PIECE).enumerate() {
+            let offset = (number * PIECE) as u64;
             let position = Position { file: 0, offset: TraceOffset(offset) };
-            queue.begin(piece, position);
+            queue.begin(&piece(offset, bytes, Join::Continued), position);
             queue.bytes(bytes, position);
         }
         queue
     }
 
+    const KEY: QueueKey = QueueKey { idx: 0, cpu: None, tid: None };
+
     /// Decodes the parts in this order. Returns the ends of records, their bytes and all bytes.
-    fn run(bytes: &[u8], cuts: &[(Place, Between)], order: &[usize]) -> (Ends, u64, u64) {
-        let chain = Chain { cuts: cuts.to_vec(), ..Chain::<Ends>::new(collected(bytes), 1) };
-        chain.progress().guessed = (0..=cuts.len()).map(|_| None).collect();
+    fn run(bytes: &[u8], cuts: &[(usize, Between)], order: &[usize]) -> (Ends, u64, u64) {
+        let chain = Chain::<Ends>::with_cuts(collected(bytes), cuts.to_vec());
         let (mut ends, sideband) = (Ends::default(), SideBand::default());
         order.iter().for_each(|part| chain.decode(*part, &sideband, &mut ends));
         ends.0.sort_unstable();
-        let progress = chain.progress.into_inner().unwrap();
-        let sum = |of: fn(&Account) -> u64| progress.accounts.iter().map(of).sum();
+        let accounts = chain.into_accounts();
+        let sum = |of: fn(&Account) -> u64| accounts.iter().map(of).sum();
         (ends, sum(|account| account.bytes.record), sum(|account| account.total))
     }
 
     #[test]
-    fn no_guess_and_no_order_changes_the_result() {
-        let mut trace = BRANCH.repeat(30);
+    fn no_cut_and_no_order_changes_the_result() {
+        let mut trace = BRANCH.repeat(60);
         trace[100] = 0xff;
         trace.drain(301..309);
-        let (_, between) = guess(&trace[400..]).unwrap();
+        trace.splice(700..700, [0; 8]);
         let whole = run(&trace, &[], &[0]);
-        assert!(whole.0.0.len() > 20);
-        for first in 1..trace.len() - 1 {
-            let second = (first + 1 + first * 7 % 200).min(trace.len() - 1);
-            // Places are within a piece, never at its start.
-            let cuts: Vec<_> = [first, second]
-                .into_iter()
-                .filter(|place| place % 100 > 0)
-                .map(|place| ((place / 100, place % 100), between))
-                .collect();
-            let orders: &[&[usize]] = match cuts.len() {
-                2 if first < second => {
+        assert!(whole.0.0.len() > 50);
+        assert_eq!(whole.2, trace.len() as u64);
+        let mut behind_a_gap = Queue::new(KEY, &Unit::ArmSpe(Encoding::Unknown));
+        behind_a_gap.begin(piece(9, &[], Join::Gap));
+        let expected = [Between::expected(&BRANCH), behind_a_gap.between()].map(Option::unwrap);
+        let pieces = trace.len().div_ceil(PIECE);
+        for (first, second) in (1..pieces).flat_map(|first| (1..pieces).map(move |it| (first, it)))
+        {
+            let orders: &[&[usize]] = match first.cmp(&second) {
+                core::cmp::Ordering::Less => {
                     &[&[0, 1, 2], &[0, 2, 1], &[1, 0, 2], &[1, 2, 0], &[2, 0, 1], &[2, 1, 0]]
                 }
-                1 => &[&[0, 1], &[1, 0]],
-                _ => continue,
+                core::cmp::Ordering::Equal => &[&[0, 1], &[1, 0]],
+                core::cmp::Ordering::Greater => continue,
             };
-            for order in orders {
-                assert_eq!(run(&trace, &cuts, order), whole, "{first} {second} {order:?}");
+            for between in expected {
+                let mut cuts = vec![(first, between), (second, between)];
+                cuts.dedup();
+                for order in orders {
+                    assert_eq!(run(&trace, &cuts, order), whole, "{first} {second} {order:?}");
+                }
             }
         }
     }
 
     #[test]
-    fn right_guesses_are_taken() {
+    fn what_was_decoded_ahead_is_taken() {
         let trace = BRANCH.repeat(50);
-        let mut queue = collected(&trace[..100]);
-        queue.pieces[0].0.data_len = 900;
-        queue.bytes(&trace, Position::default());
-        queue.len = 900;
-        let chain = Chain::<Ends>::new(queue, 4);
-        assert_eq!(chain.cuts.len(), 3);
+        let chain = Chain::<Ends>::new(collected(&trace), 4);
+        assert_eq!(chain.cuts.iter().map(|(piece, _)| *piece).collect::<Vec<_>>(), [3, 5, 8]);
         let sideband = SideBand::default();
         for part in [3, 1, 2] {
             chain.decode(part, &sideband, &mut Ends::default());
@@ -404,8 +448,23 @@ mod tests {
         let mut first = Ends::default();
         chain.decode(0, &sideband, &mut first);
         assert_eq!(first.0.len(), 50, "with what was decoded before");
-        let progress = chain.progress.into_inner().unwrap();
-        assert_eq!(progress.accounts.len(), 4, "each part has its own");
+        assert_eq!(chain.into_accounts().len(), 4, "each part has its own");
+    }
+
+    #[test]
+    fn the_ledger_tells_of_a_part_that_nobody_decoded() {
+        let trace = BRANCH.repeat(50);
+        for (parts, balances) in [(&[1, 0, 2, 3][..], true), (&[1, 2, 3], false), (&[0, 3], false)]
+        {
+            let mut session = Session::new(crate::ByteOrder::Little);
+            session.unsettled = trace.len() as u64;
+            let chain = Chain::<Ends>::new(collected(&trace), 4);
+            let sideband = SideBand::default();
+            parts.iter().for_each(|part| chain.decode(*part, &sideband, &mut Ends::default()));
+            chain.into_accounts().into_iter().for_each(|account| session.settle(account));
+            session.end();
+            assert_eq!(session.ledger.check().is_ok(), balances, "{parts:?}");
+        }
     }
 
     #[test]

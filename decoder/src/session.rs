@@ -1,36 +1,45 @@
 //! What a recording's records say, taken in their order: events, threads, losses, samples, and
 //! where each piece of AUX data belongs.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::announced::Announcements;
 use crate::cursor::{ByteOrder, Cursor};
-use crate::ibs;
+use crate::facts::{EventFacts, Facts};
 use crate::intel_pt::{Core, Pebs, Sampled};
 use crate::perf::attr::{Attr, AttrFlags};
 use crate::perf::auxtrace::known;
+use crate::perf::feature::number as feature;
 use crate::perf::record::{MISC_COMM_EXEC, MISC_LOST_SAMPLES_BPF, MISC_SWITCH_OUT, Record, kind};
 use crate::perf::{
-    Aux, AuxFlags, Auxtrace, Clock, DataSrc, Event, Events, Features, QueueKey, Ring, Sample,
-    SideBand, SpeInfo, Task, Tracer, Trailer,
+    Aux, AuxFlags, Auxtrace, Clock, CpuSet, DataSrc, Event, Events, Features, QueueKey, Ring,
+    Sample, SideBand, Sign, SpeInfo, Task, Tracer, Trailer, never_has_address,
 };
 use crate::piece::{Join, Piece, Unit};
 use crate::queue::Account;
 use crate::spe::{Encoding, encoding};
 use crate::{
     Access, AccessFlags, Direction, EventIndex, Incomplete, Ledger, Operation, Origin, PhysAddr,
-    Position, Problem, Sink, Source, Tlb, TraceOffset, VirtAddr,
+    Position, Problem, Sink, Source, Tlb, TraceOffset, VirtAddr, cost, ibs,
 };
 
 /// Queues that are decoded: one for each CPU or thread. More come only from damage.
 const MAX_QUEUES: usize = 1 << 14;
+/// Steps that making one of them takes.
+const QUEUE_STEPS: usize = 16;
 /// Places of losses that are kept for one CPU until their data comes.
 const MAX_BREAKS: usize = 1 << 10;
 /// Problems that are told in full; the rest are counted.
 const MAX_PROBLEMS: usize = 64;
-/// How often events are looked at anew because one was added or renamed in between.
-const MAX_REFRESHES: u32 = 1 << 11;
+/// How often all events are looked at anew because something else is said of the machine. It is
+/// said once, before the records.
+const MAX_REFRESHES: u32 = 16;
+/// What an event's pace is, is told once in so many records on average, since looking at all that a
+/// recording says takes as long as reading many.
+const TELLING_EVERY: u64 = 64;
+/// Records' worth of tellings that may come at once.
+const TELLINGS_SAVED: u64 = 256 * TELLING_EVERY;
 /// perf fills each piece of AUX data up to a multiple of this with zeros.
 const PIECE_ALIGN: u8 = 8;
 
@@ -58,6 +67,7 @@ pub(crate) struct Problems {
 
 impl Problems {
     pub(crate) fn add(&mut self, what: impl Into<String>, at: u64, consequence: &'static str) {
+        cost::steps(1);
         self.count += 1;
         if self.list.len() < MAX_PROBLEMS {
             let problem = Problem { what: what.into(), offset: TraceOffset(at), consequence };
@@ -114,7 +124,7 @@ struct QueueState {
 struct Announced {
     /// Place of the byte after the last one that was announced.
     end: u64,
-    breaks: VecDeque<u64>,
+    breaks: BTreeSet<u64>,
     overwrites: bool,
 }
 
@@ -127,6 +137,8 @@ pub(crate) struct Session {
     pub(crate) sideband: SideBand,
     pub(crate) ledger: Ledger,
     pub(crate) problems: Problems,
+    /// AUX bytes that queues were given and that are in no account yet.
+    pub(crate) unsettled: u64,
     /// Best times of the records in AUX data.
     pub(crate) aux_time_base: Option<TimeBase>,
     /// There was AUX data of Arm SPE.
@@ -141,6 +153,8 @@ pub(crate) struct Session {
     pub(crate) hypervisor: Option<String>,
     /// A tracer that wrote AUX data which is not decoded.
     pub(crate) foreign_tracer: Option<String>,
+    /// CPUs that were recorded, as CPU_MAP says.
+    pub(crate) cpu_map: Option<CpuSet>,
     tracer: Option<Tracer>,
     clock: Option<Clock>,
     queue_index: HashMap<(Source, QueueKey), usize>,
@@ -157,43 +171,37 @@ pub(crate) struct Session {
     /// There were sample records, with addresses or without.
     pub(crate) has_samples: bool,
     facts: Arc<Facts>,
-    arm_spe: Option<EventIndex>,
-    names_taken: bool,
+    /// Events of an Arm SPE unit, by its name or their own.
+    named_spe: BTreeSet<EventIndex>,
+    /// What is known of the machine or the tracer is not what the facts were made of.
+    outdated: bool,
     refreshes: u32,
+    /// What PEBS records in AUX data belong to, for so many events and refreshes.
+    pebs: Option<(usize, u32, Pebs)>,
     /// An event's pace is another one than the sink was told.
     repaced: bool,
+    /// The record at which it is told, if all before were told one by one: see [`TELLING_EVERY`].
+    pace_untold: u64,
 }
 
-/// What is known of the events, as of the last time that it was asked for.
-#[derive(Debug, Default)]
-pub(crate) struct Facts {
-    /// What is known of each event's sample records.
-    events: Vec<SampleFacts>,
-    /// A name for every event, by index.
-    pub(crate) names: Vec<String>,
-    /// The processor whose registers are in the samples of IBS.
-    ibs_model: ibs::Model,
-}
-
-/// What is known of an event's sample records.
-#[derive(Debug)]
-struct SampleFacts {
-    /// What they look like.
-    attr: Attr,
-    /// Which unit makes them.
-    source: Source,
-    /// They tell of memory.
-    has_addresses: bool,
-    /// They tell of instructions that were fetched.
-    fetches: bool,
-    /// What all of them did, as far as the event tells.
-    direction: Direction,
+/// Whether a record is of a virtual machine that ran on the machine that was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guest {
+    /// It is not.
+    No,
+    /// The host's unit sampled it while it ran: what hardware says of physical addresses is true of
+    /// the host, and all else that names addresses is the guest's.
+    Sampled,
+    /// It was recorded inside of it, and put among the host's by `perf inject --guest-data`: all
+    /// addresses, and the numbers of its processes, are the guest's.
+    Inside,
 }
 
 /// A sample record with addresses, and what reading it takes beside the facts of its event.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SampleRecord<'a> {
     pub(crate) event: EventIndex,
+    pub(crate) guest: Guest,
     pub(crate) body: &'a [u8],
     pub(crate) position: Position,
     /// The number of the record, which orders problems.
@@ -207,6 +215,8 @@ pub(crate) struct Samples {
     time_base: Option<TimeBase>,
     sources: Vec<Source>,
     ibs: ibs::Tally,
+    /// Records of events that never have an address.
+    not_address_events: u64,
 }
 
 impl Samples {
@@ -218,9 +228,9 @@ impl Samples {
         order: ByteOrder,
         sink: &mut S,
     ) {
-        let SampleRecord { event, body, position, record } = record;
-        let Some(known) = facts.events.get(usize::from(event.0)) else { return };
-        let SampleFacts { attr, source, fetches, direction, .. } = known;
+        let SampleRecord { event, guest, body, position, record } = record;
+        let Some(known) = facts.get(event) else { return };
+        let EventFacts { attr, source, no_address, fetches, direction, .. } = known;
         let Some(sample) = Sample::parse(body, attr, order) else {
             self.problems.record = record;
             self.problems.add(
@@ -230,6 +240,11 @@ impl Samples {
             );
             return;
         };
+        // Should a kernel write one there all the same, the record is one of memory.
+        if *no_address && present(sample.addr).or_else(|| present(sample.phys_addr)).is_none() {
+            self.not_address_events += 1;
+            return;
+        }
         if !self.sources.contains(source) {
             self.sources.push(*source);
         }
@@ -244,10 +259,10 @@ impl Samples {
             position,
         };
         let op = match source {
-            Source::IbsOp => self.op(&sample, facts.ibs_model, record, position),
+            Source::IbsOp => self.op(&sample, facts.ibs_model, guest, record, position),
             _ => None,
         };
-        match access(&sample, op.as_ref(), origin, *direction).filter(|_| !fetches) {
+        match access(&sample, op.as_ref(), origin, *direction, guest).filter(|_| !fetches) {
             Some(access) => {
                 if *source == Source::IbsOp {
                     self.ibs.count(&access);
@@ -263,6 +278,7 @@ impl Samples {
         &mut self,
         sample: &Sample<'_>,
         model: ibs::Model,
+        guest: Guest,
         record: u64,
         position: Position,
     ) -> Option<ibs::Op> {
@@ -270,7 +286,10 @@ impl Samples {
         let raw = sample.raw.filter(|raw| raw.iter().any(|byte| *byte != 0))?;
         let op = ibs::Op::parse(raw, model);
         if let Some(op) = &op {
-            self.ibs.take(op, present(sample.phys_addr));
+            // What the kernel says of a guest's physical address is no second opinion.
+            if guest == Guest::No {
+                self.ibs.take(op, present(sample.phys_addr));
+            }
         } else {
             self.problems.record = record;
             self.problems.add(
@@ -287,6 +306,7 @@ impl Samples {
         self.time_base = self.time_base.max(other.time_base);
         self.sources.extend(other.sources);
         self.ibs += other.ibs;
+        self.not_address_events += other.not_address_events;
     }
 }
 
@@ -299,6 +319,7 @@ impl Session {
             sideband: SideBand::default(),
             ledger: Ledger::default(),
             problems: Problems::default(),
+            unsettled: 0,
             aux_time_base: None,
             arm_spe_data: false,
             intel_pt_data: false,
@@ -306,6 +327,7 @@ impl Session {
             samples: Samples::default(),
             hypervisor: None,
             foreign_tracer: None,
+            cpu_map: None,
             tracer: None,
             clock: None,
             queue_index: HashMap::new(),
@@ -318,11 +340,18 @@ impl Session {
             ended: false,
             has_samples: false,
             facts: Arc::default(),
-            arm_spe: None,
-            names_taken: false,
+            named_spe: BTreeSet::new(),
+            outdated: false,
             refreshes: 0,
+            pebs: None,
             repaced: false,
+            pace_untold: 0,
         }
+    }
+
+    /// The state of a stream, of whose threads not all is remembered for ever.
+    pub(crate) fn of_stream(order: ByteOrder) -> Self {
+        Self { sideband: SideBand::of_stream(), ..Self::new(order) }
     }
 
     pub(crate) fn order(&self) -> ByteOrder {
@@ -340,42 +369,82 @@ impl Session {
                 "some samples have no event",
             );
         }
-        self.names_taken = false;
     }
 
     /// Takes one feature section.
     pub(crate) fn feature(&mut self, number: u64, bytes: &[u8], at: u64) {
+        cost::bytes(bytes.len());
         if let Err(name) = self.features.take(number, bytes, self.order) {
             self.problems.add(
                 format!("feature section {name} that does not hold together"),
                 at,
                 "it is ignored",
             );
+            return;
         }
-        self.names_taken = false;
+        match number {
+            feature::EVENT_DESC => self.events.describe(&self.features.events),
+            feature::ARCH | feature::CPUID | feature::PMU_MAPPINGS => self.outdated = true,
+            _ => {}
+        }
     }
 
-    /// Gives the events the names that the features have for them, and the sink all names.
-    fn take_names<S: Sink + ?Sized>(&mut self, sink: &mut S) {
-        let grown = self.facts.names.len() < self.events.list().len();
-        if grown || !self.names_taken && self.refreshes < MAX_REFRESHES {
-            self.names_taken = true;
-            self.refreshes += 1;
-            self.events.take_names(&self.features);
-            self.arm_spe = self.events.arm_spe(None, &self.features);
-            let indexes = (0..=u16::MAX).map(EventIndex);
-            let events = indexes.zip(self.events.list()).map(|(index, event)| {
-                let source = self.events.source(index, &self.features);
-                let has_addresses = event.has_addresses(source);
-                let fetches = self.events.fetches(index, &self.features);
-                let direction = event.direction();
-                SampleFacts { attr: event.attr, source, has_addresses, fetches, direction }
-            });
-            let events = events.collect();
-            let ibs_model = self.features.cpuid.as_deref().map(ibs::Model::of).unwrap_or_default();
-            self.facts = Arc::new(Facts { events, names: self.event_names(), ibs_model });
-            sink.event_names(&self.facts.names);
+    /// Brings the facts up to date, and tells the sink new names.
+    #[inline]
+    fn refresh<S: Sink + ?Sized>(&mut self, sink: &mut S) {
+        if self.outdated || self.events.have_changed() {
+            self.refresh_changed(sink);
         }
+    }
+
+    fn refresh_changed<S: Sink + ?Sized>(&mut self, sink: &mut S) {
+        let changed = self.events.take_changed();
+        let replaced = self.spe_is_replaced();
+        changed.iter().for_each(|index| self.refresh_unit(*index));
+        // What other events' samples are depends on whether they stand in the place of SPE data.
+        let outdated = core::mem::take(&mut self.outdated) || self.spe_is_replaced() != replaced;
+        let all = outdated && self.refreshes < MAX_REFRESHES;
+        let mut facts = Facts::clone(&self.facts);
+        if all {
+            self.refreshes += u32::from(facts.get(EventIndex(0)).is_some());
+            facts.ibs_model =
+                self.features.cpuid.as_deref().map(ibs::Model::of).unwrap_or_default();
+            let count = self.events.list().len();
+            let indexes = || (0..=u16::MAX).map(EventIndex).take(count);
+            indexes().for_each(|index| self.refresh_unit(index));
+            indexes().for_each(|index| self.refresh_event(index, &mut facts));
+        } else {
+            changed.into_iter().for_each(|index| self.refresh_event(index, &mut facts));
+        }
+        facts.tell_names(&self.facts, sink);
+        self.facts = Arc::new(facts);
+    }
+
+    /// Whether the event belongs to a unit of Arm SPE.
+    fn refresh_unit(&mut self, index: EventIndex) {
+        cost::steps(1);
+        if self.events.is_arm_spe(index, &self.features) {
+            self.named_spe.insert(index);
+        } else {
+            self.named_spe.remove(&index);
+        }
+    }
+
+    fn refresh_event(&self, index: EventIndex, facts: &mut Facts) {
+        cost::steps(1);
+        let Some(event) = self.events.get(index) else { return };
+        let source = self.events.source(index, &self.features);
+        let event = EventFacts {
+            name: self.event_name(index).into(),
+            attr: event.attr,
+            source,
+            has_addresses: event.has_addresses(source),
+            no_address: never_has_address(&event.attr, source, &self.features)
+                && !event.is_synthesized(self.spe_is_replaced()),
+            fetches: self.events.fetches(index, &self.features),
+            direction: event.direction(),
+        };
+        facts.set(index, event);
     }
 
     /// What is known of the events. Does not change while it is held.
@@ -383,10 +452,9 @@ impl Session {
         &self.facts
     }
 
-    /// A name for every event, by index.
-    pub(crate) fn event_names(&self) -> Vec<String> {
-        let spe: Vec<_> = self.arm_spe_events().collect();
-        self.events.names(&self.features, &spe)
+    /// A name for an event.
+    pub(crate) fn event_name(&self, index: EventIndex) -> String {
+        self.events.name_of(index, &self.features, self.is_arm_spe(index))
     }
 
     /// Takes one record. What belongs to it behind its size comes apart.
@@ -396,9 +464,9 @@ impl Session {
         position: Position,
         sink: &mut S,
     ) {
-        self.problems.record += 1;
+        self.begin_record(record);
         if record.kind == kind::SAMPLE {
-            if let Some(sample) = self.sample(record.body, position, sink) {
+            if let Some(sample) = self.sample(record, position, sink) {
                 self.samples.take(sample, &self.facts, self.order, sink);
             }
         } else if self.other_record(record, position.offset.0).is_none() {
@@ -407,17 +475,30 @@ impl Session {
                 position.offset.0,
                 "it is ignored",
             );
-        } else if let Some(pid) = exec(record, self.order) {
-            sink.exec(pid);
-        } else if core::mem::take(&mut self.repaced) {
+        } else if let Some(pid) = begins(record, self.order) {
+            if self.guest(record) == Guest::No {
+                sink.exec(pid);
+            }
+        } else if self.repaced && self.pace_untold <= self.problems.record + TELLINGS_SAVED {
+            self.repaced = false;
+            self.pace_untold = self.pace_untold.max(self.problems.record) + TELLING_EVERY;
             sink.recording_changed();
         }
+    }
+
+    fn begin_record(&mut self, record: &Record<'_>) {
+        cost::steps(1);
+        cost::bytes(record.body.len());
+        self.problems.record += 1;
     }
 
     /// Takes a record that is no sample. `None` if it is too short for its kind.
     fn other_record(&mut self, record: &Record<'_>, at: u64) -> Option<()> {
         let body = record.body;
         let mut words = Cursor::new(body, self.order);
+        if record.kind < kind::FIRST_OF_TOOL {
+            self.tasks(record)?;
+        }
         match record.kind {
             kind::HEADER_ATTR => {
                 let (attr, size) = Attr::parse(body, self.order)?;
@@ -428,11 +509,14 @@ impl Session {
                 self.feature(number, words.rest(), at);
             }
             kind::EVENT_UPDATE => self.event_update(words, at)?,
+            kind::CPU_MAP => self.cpu_map = CpuSet::of_map(body, self.order),
+            kind::ID_INDEX => self.id_index(words)?,
             kind::TIME_CONV => self.clock = Clock::parse(body, self.order).or(self.clock),
             kind::AUXTRACE_INFO => {
+                cost::bytes(body.len());
                 self.tracer = Some(Tracer::parse(body, self.order)?);
                 self.announcements.overwritten |= Tracer::holds_snapshots(body, self.order);
-                self.names_taken = false;
+                self.outdated = true;
             }
             kind::AUX => self.aux(body)?,
             kind::AUX_OUTPUT_HW_ID => self.counter(body, words.u64()?),
@@ -445,26 +529,6 @@ impl Session {
             }
             kind::THROTTLE => self.ledger.throttled += 1,
             kind::COMM => self.comm(words)?,
-            kind::MMAP | kind::MMAP2 => self.thread(task(words.u32()?, words.u32()?)),
-            kind::FORK => {
-                let (pid, _parent, tid) = (words.u32()?, words.u32()?, words.u32()?);
-                self.thread(task(pid, tid));
-            }
-            kind::ITRACE_START => {
-                let task = task(words.u32()?, words.u32()?);
-                self.switch(body, |_| task);
-            }
-            // Going out to a task that the record does not name, or coming in.
-            kind::SWITCH => {
-                let out = record.misc & MISC_SWITCH_OUT != 0;
-                self.switch(body, |own| own.filter(|_| !out));
-            }
-            // Going out to the named task, or coming in.
-            kind::SWITCH_CPU_WIDE => {
-                let out = record.misc & MISC_SWITCH_OUT != 0;
-                let next = task(words.u32()?, words.u32()?);
-                self.switch(body, |own| if out { next } else { own });
-            }
             _ => {}
         }
         Some(())
@@ -473,6 +537,7 @@ impl Session {
     fn event_update(&mut self, mut words: Cursor<'_>, at: u64) -> Option<()> {
         const SCALE: u64 = 1;
         const NAME: u64 = 2;
+        const CPUS: u64 = 3;
         let (what, id) = (words.u64()?, words.u64()?);
         match what {
             SCALE => {
@@ -486,8 +551,11 @@ impl Session {
             }
             NAME => {
                 let name = words.rest().split(|byte| *byte == 0).next().unwrap_or_default();
-                if self.events.rename(id, &String::from_utf8_lossy(name)) {
-                    self.names_taken = false;
+                self.events.rename(id, &String::from_utf8_lossy(name));
+            }
+            CPUS => {
+                if let Some(cpus) = CpuSet::of_map(words.rest(), self.order) {
+                    self.events.belongs_to(id, cpus);
                 }
             }
             _ => {}
@@ -495,14 +563,110 @@ impl Session {
         Some(())
     }
 
-    fn thread(&mut self, task: Option<Task>) {
+    /// Learns what a record of the kernel's says of threads. Each names the one that ran when it was
+    /// written; some name others, or say what the thread begins or ends. `None` if it is too short.
+    fn tasks(&mut self, record: &Record<'_>) -> Option<()> {
+        // Numbers inside of a guest are not those of the host.
+        if self.guest(record) != Guest::No {
+            return Some(());
+        }
+        let body = record.body;
+        let mut words = Cursor::new(body, self.order);
+        let trailer = self.trailer(body).unwrap_or_default();
+        let own = trailer.pid_tid.and_then(|(pid, tid)| self::task(pid, tid));
+        let time = trailer.time.unwrap_or(0);
+        self.thread(own, time, Sign::Seen);
+        match record.kind {
+            kind::COMM | kind::MMAP | kind::MMAP2 => {
+                self.thread(task(words.u32()?, words.u32()?), time, Sign::Seen);
+            }
+            kind::FORK | kind::EXIT => {
+                let (pid, _parent, tid) = (words.u32()?, words.u32()?, words.u32()?);
+                let _parents_thread = words.u32();
+                let time = words.u64().unwrap_or(time);
+                // perf writes such records for threads that were there before it.
+                let sign = match record.kind {
+                    kind::EXIT => Sign::Ended,
+                    _ if time == 0 => Sign::Seen,
+                    _ => Sign::Born,
+                };
+                self.thread(task(pid, tid), time, sign);
+            }
+            kind::ITRACE_START => {
+                let task = task(words.u32()?, words.u32()?);
+                self.thread(task, time, Sign::Seen);
+                self.switch(trailer, task);
+            }
+            // Going out to a task that the record does not name, or coming in.
+            kind::SWITCH => {
+                let out = record.misc & MISC_SWITCH_OUT != 0;
+                self.switch(trailer, own.filter(|_| !out));
+            }
+            // Going out to the named task, or coming in after it.
+            kind::SWITCH_CPU_WIDE => {
+                let out = record.misc & MISC_SWITCH_OUT != 0;
+                let other = task(words.u32()?, words.u32()?);
+                self.thread(other, time, Sign::Seen);
+                self.switch(trailer, if out { other } else { own });
+            }
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn thread(&mut self, task: Option<Task>, time: u64, sign: Sign) {
         if let Some(task) = task {
-            self.sideband.thread(task);
+            self.sideband.thread(task, time, sign);
         }
     }
 
+    /// Learns which task a CPU runs from the time of a record on.
+    fn switch(&mut self, trailer: Trailer, task: Option<Task>) {
+        if let Trailer { time: Some(time), cpu: Some(cpu), .. } = trailer {
+            self.sideband.switch(cpu, time, task);
+        }
+    }
+
+    /// Whether a record of the kernel's is of a guest: by the mode of the processor, or by its
+    /// event, if that was recorded inside of one.
+    fn guest(&self, record: &Record<'_>) -> Guest {
+        if self.events.is_inside_guest(record, self.order) {
+            Guest::Inside
+        } else if record.is_of_guest() {
+            Guest::Sampled
+        } else {
+            Guest::No
+        }
+    }
+
+    /// ID_INDEX: a count, four words for each id (itself, index, CPU, thread), and if there were
+    /// guests two more for each (machine, virtual CPU), behind all others
+    /// (`tools/lib/perf/include/perf/event.h`, `struct perf_record_id_index`).
+    fn id_index(&mut self, mut words: Cursor<'_>) -> Option<()> {
+        // A number that does not fit is -1, all ones.
+        let number = |word: u64| u32::try_from(word).ok().and_then(known);
+        let count = words.u64()?;
+        let bytes = words.rest();
+        let entries = usize::try_from(count.checked_mul(32)?).ok()?;
+        let (entries, machines) = bytes.split_at_checked(entries)?;
+        let mut machines = Cursor::new(machines, self.order);
+        for entry in entries.chunks_exact(32) {
+            let mut entry = Cursor::new(entry, self.order);
+            let (id, _index, cpu, thread) =
+                (entry.u64()?, entry.u64()?, entry.u64()?, entry.u64()?);
+            let machine = machines.u64().unwrap_or(0);
+            machines.u64();
+            if machine == 0 {
+                self.events.opened(id, number(cpu), number(thread));
+            } else {
+                self.events.inside_guest(id);
+            }
+        }
+        Some(())
+    }
+
     fn comm(&mut self, mut words: Cursor<'_>) -> Option<()> {
-        self.thread(task(words.u32()?, words.u32()?));
+        let (_pid, _tid) = (words.u32()?, words.u32()?);
         let name = words.rest().split(|byte| *byte == 0).next().unwrap_or_default();
         if self.hypervisor.is_none() && runs_guests(name) {
             self.hypervisor = Some(String::from_utf8_lossy(name).into_owned());
@@ -519,20 +683,10 @@ impl Session {
         Trailer::parse(body, attr.sample_type, self.order)
     }
 
-    /// Learns which task a CPU runs from the time of a record on, given the record's own task.
-    fn switch(&mut self, body: &[u8], task: impl FnOnce(Option<Task>) -> Option<Task>) {
-        let Some(Trailer { pid_tid, time: Some(time), cpu: Some(cpu) }) = self.trailer(body) else {
-            return;
-        };
-        let own = pid_tid.and_then(|(pid, tid)| self::task(pid, tid));
-        self.sideband.switch(cpu, time, task(own));
-    }
-
     /// Learns which event a counter counts from the time of a record on.
     fn counter(&mut self, body: &[u8], number: u64) {
         let event = self.events.of_trailer(body, self.order);
-        let event =
-            event.filter(|event| self.events.aux_output().any(|(index, _)| index == *event));
+        let event = event.filter(|event| self.events.is_aux_output(*event));
         let (Some(event), Some(trailer)) = (event, self.trailer(body)) else { return };
         let Some(number) = u8::try_from(number).ok().filter(|number| *number < 64) else { return };
         // The ring belongs to a CPU, or to a thread where the recording has no CPUs.
@@ -575,10 +729,10 @@ impl Session {
             announced.end = aux.end;
             announced.overwrites |= aux.flags.contains(AuxFlags::OVERWRITE);
             if broken {
-                if announced.breaks.len() == MAX_BREAKS {
-                    announced.breaks.pop_front();
+                announced.breaks.insert(aux.end);
+                if announced.breaks.len() > MAX_BREAKS {
+                    announced.breaks.pop_first();
                 }
-                announced.breaks.push_back(aux.end);
             }
         }
         Some(())
@@ -591,7 +745,8 @@ impl Session {
         position: Position,
         sink: &mut S,
     ) -> Placement {
-        self.take_names(sink);
+        cost::steps(1);
+        self.refresh(sink);
         self.announcements.begin(Some(aux));
         let source = match &self.tracer {
             Some(Tracer::ArmSpe(_)) => Source::ArmSpe,
@@ -601,7 +756,7 @@ impl Session {
                 return Placement::Foreign;
             }
             // Without the record only an event of the unit says what the bytes are.
-            None if self.arm_spe.is_some() => Source::ArmSpe,
+            None if !self.named_spe.is_empty() => Source::ArmSpe,
             None => {
                 self.foreign_tracer = Some("unknown kind".to_owned());
                 return Placement::Foreign;
@@ -621,6 +776,7 @@ impl Session {
         self.intel_pt_data |= source == Source::IntelPt;
         let index = *self.queue_index.entry(key).or_insert(next_index);
         if index == next_index {
+            cost::steps(QUEUE_STEPS);
             let (event, unit) = match source {
                 Source::IntelPt => self.pebs_facts(),
                 _ => self.spe_facts(aux.queue.cpu),
@@ -646,10 +802,12 @@ impl Session {
         let (overwrites, breaks, filling) = match announced {
             None => (false, Vec::new(), 0),
             Some(announced) => {
-                let mut passed: Vec<_> =
-                    announced.breaks.iter().copied().filter(|place| *place <= end).collect();
-                announced.breaks.retain(|place| *place > end);
-                passed.sort_unstable();
+                let mut passed = Vec::new();
+                while let Some(place) = announced.breaks.first().filter(|place| **place <= end) {
+                    passed.push(*place);
+                    announced.breaks.pop_first();
+                }
+                cost::steps(passed.len());
                 let filling = u8::try_from(end.wrapping_sub(announced.end)).unwrap_or(0);
                 let is_filling = filling < PIECE_ALIGN && u64::from(filling) < aux.size;
                 (announced.overwrites, passed, if is_filling { filling } else { 0 })
@@ -687,10 +845,13 @@ impl Session {
         Placement::Queue(index, piece)
     }
 
-    /// The input has been read to its end.
+    /// The input has been read to its end, and all queues are settled: what they were given is what
+    /// their accounts must add up to, so that the ledger tells of bytes that are in none.
     pub(crate) fn end(&mut self) {
         self.announcements.end();
         self.ended = true;
+        let aux_bytes = &mut self.ledger.aux_bytes;
+        *aux_bytes = aux_bytes.wrapping_add(core::mem::take(&mut self.unsettled));
     }
 
     /// Bytes of AUX data that were announced and are not in the recording, as far as it has been
@@ -769,6 +930,11 @@ impl Session {
         self.intel_pt_records |= account.source == Source::IntelPt && account.timed.records;
     }
 
+    /// Records of events that never have an address.
+    pub(crate) fn not_address_events(&self) -> u64 {
+        self.samples.not_address_events
+    }
+
     /// What IBS registers said of physical addresses.
     pub(crate) fn ibs(&self) -> ibs::Tally {
         self.samples.ibs
@@ -786,32 +952,42 @@ impl Session {
         problems
     }
 
-    /// Whether `perf inject` has put samples in the place of SPE data: it leaves the event, takes
-    /// out the records of AUX data, and adds events of its own.
+    /// Whether `perf inject` has put samples in the place of SPE data: it takes out the records of
+    /// AUX data, and adds events of its own. It leaves the SPE event, or with `--strip` takes it out
+    /// too.
     pub(crate) fn synthesized(&self) -> bool {
+        let replaced = self.spe_is_replaced();
         self.tracer.is_none()
             && !self.samples.sources.is_empty()
-            && self.arm_spe_events().next().is_some()
+            && self.events.list().iter().any(|event| event.is_synthesized(replaced))
+    }
+
+    /// Whether there is an event of Arm SPE, and nothing says that AUX data of it follows.
+    fn spe_is_replaced(&self) -> bool {
+        // Without a tracer units are known by name alone.
+        self.tracer.is_none() && !self.named_spe.is_empty()
+    }
+
+    /// CPUs that have a unit of Arm SPE, where AUXTRACE_INFO lists them (version 2).
+    pub(crate) fn spe_cpus(&self) -> Option<CpuSet> {
+        let Some(Tracer::ArmSpe(info)) = &self.tracer else { return None };
+        let units = info.cpus().iter().filter(|cpu| cpu.pmu_type.is_some());
+        let cpus = units.filter_map(|cpu| u32::try_from(cpu.cpu).ok());
+        (!info.cpus().is_empty()).then(|| cpus.collect())
     }
 
     /// The Arm SPE events: those of its units' types or names.
     pub(crate) fn arm_spe_events(&self) -> impl Iterator<Item = EventIndex> {
-        let types: Vec<u32> = match &self.tracer {
-            Some(Tracer::ArmSpe(info)) => info
-                .pmu_type
-                .into_iter()
-                .chain(info.cpus.iter().filter_map(|cpu| cpu.pmu_type))
-                .collect(),
-            _ => Vec::new(),
+        let indexes = (0..=u16::MAX).map(EventIndex).take(self.events.list().len());
+        indexes.filter(|index| self.is_arm_spe(*index))
+    }
+
+    fn is_arm_spe(&self, index: EventIndex) -> bool {
+        let of_unit = |event: &Event| match &self.tracer {
+            Some(Tracer::ArmSpe(info)) => info.has_type(event.attr.type_),
+            _ => false,
         };
-        let indexes = (0..=u16::MAX).zip(self.events.list());
-        indexes.map(|(index, event)| (EventIndex(index), event)).filter_map(
-            move |(index, event)| {
-                let is_spe = types.contains(&event.attr.type_)
-                    || self.events.is_arm_spe(index, &self.features);
-                is_spe.then_some(index)
-            },
-        )
+        self.events.is_arm_spe(index, &self.features) || self.events.get(index).is_some_and(of_unit)
     }
 
     /// The event and the data source encoding of a CPU's queue of Arm SPE.
@@ -820,32 +996,39 @@ impl Session {
         let info = if let Some(Tracer::ArmSpe(info)) = &self.tracer { info } else { &nothing };
         let block = cpu.and_then(|cpu| info.of_cpu(cpu));
         let pmu_type = block.and_then(|block| block.pmu_type).or(info.pmu_type);
-        // A thread may run anywhere: only if all CPUs are alike is its CPU known.
-        let alike = || {
-            let (first, rest) = info.cpus.split_first()?;
-            rest.iter().all(|cpu| encoding(cpu.midr) == encoding(first.midr)).then_some(first.midr)
-        };
         let midr = match (block, cpu) {
             (Some(block), _) => Some(block.midr),
-            (None, None) if !info.cpus.is_empty() => alike(),
+            // A thread may run anywhere: only if all CPUs are alike is its CPU known.
+            (None, None) if !info.cpus().is_empty() => info.alike(),
             _ => self.features.midr().map(crate::spe::Midr::new),
         };
         let encoding = midr.map_or(Encoding::Unknown, encoding);
-        (self.events.arm_spe(pmu_type, &self.features), Unit::ArmSpe(encoding))
+        let of_type = pmu_type.and_then(|type_| self.events.of_type(type_));
+        (of_type.or(self.named_spe.first().copied()), Unit::ArmSpe(encoding))
     }
 
     /// The event of PEBS records in Intel PT, if there is one alone, and what else they belong to.
-    fn pebs_facts(&self) -> (Option<EventIndex>, Unit) {
-        let core = self.features.cpuid.as_deref().map(Core::of).unwrap_or_default();
-        let events = self.events.aux_output();
-        let events = events.map(|(index, event)| (index, Sampled::of(&event.attr))).collect();
-        let pebs = Pebs { core, events };
-        (pebs.only_event(), Unit::IntelPt(pebs))
+    fn pebs_facts(&mut self) -> (Option<EventIndex>, Unit) {
+        let of = (self.events.list().len(), self.refreshes);
+        let pebs = match self.pebs.take() {
+            Some((events, refreshes, pebs)) if (events, refreshes) == of => pebs,
+            _ => {
+                cost::steps(of.0);
+                let core = self.features.cpuid.as_deref().map(Core::of).unwrap_or_default();
+                let events = self.events.aux_output();
+                let events = events.map(|(index, event)| (index, Sampled::of(&event.attr)));
+                Pebs { core, events: events.collect() }
+            }
+        };
+        let event = pebs.only_event();
+        self.pebs = Some((of.0, of.1, pebs.clone()));
+        (event, Unit::IntelPt(pebs))
     }
 
     /// Tells that bytes of a queue's piece have come.
     pub(crate) fn arrived(&mut self, queue: usize, bytes: &[u8]) {
         self.announcements.come(bytes.len());
+        self.unsettled = self.unsettled.wrapping_add(bytes.len() as u64);
         let queue = &mut self.queues[queue];
         queue.end = queue.end.wrapping_add(bytes.len() as u64);
         queue.covered.end = queue.covered.end.max(queue.end);
@@ -859,20 +1042,28 @@ impl Session {
     /// addresses or no event.
     fn sample<'b, S: Sink + ?Sized>(
         &mut self,
-        body: &'b [u8],
+        record: &Record<'b>,
         position: Position,
         sink: &mut S,
     ) -> Option<SampleRecord<'b>> {
+        let body = record.body;
         self.has_samples = true;
         let Some(event) = self.events.of_sample(body, self.order) else {
             self.problems.add("sample of no known event", position.offset.0, "it is not counted");
             return None;
         };
         // Of a unit that is not known yet RAW may turn out to hold addresses.
-        self.events.get(event).filter(|event| event.has_addresses(Source::IbsOp))?;
-        self.take_names(sink);
-        self.facts.events.get(usize::from(event.0)).filter(|known| known.has_addresses)?;
-        Some(SampleRecord { event, body, position, record: self.problems.record })
+        let may = self.events.get(event)?.has_addresses(Source::IbsOp);
+        if may {
+            self.refresh(sink);
+        }
+        let known = self.facts.get(event);
+        if !may || !known?.has_addresses {
+            self.samples.not_address_events += 1;
+            return None;
+        }
+        let guest = self.guest(record);
+        Some(SampleRecord { event, guest, body, position, record: self.problems.record })
     }
 
     /// As [`Session::record`], but gives a sample record back, to be read elsewhere.
@@ -886,8 +1077,8 @@ impl Session {
             self.record(record, position, sink);
             return None;
         }
-        self.problems.record += 1;
-        self.sample(record.body, position, sink)
+        self.begin_record(record);
+        self.sample(record, position, sink)
     }
 }
 
@@ -954,13 +1145,21 @@ fn access(
     op: Option<&ibs::Op>,
     origin: Origin,
     of_event: Direction,
+    guest: Guest,
 ) -> Option<Access> {
     const NONE: u32 = u32::MAX;
     let known_paddr = || match op?.phys_addr()? {
         ibs::Address::Known(address) => Some(address),
         ibs::Address::Hidden => None,
     };
-    let paddr = present(sample.phys_addr).map(PhysAddr::new_truncate).or_else(known_paddr);
+    let given = present(sample.phys_addr).map(PhysAddr::new_truncate);
+    let paddr = match guest {
+        Guest::No => given.or_else(known_paddr),
+        // The kernel looks up what hardware did not give, in the page table of the process that
+        // runs the guest: that is none of the guest's pages.
+        Guest::Sampled => known_paddr().filter(|known| given.is_none_or(|given| given == *known)),
+        Guest::Inside => None,
+    };
     let vaddr = present(sample.addr).or_else(|| op?.lin_addr());
     let data_src = sample.data_src.map(DataSrc).map(|data_src| match origin.source {
         Source::IbsOp => data_src.of_ibs(),
@@ -970,7 +1169,8 @@ fn access(
     // Kernels before 6.1 leave DATA_SRC of IBS ops open.
     let teller = op.filter(|op| !told && op.direction().is_some());
     // Most ops that IBS samples touch no memory; they say so by saying nothing.
-    let says_nothing = !told && teller.is_none() && paddr.is_none() && vaddr.is_none();
+    let no_address = given.or(paddr).is_none() && vaddr.is_none();
+    let says_nothing = !told && teller.is_none() && no_address;
     if origin.source == Source::IbsOp && says_nothing {
         return None;
     }
@@ -989,14 +1189,17 @@ fn access(
         ip: sample.ip.map(VirtAddr::new),
         pid: known(pid),
         tid: known(tid),
-        latency_cycles: weight.or_else(|| op?.latency_cycles()),
+        latency_cycles: weight.or_else(|| op?.latency_cycles().filter(|cycles| *cycles > 0)),
         data_source: data_src.and_then(DataSrc::source).or_else(|| teller?.data_source()),
         issue_latency_cycles: None,
         translation_latency_cycles: op.and_then(ibs::Op::refill_latency_cycles),
         tlb: tlb(data_src, op),
-        page_size: op.and_then(ibs::Op::page_size).or(present(sample.data_page_size)),
+        // Of a guest's page the kernel looks it up where it looks up the address.
+        page_size: op
+            .and_then(ibs::Op::page_size)
+            .or(present(sample.data_page_size).filter(|_| guest == Guest::No)),
         aux_queue: None,
-        flags: flags(data_src, op, told),
+        flags: flags(data_src, op, told) | of_guest(guest),
     })
 }
 
@@ -1026,10 +1229,20 @@ fn flags(data_src: Option<DataSrc>, op: Option<&ibs::Op>, told: bool) -> AccessF
     ((of_kernel | of_op) - of_tlb) | tlb(data_src, op).map_or(AccessFlags::empty(), Tlb::flags)
 }
 
-/// The process that runs another program from a record on.
-fn exec(record: &Record<'_>, order: ByteOrder) -> Option<u32> {
-    let execs = record.kind == kind::COMM && record.misc & MISC_COMM_EXEC != 0;
-    execs.then(|| Cursor::new(record.body, order).u32()).flatten().and_then(known)
+fn of_guest(guest: Guest) -> AccessFlags {
+    if guest == Guest::No { AccessFlags::empty() } else { AccessFlags::GUEST }
+}
+
+/// The process that begins with a record, or runs another program from there on.
+fn begins(record: &Record<'_>, order: ByteOrder) -> Option<u32> {
+    let mut words = Cursor::new(record.body, order);
+    let pid = words.u32().and_then(known);
+    match record.kind {
+        kind::COMM if record.misc & MISC_COMM_EXEC != 0 => pid,
+        // Else a thread begins.
+        kind::FORK => pid.filter(|pid| words.u32() != Some(*pid)),
+        _ => None,
+    }
 }
 
 /// A task, unless the kernel says -1: it is gone, or was never one.

@@ -1,22 +1,16 @@
 //! What a recording says about itself: how it was sampled, what it left out, and what follows
 //! for its reader.
 
+use crate::ibs_filters::{self, unknown_bits};
 use crate::incomplete::{self, Reason};
 use crate::page_size::PageSize;
+use crate::parts::{self, CORE_UNITS, counted_events};
 use crate::query::Filters;
+use crate::record_commands::{RECORD_AMD, RECORD_INTEL, RECORD_SPE, for_machine_of};
 use decoder::ibs::Tally;
 use decoder::pebs::Format;
-use decoder::perf::{Attr, AttrFlags, Event, Pace, SampleType};
+use decoder::perf::{Attr, AttrFlags, Event, Pace, SampleType, never_has_address};
 use decoder::{Ledger, Raw, Recording, Source, TimeBase};
-
-/// The command that records what this program wants, on an Arm machine.
-pub const RECORD_SPE: &str =
-    "perf record -e arm_spe_0/pa_enable=1,ts_enable=1,jitter=1/ -a -- sleep 10";
-/// The same with Intel's PEBS: all loads and stores, without a floor of latency.
-pub const RECORD_INTEL: &str = "perf record -e \
-    mem_inst_retired.all_loads:P,mem_inst_retired.all_stores:P -d --phys-data -a -- sleep 10";
-/// The same with AMD's IBS.
-pub const RECORD_AMD: &str = "perf record -e ibs_op// -d --phys-data -a -- sleep 10";
 
 /// The facts of all inputs of a run.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +39,8 @@ mod spe_config {
     pub(super) const SIMD_FLOAT_ALL_OF: u64 = 1 << 40 | 1 << 42;
     /// Bits of config2 that hold the least latency.
     pub(super) const MIN_LATENCY: u64 = 0xfff;
+    /// All bits of config that are known here; the others are settings of later drivers.
+    pub(super) const KNOWN: u64 = 0b111 | JITTER | 0x7ff << 32;
     /// Event filter bit of retired operations: it leaves out speculation, not accesses.
     pub(super) const RETIRED: u64 = 1 << 1;
 }
@@ -58,6 +54,18 @@ impl Facts {
         let whole = facts.incomplete.is_empty() && lost.losses().next().is_none();
         recordings.iter().for_each(|recording| facts.add(recording, whole));
         facts
+    }
+
+    /// Adds the facts of a recording that came after the others.
+    pub fn join(&mut self, recording: &Recording) {
+        let recordings = core::slice::from_ref(recording);
+        for reason in incomplete::reasons(recordings) {
+            if !self.incomplete.contains(&reason) {
+                self.incomplete.push(reason);
+            }
+        }
+        let whole = self.incomplete.is_empty() && recording.ledger.losses().next().is_none();
+        self.add(recording, whole);
     }
 
     /// The facts of one recording, added to those of others. `whole`: nothing is known to be
@@ -98,30 +106,27 @@ impl Facts {
                           what filters left out";
             self.leave_out(reason, "--raw-spe");
         }
-        let complete_pebs = pebs_is_complete(recording);
-        for (event, source) in recording.events.iter().zip(&recording.event_sources) {
-            if event.has_addresses(*source)
-                && !is_dummy(event)
-                && recording.sources.contains(source)
-                && !spe().any(|spe| spe == event)
-            {
+        for (event, source) in counted_events(recording) {
+            if source != Source::ArmSpe {
                 let name = event.name.as_deref().unwrap_or("an event");
-                for reason in sample_left_out(event, *source, complete_pebs) {
+                for reason in sample_left_out(event, source, recording) {
                     self.leave_out(&reason, name);
                 }
-                if let Some(note) = sample_sampling(event, name, whole) {
+                if !(source == Source::Sample && event.is_synthesized(recording.synthesized))
+                    && let Some(note) = sample_sampling(event, name, whole)
+                {
                     self.note(note);
                 }
             }
         }
+        for (reason, origin) in parts::left_out(recording) {
+            self.leave_out(&reason, &origin);
+        }
         for doubt in doubts(recording) {
             self.note(doubt);
         }
-        if recording.synthesized {
-            self.note(
-                "perf inject has replaced the SPE data by samples: one hardware record may \
-                       stand in several of them. Count the original recording instead.",
-            );
+        if let Some(note) = injected(recording) {
+            self.note(note);
         }
         if let Some(tracer) = &recording.foreign_tracer {
             self.note(format!(
@@ -133,6 +138,17 @@ impl Facts {
                 "More threads or context switches than are remembered: some accesses have \
                        no thread.",
             );
+        }
+        if recording.late_switches > 0 {
+            let switches = match recording.late_switches {
+                1 => "1 context switch".to_owned(),
+                number => format!("{number} context switches"),
+            };
+            self.note(format!(
+                "{switches} came in the stream behind the data they tell of: some accesses have \
+                 the thread and process that ran before, or none. As a file the same recording \
+                 has the right ones."
+            ));
         }
         if recording.time_base == TimeBase::Ticks {
             self.note(
@@ -148,10 +164,18 @@ impl Facts {
             _ => None,
         };
         if let Some(evidence) = host {
-            self.note(format!(
-                "This machine runs virtual machines ({evidence}): what guests access is \
-                 invisible here, so memory of guests is never shown to be sparse."
-            ));
+            let sees = recording.sources.contains(&Source::IbsOp);
+            self.note(if sees {
+                format!(
+                    "This machine runs virtual machines ({evidence}): IBS samples them too, and \
+                     their accesses are marked (guest)."
+                )
+            } else {
+                format!(
+                    "This machine runs virtual machines ({evidence}): what guests access is \
+                     invisible here, so memory of guests is never shown to be sparse."
+                )
+            });
         }
     }
 
@@ -172,6 +196,13 @@ impl Facts {
         }
     }
 
+    /// Adds that a query leaves out accesses, by the names of its filters.
+    pub fn query(&mut self, filters: impl Iterator<Item = &'static str>) {
+        for name in filters {
+            self.leave_out("the query keeps only some accesses", name);
+        }
+    }
+
     /// Whether hot pages may be missing.
     pub fn leaves_out(&self) -> bool {
         !self.left_out.is_empty()
@@ -186,14 +217,10 @@ impl Facts {
     ) -> Vec<String> {
         let incomplete = self.incomplete.iter().map(|reason| format!("Not complete: {reason}."));
         let mut notes: Vec<_> = incomplete.chain(self.notes.iter().cloned()).collect();
-        if self.leaves_out() {
-            let reasons = self.left_out();
-            notes.push(if assume_complete {
-                format!("Taken as complete on request, although {reasons}.")
-            } else {
-                format!("Hot pages may be missing, so no block is judged: {reasons}. --assume-complete judges all the same.")
-            });
+        if assume_complete && self.leaves_out() {
+            notes.push(format!("Taken as complete on request, although {}.", self.left_out()));
         }
+        notes.extend(self.not_judged(assume_complete));
         if !page_size.is_4k() {
             notes.push(format!(
                 "The kernel's base page is {page_size}: a PMD block there is {} MiB, so blocks \
@@ -209,6 +236,17 @@ impl Facts {
         notes
     }
 
+    /// Why no block is judged, in a sentence or two, if none is.
+    pub fn not_judged(&self, assume_complete: bool) -> Option<String> {
+        (self.leaves_out() && !assume_complete).then(|| {
+            format!(
+                "Hot pages may be missing, so no block is judged: {}. --assume-complete judges all \
+                 the same.",
+                self.left_out()
+            )
+        })
+    }
+
     /// Why, in one sentence without its full stop.
     pub fn left_out(&self) -> String {
         let reasons = self.left_out.iter();
@@ -216,6 +254,34 @@ impl Facts {
             reasons.map(|(reason, origins)| format!("{reason} ({})", origins.join(", "))).collect();
         reasons.join("; ")
     }
+}
+
+/// What is to be known of a recording in which `perf inject --itrace` has put samples in the place of
+/// SPE data (`tools/perf/util/arm-spe.c`): it makes one for each kind of event of a hardware record,
+/// and one that is called `memory` for each record of a memory operation.
+pub fn injected(recording: &Recording) -> Option<String> {
+    if !recording.synthesized {
+        return None;
+    }
+    let made = recording.events.iter().filter(|event| event.is_synthesized(true));
+    let names: Vec<_> = made.filter_map(|event| event.name.as_deref()).collect();
+    let replaced = "perf inject has put samples in the place of the SPE data";
+    let original = "count the original recording to have blocks judged";
+    Some(if names.contains(&"memory") {
+        format!(
+            "{replaced}, and one hardware record stands in several of them: counts are too high. \
+             `--event memory` counts each memory operation once; {original}."
+        )
+    } else if let [name] = names[..] {
+        format!(
+            "{replaced}, all of them called {name}: some operations may be missing; {original}."
+        )
+    } else {
+        format!(
+            "{replaced}, and one hardware record may stand in several of them: counts may be too \
+             high; {original}."
+        )
+    })
 }
 
 /// What is to be doubted of the physical addresses of IBS samples, a sentence or two each.
@@ -244,19 +310,43 @@ pub fn doubts(recording: &Recording) -> Vec<String> {
     doubts
 }
 
-/// `attr.type` of the kernel's own events.
-const SOFTWARE: u32 = 1;
-
-/// Whether an event only carries other records.
-fn is_dummy(event: &Event) -> bool {
-    const DUMMY: u64 = 9;
-    event.attr.type_ == SOFTWARE && event.attr.config == DUMMY
+/// Whether an event is a page fault, minor, major or both.
+fn is_fault(event: &Event) -> bool {
+    const FAULTS: [u64; 3] = [2, 5, 6];
+    /// `attr.type` of the kernel's own events.
+    const SOFTWARE: u32 = 1;
+    event.attr.type_ == SOFTWARE && FAULTS.contains(&event.attr.config)
 }
 
-/// Whether an event of the kernel's happens to a task or a CPU, and not to an address.
-fn touches_no_data(event: &Event) -> bool {
-    const CLOCKS_SWITCHES_AND_OUTPUT: [u64; 6] = [0, 1, 3, 4, 10, 11];
-    event.attr.type_ == SOFTWARE && CLOCKS_SWITCHES_AND_OUTPUT.contains(&event.attr.config)
+/// Whether so many accesses of virtual machines have no frame that hot pages may be missing. Single
+/// ones are left out by chance, as of the host's.
+pub fn guests_are_missing(ledger: &Ledger) -> bool {
+    ledger.guest_address > ledger.guest_accesses / 2
+}
+
+/// What became of the accesses of virtual machines, if there were any.
+pub fn guests(ledger: &Ledger) -> Option<String> {
+    let Ledger { guest_accesses: all, guest_address: dropped, .. } = *ledger;
+    let known = all.saturating_sub(dropped);
+    let are = |number: u64, verb: &str| match number {
+        1 => format!("1 access of virtual machines is {verb}"),
+        _ => format!("{number} accesses of virtual machines are {verb}"),
+    };
+    let kept = format!(
+        "{} by the physical address that the hardware gave, as far as filters keep them",
+        are(known, "counted")
+    );
+    let left_out = format!(
+        "{} (guest_address): the hardware gave no physical address, and what the kernel looks up \
+         for a guest's address is none of the guest's pages",
+        are(dropped, "left out")
+    );
+    match (known, dropped) {
+        (0, 0) => None,
+        (_, 0) => Some(format!("{kept}.")),
+        (0, _) => Some(format!("{left_out}.")),
+        _ => Some(format!("{kept}. {left_out}.")),
+    }
 }
 
 /// What the configuration of an SPE event leaves out of its loads and stores.
@@ -286,6 +376,8 @@ fn spe_left_out(attr: &Attr) -> Vec<String> {
     add(attr.config4 != 0, "some data sources were not recorded");
     add(attr.flags.contains(AttrFlags::EXCLUDE_USER), "user space was not recorded");
     add(attr.flags.contains(AttrFlags::EXCLUDE_KERNEL), "the kernel's accesses were not recorded");
+    reasons.extend(unknown_bits("config", attr.config & !spe_config::KNOWN));
+    reasons.extend(unknown_bits("config2", attr.config2 & !spe_config::MIN_LATENCY));
     let least = attr.config2 & spe_config::MIN_LATENCY;
     if least > 0 {
         reasons.push(format!("operations of under {least} cycles were not recorded"));
@@ -308,13 +400,25 @@ fn spe_sampling(attr: &Attr) -> String {
     )
 }
 
-/// Whether the PEBS events of a recording see loads as well as stores, whatever their latency.
-fn pebs_is_complete(recording: &Recording) -> bool {
+/// Whether the PEBS events of a recording see loads as well as stores, whatever their latency, on
+/// the kind of cores that an event belongs to.
+fn pebs_is_complete(recording: &Recording, event: &Event) -> bool {
+    // Only these differ by the kind of cores.
+    let kind = |event: &Event| {
+        let unit = event.unit(&recording.features);
+        CORE_UNITS.into_iter().find(|kind| unit == Some(kind))
+    };
+    let wanted = kind(event);
     let pebs = recording.events.iter().zip(&recording.event_sources);
+    let pebs = pebs.filter(|(other, _)| kind(other) == wanted);
     let (mut loads, mut stores) = (false, false);
     let is_pebs = |source: &Source| matches!(source, Source::Pebs | Source::IntelPt);
     for (event, _) in pebs.filter(|(_, source)| is_pebs(source)) {
         let (code, mask) = (event.attr.config & 0xff, event.attr.config >> 8 & 0xff);
+        // A threshold or another condition.
+        if event.attr.config >> 16 != 0 || event.attr.config1 != 0 {
+            continue;
+        }
         // MEM_INST_RETIRED: all loads, all stores, any; MEM_TRANS_RETIRED: loads by latency,
         // store samples.
         match (code, mask) {
@@ -328,25 +432,20 @@ fn pebs_is_complete(recording: &Recording) -> bool {
 }
 
 /// What an event with sample records leaves out.
-fn sample_left_out(event: &Event, source: Source, complete_pebs: bool) -> Vec<String> {
-    /// `ibs_op`: config bit of `l3missonly`, config1 bits of `ldlat`.
-    const L3_MISS_ONLY: u64 = 1 << 16;
-    const LOAD_LATENCY: u64 = 0xfff;
+fn sample_left_out(event: &Event, source: Source, recording: &Recording) -> Vec<String> {
     let attr = &event.attr;
     let mut reasons = Vec::new();
     match source {
+        Source::Sample if event.is_synthesized(recording.synthesized) => {
+            reasons.push("perf inject made the samples of other data".to_owned());
+        }
         Source::Sample => {
             reasons.push("faults, breakpoints and the like are no sample of accesses".to_owned());
         }
-        Source::Pebs | Source::IntelPt if !complete_pebs => {
+        Source::Pebs | Source::IntelPt if !pebs_is_complete(recording, event) => {
             reasons.push("only some loads or stores are sampled".to_owned());
         }
-        Source::IbsOp if attr.config & L3_MISS_ONLY != 0 => {
-            reasons.push("only misses of the last-level cache were recorded".to_owned());
-        }
-        Source::IbsOp if attr.config1 & LOAD_LATENCY != 0 => {
-            reasons.push("only loads of some latency were recorded".to_owned());
-        }
+        Source::IbsOp => reasons.extend(ibs_filters::left_out(event, &recording.features)),
         _ => {}
     }
     if source != Source::Sample {
@@ -412,10 +511,7 @@ fn unevenly(event: &Event, name: &str) -> Option<String> {
 /// Why nothing was counted, and what to do about it.
 pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filters) -> String {
     let any = |test: fn(&Recording) -> bool| recordings.iter().any(test);
-    let arm = any(|recording| !recording.arm_spe_events.is_empty())
-        || any(|recording| recording.features.arch().is_some_and(|arch| arch == "aarch64"));
-    let either = format!("`{RECORD_SPE}` on Arm, `{RECORD_INTEL}` on Intel, `{RECORD_AMD}` on AMD");
-    let record = if arm { format!("`{RECORD_SPE}`") } else { either.clone() };
+    let record = for_machine_of(recordings);
     let records = ledger.records;
     if ledger.over_budget > 0 {
         return "the memory budget held none of the accesses: raise --max-memory".to_owned();
@@ -445,6 +541,14 @@ pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filt
         None => {}
     }
     let captured = any(|recording| recording.captured);
+    if ledger.guest_address > 0 && ledger.guest_address + ledger.not_memory == records {
+        return format!(
+            "{records} records, all {} memory operations of them of virtual machines, and for none \
+             the hardware gave a physical address: record in the guests, or with `{RECORD_AMD}` on \
+             AMD",
+            ledger.guest_address
+        );
+    }
     if ledger.lookup_failed > 0 {
         let save = if captured { "record" } else { "save the page map while they run," };
         return format!(
@@ -525,14 +629,42 @@ pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filt
         return reason;
     }
     if ledger.foreign_aux_bytes > 0 {
-        return format!("its AUX data is of a tracer that is not decoded: record with {either}");
+        return format!("its AUX data is of a tracer that is not decoded: record with {record}");
     }
     if any(|recording| !recording.arm_spe_events.is_empty()) {
         return "it has an Arm SPE event but no SPE data: nothing was sampled, or perf inject took \
                 the data out; record for longer, or name the recording that was injected"
             .to_owned();
     }
-    format!("it has no memory samples with addresses: record with {either}")
+    let without = without_addresses(recordings);
+    if !without.is_empty() {
+        return format!(
+            "samples of {} have no data address: add -d --phys-data to its perf record, as root; all \
+             loads and stores: {record}",
+            without.join(", ")
+        );
+    }
+    if ledger.not_address_events > 0 {
+        let names = addressless(recordings);
+        return format!(
+            "{} records, none of memory: samples of {names} have no data address; record loads \
+             and stores with {record}",
+            ledger.not_address_events
+        );
+    }
+    format!("it has no memory samples with addresses: record with {record}")
+}
+
+/// Events whose samples would have data addresses, had they been asked for.
+fn without_addresses(recordings: &[Recording]) -> Vec<&str> {
+    let events = recordings
+        .iter()
+        .flat_map(|recording| recording.events.iter().zip(&recording.event_sources));
+    let able = events.filter(|(event, source)| {
+        let able = matches!(source, Source::Pebs | Source::IbsOp) || is_fault(event);
+        able && !event.has_addresses(**source)
+    });
+    able.filter_map(|(event, _)| event.name.as_deref()).collect()
 }
 
 /// Why there is nothing in recordings that could have been counted, whatever their events are: then
@@ -576,17 +708,15 @@ fn nothing_there(recordings: &[Recording], ledger: &Ledger) -> Option<String> {
 fn samples_without_addresses(recordings: &[Recording], record: &str) -> String {
     let events: Vec<_> = recordings
         .iter()
-        .flat_map(|recording| recording.events.iter().zip(&recording.event_sources))
-        .filter(|(event, source)| event.has_addresses(**source) && !is_dummy(event))
+        .flat_map(|recording| {
+            let events = recording.events.iter().zip(&recording.event_sources);
+            events.filter(|(event, source)| {
+                event.has_addresses(**source)
+                    && !never_has_address(&event.attr, **source, &recording.features)
+            })
+        })
         .map(|(event, _)| event)
         .collect();
-    if events.iter().all(|event| touches_no_data(event)) {
-        let names = events.iter().map(|event| event.name.as_deref().unwrap_or("an event"));
-        let names = names.collect::<Vec<_>>().join(", ");
-        return format!(
-            ": samples of {names} have no data address; record loads and stores with {record}"
-        );
-    }
     if events.iter().all(|event| event.attr.sample_type.contains(SampleType::PHYS_ADDR)) {
         return format!(
             ", although --phys-data asked for them: the events have none, or the kernel or a \
@@ -594,6 +724,22 @@ fn samples_without_addresses(recordings: &[Recording], record: &str) -> String {
         );
     }
     ": record with --phys-data as root".to_owned()
+}
+
+/// The names of the events that never have a data address.
+fn addressless(recordings: &[Recording]) -> String {
+    let mut names = Vec::new();
+    for recording in recordings {
+        for (event, source) in recording.events.iter().zip(&recording.event_sources) {
+            let name = event.name.as_deref().unwrap_or("an event");
+            let never = never_has_address(&event.attr, *source, &recording.features);
+            let none = never || !event.has_addresses(*source);
+            if none && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names.join(", ")
 }
 
 /// Why nothing was counted of a raw PEBS buffer.

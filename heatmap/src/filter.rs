@@ -189,7 +189,7 @@ impl HotBitmap {
 pub struct HotFraction {
     /// The accesses of the hottest chunk, in 1..2^41.
     pub peak: u64,
-    /// The accesses from which on a chunk is hot: a tenth of the peak, at least 1.
+    /// The accesses from which on a chunk is hot: max(peak / 10, 1), rounded down.
     pub threshold: u64,
     /// The hot chunks.
     pub bitmap: HotBitmap,

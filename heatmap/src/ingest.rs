@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use decoder::{Access, Batch, Detail, Ledger, Origin, PhysAddr, Shard, Sink, Source};
+use decoder::{Access, Batch, Detail, EventIndex, Ledger, Origin, PhysAddr, Shard, Sink, Source};
 use hashbrown::HashMap;
-use hdrhistogram::Histogram;
 
 use crate::folio::{Block, Folio, Times};
+use crate::latency::Latencies;
 use crate::query::Filters;
 use crate::recent::Recent;
 use crate::store::Store;
@@ -15,10 +15,6 @@ use crate::stripes::{Sorted, Stripes};
 
 /// CPUs of which coverage is told. More come only from damage.
 const MAX_CPUS: usize = 1 << 16;
-/// Latencies are distinguished to one part in a thousand, up to what 32 bits hold.
-const LATENCY_DIGITS: u8 = 3;
-/// Latencies in cycles below this are most of all.
-const SHORT: usize = 1 << 11;
 
 /// What one CPU delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,42 +66,6 @@ enum Counts {
     Together,
 }
 
-/// Latencies in cycles; 0 stands for none.
-#[derive(Clone, Debug)]
-struct Latencies {
-    /// How often each short one was seen since it was last added to the others.
-    short: Box<[u32; SHORT]>,
-    others: Histogram<u64>,
-}
-
-impl Latencies {
-    fn new() -> Self {
-        let others =
-            Histogram::new_with_bounds(1, u64::from(u32::MAX), LATENCY_DIGITS).expect("1 < 2^32");
-        Self { short: Box::new([0; SHORT]), others }
-    }
-
-    #[inline]
-    fn add(&mut self, latency: u32) {
-        match self.short.get_mut(latency as usize).map(|count| (*count, count)) {
-            Some((known, count)) if known < u32::MAX => *count += 1,
-            _ => self.others.saturating_record(latency.into()),
-        }
-    }
-
-    fn merge(&mut self, other: &Self) {
-        self.others.add(other.histogram()).expect("both have the same bounds");
-    }
-
-    fn histogram(&self) -> Histogram<u64> {
-        let mut all = self.others.clone();
-        for (latency, count) in (0..).zip(self.short.iter()).skip(1) {
-            all.saturating_record_n(latency, u64::from(*count));
-        }
-        all
-    }
-}
-
 impl Account {
     /// An empty account of what `filters` keep.
     pub(crate) fn new(filters: Arc<Filters>) -> Self {
@@ -115,7 +75,7 @@ impl Account {
             ledgers: [Ledger::default(); Source::ALL.len()],
             coverage: HashMap::new(),
             times: Times::default(),
-            latencies: Latencies::new(),
+            latencies: Latencies::default(),
         }
     }
 
@@ -136,9 +96,11 @@ impl Account {
         if self.filters.is_empty() { wanted } else { Detail::Accesses }
     }
 
-    /// The names of the recording's events.
-    pub(crate) fn event_names(&mut self, names: &[String]) {
-        self.event_wanted = names.iter().map(|name| self.filters.wants_event(name)).collect();
+    /// The name of one of the recording's events.
+    pub(crate) fn event_name(&mut self, event: EventIndex, name: &str) {
+        let index = usize::from(event.0);
+        self.event_wanted.resize(self.event_wanted.len().max(index + 1), false);
+        self.event_wanted[index] = self.filters.wants_event(name);
     }
 
     /// Takes in what one CPU delivered.
@@ -172,9 +134,7 @@ impl Account {
         ledger.not_retired += batch.not_retired;
         ledger.tid_unknown += batch.tid_unknown;
         ledger.counted += batch.addresses.len() as u64;
-        for touch in batch.touches.iter().filter(|touch| touch.latency_cycles > 0) {
-            self.latencies.add(touch.latency_cycles);
-        }
+        batch.touches.iter().for_each(|touch| self.latencies.add(touch.latency_cycles));
     }
 
     /// Takes in an access. The answer is where it is to be counted, if it is.
@@ -190,10 +150,7 @@ impl Account {
             return None;
         }
         ledger.counted += 1;
-        // Events without a latency have the weight 0.
-        if let Some(latency) = access.latency_cycles.filter(|latency| *latency > 0) {
-            self.latencies.add(latency);
-        }
+        self.latencies.add(access.latency_cycles.unwrap_or(0));
         Some(paddr)
     }
 
@@ -297,9 +254,10 @@ impl<B: Block> Counter<B> {
         &self.spans
     }
 
-    /// Latencies in cycles of the counted accesses that have one.
-    pub fn latencies(&self) -> Histogram<u64> {
-        self.account.latencies.histogram()
+    /// Latencies in cycles of the counted accesses that have one, also of those whose block had
+    /// to go.
+    pub fn latencies(&self) -> &Latencies {
+        &self.account.latencies
     }
 
     /// The records' part of the ledger, by source. What was evicted counts as over budget.
@@ -331,8 +289,8 @@ impl<B: Block> Sink for Counter<B> {
         self.count(batch);
     }
 
-    fn event_names(&mut self, names: &[String]) {
-        self.account.event_names(names);
+    fn event_name(&mut self, event: EventIndex, name: &str) {
+        self.account.event_name(event, name);
     }
 
     fn access(&mut self, access: &Access) {
@@ -475,7 +433,7 @@ mod tests {
             (pfn, directions, times, mapping, last_seen)
         });
         let ledgers: Vec<_> = counter.ledgers().collect();
-        (blocks.collect::<Vec<_>>(), ledgers, counter.coverage(), counter.latencies())
+        (blocks.collect::<Vec<_>>(), ledgers, counter.coverage(), counter.latencies().clone())
     }
 
     proptest! {

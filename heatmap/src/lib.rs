@@ -5,8 +5,8 @@
 //!             query     folio, counters      backing, facts               text json csv parquet
 //! ```
 //!
-//! Only `facts.rs` knows which hardware made a recording, to say what that means for its reader;
-//! counting does not. No number leaves without the
+//! Only `facts.rs` and what it asks (`parts.rs`, `ibs_filters.rs`, `record_commands.rs`) know which
+//! hardware made a recording, to say what that means for its reader; counting does not. No number leaves without the
 //! account of what was lost: [`decoder::Ledger`].
 #![forbid(unsafe_code)]
 
@@ -21,14 +21,19 @@ pub mod doctor;
 mod facts;
 mod filter;
 mod folio;
+mod ibs_filters;
 mod incomplete;
 mod index;
 mod ingest;
+mod latency;
 pub mod live;
 mod page_size;
+mod parts;
+mod perf_arguments;
 pub mod picture;
 mod query;
 mod recent;
+mod record_commands;
 pub mod report;
 #[cfg(feature = "service")]
 pub mod service;
@@ -41,14 +46,16 @@ mod verdict;
 pub use backing::{Backing, Mapping};
 pub use counters::Counters;
 pub use distribution::{TenPercentBuckets, touched_percent};
-pub use facts::{Facts, RECORD_AMD, RECORD_INTEL, RECORD_SPE};
+pub use facts::Facts;
 pub use filter::{
     ChunkOrder, HotBitmap, HotFraction, HotThreshold, InvalidOrder, InvalidThreshold, hot_fraction,
 };
 pub use folio::{Block, Directions, Folio, LastSeen, Times};
 pub use ingest::{Counter, Coverage};
+pub use latency::Latencies;
 pub use page_size::{BadPageSize, PageSize};
 pub use query::{BadValue, Duration, Filters, NumberList, PfnRange, Size, TimeRange};
+pub use record_commands::{RECORD_AMD, RECORD_HYBRID, RECORD_INTEL, RECORD_SPE};
 pub use store::Store;
 pub use summary::{Summary, Wanted};
 pub use verdict::{Judge, SIGNIFICANCE, Span, Verdict, p_value};

@@ -63,6 +63,12 @@ impl Filters {
         .map(|(name, _)| name)
     }
 
+    /// The process, if one alone is kept.
+    pub fn one_process(&self) -> Option<u32> {
+        let mut pids = self.pids.iter().flatten();
+        pids.next().filter(|_| pids.next().is_none())
+    }
+
     /// Whether a range of page frames cuts this block, so that some of its pages are left out.
     pub fn cuts(&self, folio: decoder::FolioPfn) -> bool {
         let (first, last) = (folio.page(0), folio.page(decoder::PAGES_PER_FOLIO - 1));

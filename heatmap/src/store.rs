@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use decoder::{Access, Batch, FOLIO_SHIFT, FolioPfn, PhysAddr, Source, Touch};
+use decoder::{Access, AccessFlags, Batch, FOLIO_SHIFT, FolioPfn, PhysAddr, Source, Touch};
 
 use crate::budget::Share;
 use crate::counters::Counters;
@@ -167,7 +167,8 @@ impl<B: Block> Store<B> {
             direction: access.operation.direction,
             latency_cycles: access.latency_cycles.unwrap_or(0),
             pid: access.pid,
-            vaddr: access.vaddr,
+            // A guest's says nothing of how the host maps the page, or where.
+            vaddr: access.vaddr.filter(|_| !access.flags.contains(AccessFlags::GUEST)),
             time_ns: access.origin.time_ns,
             offset: access.origin.position.offset,
         };

@@ -6,7 +6,7 @@ use decoder::{FolioPfn, Ledger, Pfn, Recording};
 
 use crate::backing::Backing;
 use crate::distribution::{TenPercentBuckets, touched_percent};
-use crate::facts::{Facts, nothing_counted};
+use crate::facts::{Facts, guests, guests_are_missing, nothing_counted};
 use crate::filter::{ChunkOrder, HotFraction, HotThreshold, hot_fraction};
 use crate::folio::{Block, Folio, Times};
 use crate::incomplete::Reason;
@@ -40,7 +40,33 @@ pub struct Wanted {
     pub page_size: Option<PageSize>,
 }
 
-/// Whether anything is known to be missing: what `--strict` asks.
+/// The unit that wrote the AUX data of a recording, if it has any. A processor has one.
+fn aux_source(recording: &Recording) -> decoder::Source {
+    match (recording.raw, recording.intel_pt) {
+        (Some(decoder::Raw::Pebs(..)), _) => decoder::Source::Pebs,
+        (_, true) => decoder::Source::IntelPt,
+        (_, false) => decoder::Source::ArmSpe,
+    }
+}
+
+/// What a ledger says of AUX data.
+fn of_aux_data(ledger: &Ledger) -> Ledger {
+    Ledger {
+        aux_bytes: ledger.aux_bytes,
+        record_bytes: ledger.record_bytes,
+        padding_bytes: ledger.padding_bytes,
+        skipped_bytes: ledger.skipped_bytes,
+        cut_off_bytes: ledger.cut_off_bytes,
+        overlap_bytes: ledger.overlap_bytes,
+        aux_missing_bytes: ledger.aux_missing_bytes,
+        aux_truncated: ledger.aux_truncated,
+        aux_collision: ledger.aux_collision,
+        aux_partial: ledger.aux_partial,
+        ..Ledger::default()
+    }
+}
+
+/// Whether anything is known to be missing.
 pub(crate) fn lossy(ledger: &Ledger, problems: u64, incomplete: &[Reason]) -> bool {
     ledger.losses().next().is_some() || problems > 0 || !incomplete.is_empty()
 }
@@ -79,14 +105,15 @@ impl<'a, B: Block> Summary<'a, B> {
         wanted: Wanted,
     ) -> Self {
         let mut facts = Facts::of(recordings);
-        for name in counter.filters().names() {
-            facts.leave_out("the query keeps only some accesses", name);
-        }
+        facts.query(counter.filters().names());
         let mut ledger = Ledger::default();
         recordings.iter().for_each(|recording| ledger += recording.ledger);
         counter.ledgers().for_each(|(_, part)| ledger += part);
         ledger.saturated_counters =
             counter.store().folios().map(|(_, block)| block.counters().saturated() as u64).sum();
+        if guests_are_missing(&ledger) {
+            facts.leave_out("most accesses of virtual machines have no known frame", "guests");
+        }
         let page_size = PageSize::of(wanted.page_size, recordings);
         let judge = Judge::new(wanted.order, wanted.threshold);
         Self { counter, recordings, wanted, path, facts, page_size, ledger, judge }
@@ -102,9 +129,11 @@ impl<'a, B: Block> Summary<'a, B> {
         self.page_size.0
     }
 
-    /// Whether anything is known to be missing from the answer.
+    /// Whether anything is known to be missing from the answer, or nothing was counted: what
+    /// `--strict` asks.
     pub fn is_lossy(&self) -> bool {
         lossy(&self.ledger, self.problem_count(), &self.facts.incomplete)
+            || self.ledger.counted == 0
     }
 
     /// How many sections could not be read.
@@ -116,6 +145,11 @@ impl<'a, B: Block> Summary<'a, B> {
     pub fn time_base(&self) -> decoder::TimeBase {
         let with_records = self.recordings.iter().filter(|recording| !recording.sources.is_empty());
         with_records.map(|recording| recording.time_base).min().unwrap_or_default()
+    }
+
+    /// Why no block is judged, if none is.
+    pub fn not_judged(&self) -> Option<String> {
+        self.facts.not_judged(self.wanted.assume_complete)
     }
 
     /// Why nothing was counted.
@@ -203,8 +237,24 @@ impl<'a> Summary<'a> {
         })
     }
 
+    /// The blocks that are listed, hottest first; with their counters if they are to be drawn.
+    fn listed(&self, drawn: bool) -> impl Iterator<Item = TopFolio> + '_ {
+        let hottest = self.hottest(self.wanted.top.unwrap_or(usize::MAX)).into_iter();
+        hottest.filter_map(move |(pfn, folio)| Some(self.judge(pfn, folio)?.listed(drawn)))
+    }
+
     /// The report; with the counters of the blocks that are listed if it is to be drawn.
     pub fn report(&self, drawn: bool) -> Report {
+        Report { top: self.listed(drawn).collect(), ..self.head() }
+    }
+
+    /// The rows of [`Summary::report`], one by one: there may be as many as blocks.
+    pub fn rows(&self) -> impl Iterator<Item = TopFolio> + '_ {
+        self.listed(false)
+    }
+
+    /// The report without its rows.
+    pub fn head(&self) -> Report {
         let mut touched = TenPercentBuckets::default();
         let mut hot = TenPercentBuckets::default();
         let mut verdicts = VerdictCounts::default();
@@ -225,8 +275,6 @@ impl<'a> Summary<'a> {
                 } += 1;
             }
         }
-        let hottest = self.hottest(self.wanted.top.unwrap_or(usize::MAX)).into_iter();
-        let top = hottest.filter_map(|(pfn, folio)| Some(self.judge(pfn, folio)?.listed(drawn)));
         let row = |buckets: &TenPercentBuckets| {
             let mut rows = buckets.rows().map(|(_, _, folios)| folios);
             [(); 10].map(|()| rows.next().unwrap_or(0))
@@ -256,7 +304,7 @@ impl<'a> Summary<'a> {
             verdicts,
             coverage: self.coverage(),
             latency: self.latency(),
-            top: top.collect(),
+            top: Vec::new(),
         }
     }
 
@@ -300,6 +348,7 @@ impl<'a> Summary<'a> {
             notes
                 .push("Blocks that a range of page frames (--pfn) cuts are not judged.".to_owned());
         }
+        notes.extend(guests(&self.ledger));
         if self.ledger.looked_up > 0 {
             notes.push(
                 "Physical addresses were looked up, not sampled: memory that has moved in between \
@@ -327,29 +376,20 @@ impl<'a> Summary<'a> {
         lines
     }
 
+    /// The ledger of each source. Bytes and flags of AUX data are those of the unit that wrote it;
+    /// what no source says, such as losses, is in the whole alone.
     fn by_source(&self) -> Vec<(String, Ledger)> {
-        let mut ledgers: Vec<_> = self
-            .counter
-            .ledgers()
-            .filter(|(source, ledger)| {
-                ledger.records > 0
-                    || self.recordings.iter().any(|recording| recording.sources.contains(source))
-            })
-            .collect();
-        // All AUX bytes that are decoded are Arm SPE's.
-        for (_, ledger) in
-            ledgers.iter_mut().filter(|(source, _)| *source == decoder::Source::ArmSpe)
-        {
-            ledger.aux_bytes = self.ledger.aux_bytes;
-            ledger.record_bytes = self.ledger.record_bytes;
-            ledger.padding_bytes = self.ledger.padding_bytes;
-            ledger.skipped_bytes = self.ledger.skipped_bytes;
-            ledger.cut_off_bytes = self.ledger.cut_off_bytes;
-            ledger.overlap_bytes = self.ledger.overlap_bytes;
-            ledger.aux_truncated = self.ledger.aux_truncated;
-            ledger.aux_collision = self.ledger.aux_collision;
-            ledger.aux_partial = self.ledger.aux_partial;
+        let mut ledgers: Vec<_> = self.counter.ledgers().collect();
+        for recording in self.recordings {
+            let unit = aux_source(recording);
+            for (_, ledger) in ledgers.iter_mut().filter(|(source, _)| *source == unit) {
+                *ledger += of_aux_data(&recording.ledger);
+            }
         }
+        let present =
+            |source| self.recordings.iter().any(|recording| recording.sources.contains(&source));
+        ledgers
+            .retain(|(source, ledger)| ledger.records + ledger.aux_bytes > 0 || present(*source));
         ledgers.into_iter().map(|(source, ledger)| (source.as_str().to_owned(), ledger)).collect()
     }
 
@@ -365,13 +405,14 @@ impl<'a> Summary<'a> {
 
     fn latency(&self) -> Option<LatencySummary> {
         let latencies = self.counter.latencies();
-        (!latencies.is_empty()).then(|| LatencySummary {
-            count: latencies.len(),
-            min: latencies.min(),
-            p50: latencies.value_at_quantile(0.5),
-            p90: latencies.value_at_quantile(0.9),
-            p99: latencies.value_at_quantile(0.99),
-            max: latencies.max(),
+        let percentile = |percent| latencies.percentile(percent).map(u64::from);
+        Some(LatencySummary {
+            count: latencies.count(),
+            min: latencies.min()?.into(),
+            p50: percentile(50)?,
+            p90: percentile(90)?,
+            p99: percentile(99)?,
+            max: latencies.max()?.into(),
         })
     }
 }

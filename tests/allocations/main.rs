@@ -9,7 +9,7 @@ use std::io::Read;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use decoder::{Access, Batch, Detail, Options, Origin, Shard, Sink};
+use decoder::{Access, Batch, Detail, EventIndex, Options, Origin, Shard, Sink};
 use heatmap::{Counter, Filters};
 use tracegen::{Config, Form, Layout as SpeLayout, Truth};
 
@@ -189,8 +189,8 @@ impl Sink for Watched {
         self.saw(batch.cpu, batch.records);
     }
 
-    fn event_names(&mut self, names: &[String]) {
-        self.counter.event_names(names);
+    fn event_name(&mut self, event: EventIndex, name: &str) {
+        self.counter.event_name(event, name);
     }
 
     fn access(&mut self, access: &Access) {

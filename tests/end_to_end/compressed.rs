@@ -257,7 +257,7 @@ fn a_disk_that_is_full() {
     }
     let folder = scratch();
     let temporary = folder.path().to_str().expect("text");
-    let script = "D=$1; shift; exec unshare -rm sh -c 'D=$0; mount -t tmpfs -o size=64k none \"$D\" && \
+    let script = "D=$1; shift; exec unshare -rm sh -c 'D=$0; mount -t tmpfs -o size=16k none \"$D\" && \
                   TMPDIR=$D exec \"$@\"' \"$D\" \"$0\" \"$@\"";
     // The program's own words come first.
     let start = in_shell(&script.replace("D=$1; shift", "D=$FULL"), ["pages", "-"]);

@@ -1,5 +1,6 @@
 //! Recordings of a generator that knows what it wrote, in many configurations, whole and damaged.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::Value;
@@ -95,6 +96,7 @@ fn check_whole(recording: &Recording, what: &str) {
         ("counted", ledger.counted),
         ("not_memory", ledger.not_memory),
         ("no_physical_address", ledger.no_physical_address),
+        ("guest_address", ledger.guest_address),
         ("not_retired", not_retired),
         ("record_bytes", ledger.record_bytes),
         ("padding_bytes", ledger.padding_bytes),
@@ -382,4 +384,40 @@ fn a_budget_is_kept_and_told() {
     check_ledger(&none);
     let reason = none["reason"].as_str().unwrap_or_default();
     assert!(of_ledger(&none, "counted") > 0 || reason.contains("--max-memory"), "{reason}");
+}
+
+#[test]
+fn threads_whose_numbers_are_used_again_have_the_process_of_their_time() {
+    let folder = scratch();
+    for layout in [Layout::N1, Layout::Model] {
+        let layouts = vec![layout];
+        let config = Config { reused_threads: true, layouts, records: 60_000, cpus: 1, ..small() };
+        let (mut file, mut rows) = (std::io::Cursor::new(Vec::new()), Vec::new());
+        tracegen::write_file(&config, &mut file, Some(&mut rows)).expect("a right configuration");
+        let rows = String::from_utf8(rows).expect("text");
+        let rows: Vec<Vec<&str>> = rows.lines().map(|line| line.split('\t').collect()).collect();
+        let reused = rows.iter().filter(|row| row[4] == "9000").map(|row| row[3]);
+        assert_eq!(reused.collect::<BTreeSet<_>>().len(), 2, "two processes had the number");
+        let path = write(folder.path(), "perf.data", file.get_ref());
+        for pid in ["4242", "777"] {
+            let of_pid = |row: &&Vec<&str>| row[3] == pid && row[5] != "none" && row[8] != "-";
+            let want = rows.iter().filter(of_pid).count() as u64;
+            for threads in ["1", "3"] {
+                let pages = folioscope(["pages", "--pid", pid, "--threads", threads]).arg(&path);
+                let found: u64 = counts(&pages.text()).values().sum();
+                assert_eq!(found, want, "{layout:?}: --pid {pid}, {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn samples_of_guests_are_left_out() {
+    let folder = scratch();
+    for form in [Form::File, Form::Folder, Form::Stream] {
+        let config = Config { guests: 30, source: Source::Samples, form, seed: 8, ..small() };
+        let recording = Recording::of(&config, folder.path(), &format!("guests-{form:?}"));
+        assert!(recording.truth.ledger.guest_address > 0);
+        check_whole(&recording, &format!("{form:?}"));
+    }
 }

@@ -10,11 +10,15 @@
 //! | `generated` | does it find what a generator knows it wrote, whole and damaged? |
 //! | `intel_pt` | are PEBS records in Intel PT listed as they were written? |
 //! | `report`, `decisions`, `filters` | do outputs and options keep the contract? |
+//! | `parts` | is a recording of a part of a machine told from one of the whole? |
+//! | `summaries` | can all that a report says be computed from what `records` lists? |
 //! | `page_map` | do accesses without a physical address get the one that a saved page map has? |
 //! | `incomplete` | is what is missing from a recording told: announced data, overwritten rings, unfinished files? |
 //! | `aux_data`, `side_records` | joins, gaps and snapshots of AUX data; losses and records beside the samples |
 //! | `ibs`, `raw_pebs`, `raw_spe` | registers of AMD's IBS in RAW; raw PEBS buffers of every format; a buffer of SPE |
 //! | `compressed` | compressed inputs, files on pipes, and what is saved for them |
+//! | `who`, `guests` | whose accesses are they, and which of a virtual machine's count? |
+//! | `ibs`, `raw_pebs` | registers of AMD's IBS in RAW; raw PEBS buffers of every format |
 //! | `doctor` | does it describe this machine, whatever it is? |
 //! | `service` | does the daemon answer, refuse and end as it should? |
 //! | `feeder` | does the kernel read what was decided, through a real file, and whoever dies? |
@@ -36,11 +40,13 @@ mod feeder;
 mod filters;
 mod forms;
 mod generated;
+mod guests;
 mod ibs;
 mod incomplete;
 mod intel_pt;
 mod page_map;
 mod pages;
+mod parts;
 mod raw_pebs;
 mod raw_spe;
 mod record;
@@ -48,4 +54,6 @@ mod report;
 mod second_opinion;
 mod service;
 mod side_records;
+mod summaries;
 mod truth;
+mod who;

@@ -342,6 +342,7 @@ pub fn check_ledger(report: &Value) {
     assert_eq!(
         sum(&[
             "counted",
+            "guest_address",
             "no_physical_address",
             "lookup_failed",
             "not_memory",

@@ -91,7 +91,7 @@ fn the_processor_tells_what_sources_mean() {
         let start = folioscope(["records", "--format", "json", "--raw-spe"]).args(more).arg("-");
         start.input(&buffer).json_lines()[0]["source"].clone()
     };
-    assert_eq!(source(&[]), "unknown(0x9)");
+    assert_eq!(source(&[]), "unknown(0x09)");
     assert_eq!(source(&["--midr", "0x410fd0c1"]), "peer-core");
     assert_eq!(source(&["--midr", "0xc00fac40"]), "l2");
     for bad in ["0x", "410fd0c1", "0x+1", "n1"] {

@@ -193,7 +193,13 @@ fn recordings_that_are_compressed_or_come_through_a_pipe() {
     let answers = |daemon: &Daemon| {
         let ledger = daemon.until("ended")["ledger"].clone();
         assert!(ledger["counted"].as_u64() > Some(0), "{ledger}");
-        (ledger, daemon.ask("ListFolios", "order_by=accesses&page_size=1000"))
+        let list = daemon.ask("ListFolios", "order_by=accesses&page_size=1000");
+        let mut folios = list["folios"].as_array().expect("a list").clone();
+        // When it was asked is no part of the answer.
+        for folio in &mut folios {
+            folio["fraction"]["snapshot_time"] = Value::Null;
+        }
+        (ledger, folios)
     };
     for name in ["spe-file", "spe-stream"] {
         let plain = bytes(input(name));
@@ -206,12 +212,12 @@ fn recordings_that_are_compressed_or_come_through_a_pipe() {
         let want = answers(&by_name);
         by_name.end();
         let compressed = start(path.to_str().expect("text"));
-        assert_eq!(answers(&compressed), want, "{name}");
+        assert!(answers(&compressed) == want, "{name} compressed");
         compressed.end();
         for bytes in [&plain, &packed] {
             let mut piped = start("-");
             piped.stdin.take().expect("it is a pipe").write_all(bytes).expect("it reads");
-            assert_eq!(answers(&piped), want, "{name}");
+            assert!(answers(&piped) == want, "{name} through a pipe");
             piped.end();
         }
     }
@@ -300,6 +306,7 @@ fn garbage_in_the_middle_is_counted_and_what_was_known_stays() {
     assert!(number("counted") > 10_000, "{ledger}");
     let kinds = [
         "counted",
+        "guest_address",
         "no_physical_address",
         "lookup_failed",
         "not_memory",

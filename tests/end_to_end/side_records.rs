@@ -5,6 +5,7 @@ use tests::container::{Parts, record, walk};
 use tests::made::{FIRST_ID, Made, load, sample_event};
 use tracegen::bytes::Endian;
 use tracegen::perf::attr::sample_type as st;
+use tracegen::perf::feature::{Features, bit};
 use tracegen::perf::sample::data_src;
 use tracegen::perf::tool::event_scale;
 use tracegen::perf::{Record, Sample};
@@ -548,4 +549,65 @@ fn samples_without_a_physical_address_say_what_would_have_one() {
         assert!(reason.contains(why), "{number}: {reason}");
         assert_eq!(reason.contains("record with --phys-data"), (number, physical) == (2, 0));
     }
+}
+
+#[test]
+fn events_that_never_have_an_address_are_no_memory_records() {
+    const FIELDS: u64 = st::IDENTIFIER | st::IP | st::TID | st::TIME | st::ADDR | st::PHYS_ADDR;
+    // Kind and number of an event, and whether its samples without an address are memory records.
+    let rows = [
+        ("cpu-clock", 1, 0, false),
+        ("task-clock", 1, 1, false),
+        ("page-faults", 1, 2, true),
+        ("context-switches", 1, 3, false),
+        ("cpu-migrations", 1, 4, false),
+        ("minor-faults", 1, 5, true),
+        ("dummy", 1, 9, false),
+        ("bpf-output", 1, 10, false),
+        ("cgroup-switches", 1, 11, false),
+        ("sched:sched_switch", 2, 300, false),
+        ("probe:vfs_read", 8, 301, false),
+        ("mem:0x1000", 5, 0, true),
+        // The processor's counters, which are not precise here.
+        ("cycles", 0, 0, false),
+        ("L1-dcache-loads", 3, 0, false),
+        ("r1234", 4, 0x1234, false),
+    ];
+    for (name, kind, config, memory) in rows {
+        let mut event = sample_event(name, config, FIELDS);
+        event.attr.kind = kind;
+        event.ids = vec![FIRST_ID];
+        let mut features = Features::new(Endian::Little);
+        features
+            .text(bit::ARCH, "x86_64")
+            .pmus(&[(1, "software"), (4, "cpu"), (8, "kprobe")])
+            .events(core::slice::from_ref(&event));
+        let mut made = Made::with(Endian::Little, false, vec![event], features);
+        let sample = Sample { id: FIRST_ID, time: 5000, ..Sample::default() };
+        made.sample(&sample, FIELDS).sample(&sample, FIELDS);
+        // Nobody writes that; if one did, it would be an access.
+        made.sample(&Sample { phys_addr: 0x5000, addr: 0x7000, ..sample }, FIELDS);
+        let file = made.finish();
+        for recording in [Parts::of(&file).stream(), file] {
+            let (report, _) = report(&recording);
+            let fields = ["records", "no_physical_address", "counted", "not_address_events"];
+            let found = fields.map(|field| of_ledger(&report, field));
+            let want = if memory { [3, 2, 1, 0] } else { [1, 0, 1, 2] };
+            assert_eq!(found, want, "{name}");
+        }
+    }
+}
+
+#[test]
+fn events_without_room_for_an_address_are_no_memory_records() {
+    const FIELDS: u64 = st::IDENTIFIER | st::IP | st::TID | st::TIME;
+    let mut event = sample_event("page-faults", 2, FIELDS);
+    event.ids = vec![FIRST_ID];
+    let mut made = Made::samples(vec![event]);
+    made.sample(&Sample { id: FIRST_ID, time: 5000, ..Sample::default() }, FIELDS);
+    let (report, strict) = report(&made.finish());
+    let found = ["records", "not_address_events"].map(|field| of_ledger(&report, field));
+    assert_eq!((found, strict), ([0, 1], 0));
+    let reason = report["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("samples of page-faults have no data address"), "{reason}");
 }

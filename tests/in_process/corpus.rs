@@ -67,6 +67,11 @@ fn container() {
 }
 
 #[test]
+fn cost() {
+    replay("cost");
+}
+
+#[test]
 fn differential() {
     replay("differential");
 }
@@ -99,4 +104,14 @@ fn samples() {
 #[test]
 fn spe() {
     replay("spe");
+}
+
+#[test]
+fn summary() {
+    replay("summary");
+}
+
+#[test]
+fn who() {
+    replay("who");
 }

@@ -60,3 +60,15 @@ fn who_calls_exec_is_told_between_the_accesses() {
     decode_stream(&Parts::of(&file).stream()[..], 0, &options, &mut list).expect("it is one");
     assert_eq!(list.0, want, "a stream");
 }
+
+#[test]
+fn a_process_that_begins_is_told_and_a_thread_is_not() {
+    const FIELDS: u64 = st::IDENTIFIER | st::IP | st::TID | st::TIME | st::CPU | st::ADDR;
+    let mut made = Made::samples(vec![sample_event("page-faults", 2, FIELDS)]);
+    let fork = |pid, ppid, tid| Record::Fork { pid, ppid, tid, ptid: ppid, time: 3 };
+    made.record(fork(7, 1, 7), 0, 3).record(fork(7, 7, 8), 0, 3);
+    let options = Options::new(NonZeroUsize::MIN);
+    let mut list = List::default();
+    decode_bytes(&[&made.finish()], 0, &options, &mut list).expect("it is a recording");
+    assert_eq!(list.0, [Told::Exec(7)]);
+}

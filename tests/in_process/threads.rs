@@ -197,7 +197,14 @@ fn one_long_queue() {
     }
 }
 
-/// Damage at every byte of a queue: also where it is cut, and where that is guessed.
+/// A queue from a place on in pieces of this length, as perf takes it out of the ring.
+fn pieces(made: &mut Made, start: usize, queue: &[u8], len: usize) {
+    for (number, piece) in queue.chunks(len).enumerate() {
+        made.piece(0, (start + number * len) as u64, piece);
+    }
+}
+
+/// Damage at every byte of a queue: also where it is cut.
 #[test]
 fn damage_at_any_place() {
     let healthy: Vec<u8> = (0..40).flat_map(|number| load(7 + number % 3, 1000 + number)).collect();
@@ -207,7 +214,7 @@ fn damage_at_any_place() {
             let mut damaged = healthy.clone();
             damaged[at] = byte;
             let mut made = Made::spe();
-            made.piece(0, 0, &damaged);
+            pieces(&mut made, 0, &damaged, 4 * 48);
             let file = made.finish();
             let want = of_file(&file, 1, 1);
             of_file(&file, 3, 100).is_like(&want, &format!("{byte:#x} at {at}"));
@@ -216,7 +223,7 @@ fn damage_at_any_place() {
         let mut made = Made::spe();
         let place = at as u64;
         made.aux(0, 0, place, 1).aux(0, place, healthy.len() as u64 - place, 0);
-        made.piece(0, 0, &healthy);
+        pieces(&mut made, 0, &healthy, 4 * 48);
         check_parts(&made.finish(), &[100], &format!("a loss at {at}"));
     }
 }
@@ -235,7 +242,7 @@ fn records_inside_of_records() {
     let queue = record.repeat(40);
     for start in [0, 1, 5, 700] {
         let mut made = Made::spe();
-        made.piece(0, start as u64, &queue[start..]);
+        pieces(&mut made, start, &queue[start..], record.len());
         let what = format!("from byte {start}");
         let got = check_parts(&made.finish(), &[1, 333, 5000, 20_000], &what);
         // From inside of a record, those inside are all that can be seen.
@@ -250,7 +257,7 @@ fn records_inside_of_records() {
         }
     }
     let mut made = Made::spe();
-    made.piece(0, 0, &mixed);
+    pieces(&mut made, 0, &mixed, 480);
     let got = check_parts(&made.finish(), &[1, 64, 500, 3000], "mixed");
     assert_eq!(got.all.records(), 69);
 }

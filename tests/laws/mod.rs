@@ -3,6 +3,7 @@
 
 mod choices;
 mod container;
+mod cost;
 mod differential;
 mod ibs;
 mod intel_pt;
@@ -12,9 +13,12 @@ mod pieces;
 mod probe;
 mod samples;
 mod spe;
+mod summary;
+mod who;
 
 pub use choices::Choices;
 pub use container::container;
+pub use cost::{ORDINARY, check as check_cost, cost};
 pub use differential::differential;
 pub use ibs::ibs;
 pub use intel_pt::intel_pt;
@@ -22,13 +26,16 @@ pub use layouts::layouts;
 pub use pebs::pebs;
 pub use samples::samples;
 pub use spe::spe;
+pub use summary::{Keep, summary, summed_up};
+pub use who::who;
 
 /// A law of any bytes.
 pub type Law = fn(&[u8]);
 
 /// All laws by the names of their fuzz targets.
-pub const ALL: [(&str, Law); 8] = [
+pub const ALL: [(&str, Law); 10] = [
     ("container", container),
+    ("cost", cost),
     ("differential", differential),
     ("ibs", ibs),
     ("intel_pt", intel_pt),
@@ -36,4 +43,6 @@ pub const ALL: [(&str, Law); 8] = [
     ("pebs", pebs),
     ("samples", samples),
     ("spe", spe),
+    ("summary", summary),
+    ("who", who),
 ];

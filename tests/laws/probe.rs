@@ -1,6 +1,8 @@
 //! A sink that remembers, and what must hold of every run.
 
-use decoder::{Access, InputKind, Ledger, Origin, Position, Recording, Shard, Sink, Source};
+use decoder::{
+    Access, EventIndex, InputKind, Ledger, Origin, Position, Recording, Shard, Sink, Source,
+};
 use heatmap::report::{self, Format};
 use heatmap::{ChunkOrder, Counter, Filters, HotThreshold, Summary, Wanted};
 
@@ -87,8 +89,8 @@ impl Probe {
 }
 
 impl Sink for Probe {
-    fn event_names(&mut self, names: &[String]) {
-        self.counter.event_names(names);
+    fn event_name(&mut self, event: EventIndex, name: &str) {
+        self.counter.event_name(event, name);
     }
 
     fn access(&mut self, access: &Access) {

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read};
 use std::sync::Arc;
 
-use crate::Error;
+use crate::{Error, cost};
 
 /// A buffered reader that shows what it holds.
 pub(crate) struct Stream<R> {
@@ -54,6 +54,7 @@ impl<R: Read> Stream<R> {
     pub(crate) fn fill(&mut self) -> Result<bool, Error> {
         let buffer = Arc::make_mut(&mut self.buffer);
         if self.start > 0 {
+            cost::bytes(self.end - self.start);
             buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;

@@ -7,14 +7,14 @@ use super::{Decoder, Record};
 use crate::perf::{QueueKey, Ring, SideBand};
 use crate::piece::{ByteAccount, Course, Piece, Steps, Timed, Unit};
 use crate::threads::Threads;
-use crate::{EventIndex, Origin, Position, Sink, Source, TraceOffset};
+use crate::{EventIndex, Origin, Position, Sink, Source, TraceOffset, cost};
 
 /// What PEBS records of a queue belong to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pebs {
     /// The core that writes them.
     pub core: Core,
-    /// The events whose samples they are.
+    /// The events whose samples they are, in their order.
     pub events: Arc<[(EventIndex, Sampled)]>,
 }
 
@@ -29,7 +29,8 @@ impl Pebs {
     }
 
     fn sampled(&self, event: Option<EventIndex>) -> Sampled {
-        let known = self.events.iter().find(|(known, _)| Some(*known) == event);
+        let place = |event| self.events.binary_search_by_key(&event, |(known, _)| *known).ok();
+        let known = event.and_then(place).and_then(|place| self.events.get(place));
         known.map(|(_, sampled)| *sampled).unwrap_or_default()
     }
 }
@@ -73,6 +74,7 @@ impl<S: Sink + ?Sized> Steps for Decoding<'_, S> {
     }
 
     fn data(&mut self, piece: &Piece, bytes: &[u8], place: u64, at: Position) {
+        cost::bytes(bytes.len());
         let Self { key, decoder, threads, timed, sideband, sink } = self;
         decoder.feed(bytes, place, &mut |record, end| {
             let offset = TraceOffset((at.offset.0 + end as u64).saturating_sub(1));
@@ -100,6 +102,7 @@ fn give<S: Sink + ?Sized>(
     let pebs = if let Unit::IntelPt(pebs) = &piece.unit { Some(pebs) } else { None };
     let core = pebs.map_or(Core::Other, |pebs| pebs.core);
     let mut sample = |event: Option<EventIndex>| {
+        cost::steps(1);
         let origin = Origin {
             source: Source::IntelPt,
             event,
@@ -145,6 +148,7 @@ impl Queue {
 
     /// Starts a piece.
     pub fn begin(&mut self, piece: Piece) {
+        cost::steps(1);
         // With times, what came before is known by them. Without, it is passed over by its place;
         // but places of a ring that is overwritten are those in the ring, so that what follows
         // may be anything.

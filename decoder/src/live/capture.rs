@@ -35,7 +35,10 @@ pub fn capture<S: Shard>(
     progress: impl FnMut(&Progress),
     sink: &mut S,
 ) -> Result<(Recording, Progress), Error> {
-    super::decode(sink, |decoding| record(options, stop, progress, decoding))
+    let (mut recording, progress) =
+        super::decode(sink, |decoding| record(options, stop, progress, decoding))?;
+    recording.unfollowed_cpus = progress.unfollowed_cpus;
+    Ok((recording, progress))
 }
 
 /// Opens what a capture would open, on one CPU and with the least rings, and closes it again.

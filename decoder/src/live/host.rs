@@ -4,9 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::stream::TaskAbout;
-
-/// CPU numbers that are taken from a list; more are no machine's.
-const MAX_CPUS: u32 = 1 << 16;
+use crate::perf::CpuSet;
 
 /// Tasks that are told of at the start; a machine with more is rare, and the rest is learned as
 /// it runs.
@@ -232,16 +230,7 @@ impl Format {
 
 /// Reads a list of CPUs as the kernel prints it: `0-3,8`.
 pub(super) fn cpu_list(text: &str) -> Option<Vec<u32>> {
-    let mut cpus = Vec::new();
-    for range in text.split(',') {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last): (u32, u32) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        if last >= MAX_CPUS {
-            return None;
-        }
-        cpus.extend(first..=last);
-    }
-    Some(cpus)
+    CpuSet::parse(text).map(|cpus| cpus.iter().collect())
 }
 
 #[cfg(test)]

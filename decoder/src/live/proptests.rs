@@ -49,6 +49,7 @@ fn about(cpus: u32) -> About {
         attr,
         ids: (id..id + u64::from(cpus)).collect(),
         name: name.to_owned(),
+        cpus: None,
     };
     let spe = |cpu| SpeCpuAbout { cpu, midr: 0x410f_d0c0, pmu_type: PMU, min_interval: 1024 };
     About {

@@ -345,7 +345,8 @@ impl Rig {
             }
         }
         let attr = open::attr_bytes(&setup.attr, setup.period);
-        Ok(EventAbout { attr, ids, name: setup.name.clone() })
+        let (name, cpus) = (setup.name.clone(), setup.cpus.clone());
+        Ok(EventAbout { attr, ids, name, cpus })
     }
 
     /// The kernel's clock, where AUX data has another one's ticks.

@@ -8,9 +8,10 @@ use crate::perf::record::{HEADER_LEN, kind};
 
 /// `PERF_RECORD_FINISHED_ROUND`.
 const FINISHED_ROUND: u32 = 68;
-/// What EVENT_UPDATE tells: a scale, or a name.
+/// What EVENT_UPDATE tells: a scale, a name, or CPUs.
 const UPDATE_SCALE: u64 = 1;
 const UPDATE_NAME: u64 = 2;
+const UPDATE_CPUS: u64 = 3;
 /// Numbers of the feature sections that are written.
 pub(super) mod feature {
     pub(crate) const HOSTNAME: u8 = 3;
@@ -40,6 +41,8 @@ pub struct EventAbout {
     pub ids: Vec<u64>,
     /// Its name.
     pub name: String,
+    /// CPUs that have its unit; `None`: all.
+    pub cpus: Option<Vec<u32>>,
 }
 
 /// One CPU's part of what is told of Arm SPE.
@@ -159,10 +162,31 @@ impl EventAbout {
         record(kind::EVENT_UPDATE, &body.0).unwrap_or_default()
     }
 
+    /// EVENT_UPDATE: the CPUs that have its unit, if not all have.
+    fn places(&self) -> Vec<u8> {
+        const LIST: u16 = 0;
+        let Some(cpus) = &self.cpus else { return Vec::new() };
+        let cpus: Vec<_> = cpus.iter().filter_map(|cpu| u16::try_from(*cpu).ok()).collect();
+        let mut records = Vec::new();
+        for id in self.first_ids() {
+            let mut body = Bytes::default();
+            body.u64(UPDATE_CPUS).u64(id);
+            let count = u16::try_from(cpus.len()).unwrap_or(0);
+            [LIST, count]
+                .iter()
+                .chain(&cpus)
+                .for_each(|number| _ = body.bytes(&number.to_ne_bytes()));
+            body.0.resize(body.0.len().next_multiple_of(8), 0);
+            records.extend(record(kind::EVENT_UPDATE, &body.0).unwrap_or_default());
+        }
+        records
+    }
+
     /// The records that tell a stream of more ids.
     pub(super) fn announcement(&self) -> Vec<u8> {
         let mut records = self.header_attrs();
         records.extend(self.named(&self.ids));
+        records.extend(self.places());
         records
     }
 }
@@ -206,7 +230,7 @@ impl About {
     }
 
     /// The records that come before all others in a file too: the clock, which perf wants first,
-    /// the tracer, and tasks.
+    /// the tracer, where events count, and tasks.
     pub(super) fn first_records(&self) -> Vec<u8> {
         let mut records = Vec::new();
         if let Some(time) = &self.time {
@@ -215,6 +239,7 @@ impl About {
         if let Some(first) = self.spe.first() {
             records.extend(self.auxtrace_info(first));
         }
+        self.events.iter().for_each(|event| records.extend(event.places()));
         self.tasks.iter().for_each(|task| records.extend(task.comm()));
         records
     }
@@ -294,7 +319,8 @@ mod tests {
         let mut attr = vec![0; 128];
         attr[..4].copy_from_slice(&11u32.to_ne_bytes());
         attr[4..8].copy_from_slice(&128u32.to_ne_bytes());
-        let event = EventAbout { attr, ids: vec![7, 9], name: "arm_spe_0/pa_enable=1/".into() };
+        let name = "arm_spe_0/pa_enable=1/".to_owned();
+        let event = EventAbout { attr, ids: vec![7, 9], name, cpus: None };
         let time = TimeConversion { shift: 10, mult: 10_240, zero: 5000, short: None };
         let spe = |cpu, midr| SpeCpuAbout { cpu, midr, pmu_type: 11, min_interval: 1024 };
         About {
@@ -339,7 +365,7 @@ mod tests {
             Some(Tracer::ArmSpe(info)) => info,
             other => panic!("{other:?}"),
         };
-        assert_eq!(info(&first[1].1), SpeInfo { pmu_type: Some(11), cpus: vec![] });
+        assert_eq!(info(&first[1].1), SpeInfo::new(Some(11), vec![]));
 
         let mut about = about();
         about.spe[1].midr = 0x410f_d490;
@@ -370,6 +396,18 @@ mod tests {
         assert_eq!(first, [ids[0][0], ids[1][0], ids[2][0]]);
         about.events[0].ids.clear();
         assert_eq!(about.events[0].first_ids().next(), None);
+    }
+
+    #[test]
+    fn the_cpus_of_a_unit_are_an_update_of_its_event() {
+        let mut about = about();
+        about.events[0].cpus = Some(vec![4, 5, 300]);
+        // perf_record_event_update: its kind, the event's id, a list of three.
+        let list = [0u16, 3, 4, 5, 300, 0, 0, 0].map(u16::to_ne_bytes).concat();
+        let body = [[3u64, 7].map(u64::to_ne_bytes).concat(), list].concat();
+        let first = records(&about.first_records());
+        assert!(first.contains(&(78, body.clone())), "{first:?}");
+        assert!(records(&about.events[0].announcement()).contains(&(78, body)));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use super::{Frames, Why};
 use crate::addr::PAGE_SHIFT;
 use crate::{
-    Access, AccessFlags, Batch, Detail, Origin, Pfn, PhysAddr, Recording, Shard, Sink, Source,
-    VirtAddr,
+    Access, AccessFlags, Batch, Detail, EventIndex, Origin, Pfn, PhysAddr, Recording, Shard, Sink,
+    Source, VirtAddr,
 };
 
 /// A sink that looks up the frame of each access of a user process that has a virtual but no
@@ -12,8 +12,8 @@ use crate::{
 ///
 /// Frames that were sampled stay as they are. An access whose frame was found has
 /// [`AccessFlags::LOOKED_UP`]; one whose was not keeps no physical address, and has the flag
-/// that says why. Kernel addresses, pid 0 (the idle threads) and accesses without pid are never
-/// looked up, and have neither.
+/// that says why. Kernel addresses, pid 0 (the idle threads), accesses without pid and those of
+/// guests are never looked up, and have neither.
 ///
 /// Since it looks at all of an access, decoding Arm SPE data is slower than where only places are
 /// asked for; see [`LookUp::of_samples`].
@@ -49,6 +49,10 @@ impl<S, F: Frames> LookUp<S, F> {
 
     /// Whose page to look up for an access, if any.
     fn wanted(&self, access: &Access) -> Option<(u32, VirtAddr)> {
+        // The address is the guest's, and the page map that of the process that runs it.
+        if access.flags.contains(AccessFlags::GUEST) {
+            return None;
+        }
         if self.not_spe && access.origin.source == Source::ArmSpe {
             return None;
         }
@@ -94,8 +98,8 @@ impl<S: Sink, F: Frames> Sink for LookUp<S, F> {
         self.sink.batch(batch);
     }
 
-    fn event_names(&mut self, names: &[String]) {
-        self.sink.event_names(names);
+    fn event_name(&mut self, event: EventIndex, name: &str) {
+        self.sink.event_name(event, name);
     }
 
     fn access(&mut self, access: &Access) {

@@ -43,7 +43,8 @@ pub trait Frames: Clone + Send {
         self.frame(pid, vaddr)
     }
 
-    /// A process runs another program from now on: what was known of its pages says nothing.
+    /// A process begins, or runs another program, from now on: what was known of its pages says
+    /// nothing.
     fn forget(&self, _pid: u32) {}
 }
 

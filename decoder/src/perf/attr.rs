@@ -5,10 +5,14 @@ use crate::cursor::{ByteOrder, Cursor};
 /// Size of the first version; fields behind an attribute's own size are zero.
 pub const MIN_LEN: u64 = 64;
 
+/// `attr.type` of counters that most processors have.
+pub const TYPE_HARDWARE: u32 = 0;
 /// `attr.type` of software events.
 pub const TYPE_SOFTWARE: u32 = 1;
 /// `attr.type` of tracepoints.
 pub const TYPE_TRACEPOINT: u32 = 2;
+/// `attr.type` of the counters of caches.
+pub const TYPE_HW_CACHE: u32 = 3;
 /// `attr.type` of breakpoints.
 pub const TYPE_BREAKPOINT: u32 = 5;
 

@@ -5,7 +5,7 @@ use zerocopy::byteorder::{BE, LE, U32, U64};
 use zerocopy::{ByteOrder as Order, FromBytes, Immutable, KnownLayout, Unaligned};
 
 use crate::cursor::{ByteOrder, Cursor};
-use crate::spe::Midr;
+use crate::spe::{Midr, encoding};
 
 /// `auxtrace_info.type` of Intel PT.
 const TYPE_INTEL_PT: u32 = 1;
@@ -30,8 +30,12 @@ pub enum Tracer {
 pub struct SpeInfo {
     /// `attr.type` of the (first) SPE event.
     pub pmu_type: Option<u32>,
-    /// What is known of each CPU, in version 2.
-    pub cpus: Vec<SpeCpu>,
+    /// What is known of each CPU, in version 2; by number.
+    cpus: Vec<SpeCpu>,
+    /// All of them encode data sources alike.
+    alike: bool,
+    /// `attr.type` of all SPE events, in ascending order.
+    types: Vec<u32>,
 }
 
 /// One CPU's block of AUXTRACE_INFO version 2.
@@ -83,7 +87,7 @@ impl SpeInfo {
     fn parse(private: &[u8], order: ByteOrder) -> Option<Self> {
         let mut at = Cursor::new(private, order);
         if private.len() <= VERSION_1_LEN {
-            return Some(Self { pmu_type: u32::try_from(at.u64()?).ok(), cpus: Vec::new() });
+            return Some(Self::new(u32::try_from(at.u64()?).ok(), Vec::new()));
         }
         let (_version, header_words) = (at.u64()?, at.u64()?);
         let mut at = Cursor::new(private, order);
@@ -94,7 +98,20 @@ impl SpeInfo {
         while let Some(cpu) = Self::cpu(&mut at, order) {
             cpus.push(cpu);
         }
-        Some(Self { pmu_type, cpus })
+        Some(Self::new(pmu_type, cpus))
+    }
+
+    /// The info of these CPUs; of two with one number the first one counts.
+    pub(crate) fn new(pmu_type: Option<u32>, mut cpus: Vec<SpeCpu>) -> Self {
+        cpus.sort_by_key(|block| block.cpu);
+        cpus.dedup_by_key(|block| block.cpu);
+        let mut types: Vec<_> =
+            pmu_type.into_iter().chain(cpus.iter().filter_map(|block| block.pmu_type)).collect();
+        types.sort_unstable();
+        types.dedup();
+        let first = cpus.first().map(|block| encoding(block.midr));
+        let alike = cpus.iter().all(|block| Some(encoding(block.midr)) == first);
+        Self { pmu_type, cpus, alike, types }
     }
 
     /// Reads one block; a block that does not start with the magic ends the list.
@@ -112,7 +129,23 @@ impl SpeInfo {
 
     /// The block of one CPU.
     pub fn of_cpu(&self, cpu: u32) -> Option<&SpeCpu> {
-        self.cpus.iter().find(|block| block.cpu == u64::from(cpu))
+        let at = self.cpus.binary_search_by_key(&u64::from(cpu), |block| block.cpu).ok()?;
+        self.cpus.get(at)
+    }
+
+    /// What is known of each CPU, by number.
+    pub fn cpus(&self) -> &[SpeCpu] {
+        &self.cpus
+    }
+
+    /// MIDR_EL1 of one of the CPUs, if all encode data sources as it does.
+    pub fn alike(&self) -> Option<Midr> {
+        self.cpus.first().filter(|_| self.alike).map(|block| block.midr)
+    }
+
+    /// Whether an event with this `attr.type` is one of the recorded units.
+    pub fn has_type(&self, type_: u32) -> bool {
+        self.types.binary_search(&type_).is_ok()
     }
 }
 
@@ -232,14 +265,15 @@ mod tests {
         let parse = |body: &[u64]| Tracer::parse(&words(body), ByteOrder::Little);
         // A PMU type of 2 does not make it version 2: its length does.
         let Some(Tracer::ArmSpe(info)) = parse(&[4, 2, 1]) else { panic!() };
-        assert_eq!(info, SpeInfo { pmu_type: Some(2), cpus: vec![] });
+        assert_eq!(info, SpeInfo::new(Some(2), vec![]));
+        assert!(info.has_type(2) && !info.has_type(1));
 
         let four = [CPU_MAGIC, 7, 4, 0x410f_d0c0, 11, 1024, 0x4e];
         let three = [CPU_MAGIC, 9, 3, 0x410f_d490, u64::MAX, 1024];
         let body = [&[4, 2, 5, 11, 2, 99][..], &four, &three].concat();
         let Some(Tracer::ArmSpe(info)) = parse(&body) else { panic!() };
         assert_eq!(info.pmu_type, Some(11));
-        assert_eq!(info.cpus.len(), 2);
+        assert_eq!(info.cpus().len(), 2);
         assert_eq!(info.of_cpu(7).unwrap().pmu_type, Some(11));
         assert_eq!(info.of_cpu(9).unwrap().pmu_type, None);
         assert_eq!(info.of_cpu(9).unwrap().midr, Midr::new(0x410f_d490));

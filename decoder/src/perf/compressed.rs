@@ -4,6 +4,7 @@
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
 use super::record::{self, Next, Record, kind};
+use crate::cost;
 use crate::cursor::{ByteOrder, Cursor};
 
 /// Largest window that a frame may ask for: what the highest compression level uses, 128 MiB.
@@ -15,6 +16,15 @@ const OUTPUT_LEN: usize = 256 << 10;
 /// What one record may grow to. perf compresses at most one ring at a time; what grows far
 /// beyond that was made to.
 const RECORD_OUTPUT_MAX: u64 = 256 << 20;
+/// What all data may grow to, for each of its bytes. Samples become a tenth; stacks that repeat
+/// become less.
+const MAX_GROWTH: u64 = 512;
+/// The same beside that, whatever its size.
+const FREE_GROWTH: u64 = 1 << 20;
+/// Records that data may hold beside one for each of its bytes.
+const FREE_RECORDS: u64 = 1 << 12;
+/// Bytes that are decompressed in about one step.
+const BYTES_PER_STEP: usize = 1 << 10;
 
 /// Decompresses the records of one data file or stream.
 pub struct Decompressor {
@@ -22,6 +32,9 @@ pub struct Decompressor {
     output: Vec<u8>,
     /// Bytes in `output` that are the start of a record.
     filled: usize,
+    /// Bytes and records that the data so far may still grow to.
+    growth_left: u64,
+    records_left: u64,
 }
 
 /// Why a compressed stream cannot be read any further.
@@ -37,7 +50,9 @@ pub enum Broken {
     #[error("a compressed record that holds another one or AUX data")]
     Nested,
     /// A record that grows beyond all measure.
-    #[error("a compressed record of over 256 MiB")]
+    #[error(
+        "compressed data that grows to over 256 MiB a record, or 512 times its size, or to more records than it has bytes"
+    )]
     TooLarge,
     /// A COMPRESSED2 record whose size fields do not hold together.
     #[error("a compressed record with impossible sizes")]
@@ -49,7 +64,13 @@ impl Decompressor {
     pub fn new() -> Option<Self> {
         let mut decoder = Decoder::new().ok()?;
         decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX)).ok()?;
-        Some(Self { decoder, output: vec![0; OUTPUT_LEN], filled: 0 })
+        Some(Self {
+            decoder,
+            output: vec![0; OUTPUT_LEN],
+            filled: 0,
+            growth_left: FREE_GROWTH,
+            records_left: FREE_RECORDS,
+        })
     }
 
     /// Decompresses one record's data and gives every record that ends in it to `each`.
@@ -62,6 +83,9 @@ impl Decompressor {
         order: ByteOrder,
         each: &mut dyn FnMut(Record<'_>),
     ) -> Result<(), Broken> {
+        let grown = |bytes: u64| (data.len() as u64).saturating_mul(bytes);
+        self.growth_left = self.growth_left.saturating_add(grown(MAX_GROWTH));
+        self.records_left = self.records_left.saturating_add(grown(1));
         let mut input = InBuffer::around(data);
         let mut total = 0;
         loop {
@@ -74,8 +98,14 @@ impl Decompressor {
             if total > RECORD_OUTPUT_MAX {
                 return Err(Broken::TooLarge);
             }
-            let consumed = records(&self.output[..filled], order, each)?;
-            self.output.copy_within(consumed..filled, 0);
+            self.growth_left =
+                self.growth_left.checked_sub(produced as u64).ok_or(Broken::TooLarge)?;
+            cost::steps(produced / BYTES_PER_STEP);
+            let consumed = self.records(filled, order, each)?;
+            if consumed > 0 {
+                cost::bytes(filled - consumed);
+                self.output.copy_within(consumed..filled, 0);
+            }
             self.filled = filled - consumed;
             // A full output may hide more; otherwise all input is in it.
             if input.pos() == data.len() && !full {
@@ -87,33 +117,37 @@ impl Decompressor {
         }
     }
 
+    /// Gives out the whole records at the start of the output. Returns their length.
+    fn records(
+        &mut self,
+        filled: usize,
+        order: ByteOrder,
+        each: &mut dyn FnMut(Record<'_>),
+    ) -> Result<usize, Broken> {
+        let mut at = 0;
+        loop {
+            match record::next(&self.output[at..filled], order) {
+                Next::Record(Record {
+                    kind: kind::COMPRESSED | kind::COMPRESSED2 | kind::AUXTRACE,
+                    ..
+                }) => return Err(Broken::Nested),
+                // What belongs to it could not be told from the next record.
+                Next::Record(record) if record.payload_len > 0 => return Err(Broken::Nested),
+                Next::Record(record) => {
+                    let left = self.records_left.checked_sub(1).ok_or(Broken::TooLarge)?;
+                    self.records_left = left;
+                    at += record.size();
+                    each(record);
+                }
+                Next::Partial { .. } => return Ok(at),
+                Next::Corrupt { .. } => return Err(Broken::NoRecords),
+            }
+        }
+    }
+
     /// Bytes of a record whose end has not come.
     pub fn unfinished(&self) -> usize {
         self.filled
-    }
-}
-
-fn records(
-    bytes: &[u8],
-    order: ByteOrder,
-    each: &mut dyn FnMut(Record<'_>),
-) -> Result<usize, Broken> {
-    let mut at = 0;
-    loop {
-        match record::next(&bytes[at..], order) {
-            Next::Record(Record {
-                kind: kind::COMPRESSED | kind::COMPRESSED2 | kind::AUXTRACE,
-                ..
-            }) => return Err(Broken::Nested),
-            // What belongs to it could not be told from the next record.
-            Next::Record(record) if record.payload_len > 0 => return Err(Broken::Nested),
-            Next::Record(record) => {
-                at += record.size();
-                each(record);
-            }
-            Next::Partial { .. } => return Ok(at),
-            Next::Corrupt { .. } => return Err(Broken::NoRecords),
-        }
     }
 }
 

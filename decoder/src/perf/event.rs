@@ -1,13 +1,16 @@
 //! The events of a recording: which one a record belongs to, and what kind of unit it is.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::attr::{
-    Attr, AttrFlags, BP_EXECUTE, BP_READ, BP_WRITE, SampleType, TYPE_BREAKPOINT, TYPE_SOFTWARE,
-    TYPE_TRACEPOINT,
+    Attr, AttrFlags, BP_EXECUTE, BP_READ, BP_WRITE, SampleType, TYPE_BREAKPOINT, TYPE_HARDWARE,
+    TYPE_HW_CACHE, TYPE_SOFTWARE, TYPE_TRACEPOINT,
 };
-use super::feature::Features;
+use super::cpus::CpuSet;
+use super::feature::{EventDescription, Features};
+use super::record::{Record, kind};
 use super::sample::id_in_sample;
+use crate::cost;
 use crate::cursor::{ByteOrder, Cursor};
 use crate::{Direction, EventIndex, Source};
 
@@ -52,6 +55,15 @@ impl Pace {
     }
 }
 
+/// On which CPUs an event was opened, as far as ID_INDEX records tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// CPUs on which it counts for all tasks.
+    pub cpus: CpuSet,
+    /// It was opened for single tasks.
+    pub for_tasks: bool,
+}
+
 /// One event of a recording.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
@@ -61,9 +73,46 @@ pub struct Event {
     pub name: Option<String>,
     /// How evenly it was recorded.
     pub pace: Pace,
+    /// CPUs that have its unit, if not all have (EVENT_UPDATE).
+    pub cpus: Option<CpuSet>,
+    /// Where it was opened.
+    pub opened: Opened,
 }
 
 impl Event {
+    /// An event of which nothing else is known.
+    pub fn new(attr: Attr) -> Self {
+        let (pace, opened) = (Pace::default(), Opened::default());
+        Self { attr, name: None, pace, cpus: None, opened }
+    }
+
+    /// Name of the unit that it belongs to, as sysfs has it.
+    ///
+    /// On processors of several kinds of cores, `attr.config` of hardware and cache events has the
+    /// unit's number in its upper half (`PERF_PMU_TYPE_SHIFT` in `perf_event.h`).
+    pub fn unit<'f>(&'f self, features: &'f Features) -> Option<&'f str> {
+        let extended = match self.attr.type_ {
+            TYPE_HARDWARE | TYPE_HW_CACHE => u32::try_from(self.attr.config >> 32).ok(),
+            _ => None,
+        };
+        let number = extended.filter(|number| *number > 0).unwrap_or(self.attr.type_);
+        let in_name = || self.name.as_deref()?.split_once('/').map(|(unit, _)| unit);
+        features.pmu(number).or_else(in_name)
+    }
+
+    /// Whether its samples can only have been made by `perf inject`: counters of the processor have
+    /// addresses where they are precise, and sample at some period
+    /// (`arm_spe_synth_events` in `tools/perf/util/arm-spe.c`). Where a trace was replaced for
+    /// certain, one with a period is of that kind too.
+    pub fn is_synthesized(&self, replaced: bool) -> bool {
+        let attr = &self.attr;
+        let samples = attr.sample_period > 0 || attr.flags.contains(AttrFlags::FREQ);
+        attr.type_ == TYPE_HARDWARE
+            && attr.flags.precise_ip() == 0
+            && self.has_addresses(Source::Sample)
+            && (replaced || !samples)
+    }
+
     /// Whether its sample records tell of memory, given the unit that they come from: they have
     /// an address, or IBS registers that may hold one.
     pub fn has_addresses(&self, source: Source) -> bool {
@@ -94,10 +143,31 @@ impl Event {
 pub struct Events {
     events: Vec<Event>,
     by_id: HashMap<u64, EventIndex>,
+    /// Ids of those that were recorded inside of a guest.
+    inside_guests: HashSet<u64>,
     ids_read: usize,
+    /// The first event of each `attr.type`.
+    by_type: HashMap<u32, EventIndex>,
     /// Some events differ in the fields of their records.
     differ: bool,
     other_clock: bool,
+    described: Described,
+    /// Events that were added or renamed since somebody asked.
+    changed: BTreeSet<EventIndex>,
+}
+
+/// What the last EVENT_DESC said. Its names go before those of EVENT_UPDATE.
+#[derive(Clone, Debug, Default)]
+struct Described {
+    /// How many sections there were.
+    sections: u64,
+    /// For each event the number of the last one that named it, or 0.
+    named: Vec<u64>,
+    /// Names whose event has not come yet, each for one event: by place, and which of them an event
+    /// with one of these ids gets.
+    by_place: HashMap<EventIndex, String>,
+    waiting: Vec<Option<String>>,
+    by_id: HashMap<u64, usize>,
 }
 
 impl Events {
@@ -114,19 +184,32 @@ impl Events {
         else {
             return false;
         };
+        let index = EventIndex(index);
         self.differ |= self.events.first().is_some_and(|first| {
             first.attr.sample_type != attr.sample_type || first.attr.read_format != attr.read_format
         });
         self.other_clock |= attr.flags.contains(AttrFlags::USE_CLOCKID);
-        self.events.push(Event { attr, name: None, pace: Pace::default() });
+        self.events.push(Event::new(attr));
+        self.described.named.push(0);
+        self.by_type.entry(attr.type_).or_insert(index);
+        self.changed.insert(index);
+        let mut name = self.described.by_place.remove(&index);
+        let mut whole = true;
         for id in ids {
             if self.ids_read == MAX_IDS {
-                return false;
+                whole = false;
+                break;
             }
+            cost::steps(1);
             self.ids_read += 1;
-            self.by_id.insert(id, EventIndex(index));
+            self.by_id.insert(id, index);
+            let described = self.described.by_id.get(&id);
+            name = described.and_then(|which| self.described.waiting[*which].take()).or(name);
         }
-        true
+        if let Some(name) = name {
+            self.name_as_described(index, &name);
+        }
+        whole
     }
 
     /// The event.
@@ -134,13 +217,38 @@ impl Events {
         self.events.get(usize::from(index.0))
     }
 
-    /// Names the event that has this id. False if it has the name already, or none has the id.
-    pub fn rename(&mut self, id: u64, name: &str) -> bool {
-        let Some(index) = self.by_id.get(&id) else { return false };
+    /// Names the event that has this id, unless it has been described.
+    pub fn rename(&mut self, id: u64, name: &str) {
+        let Some(index) = self.by_id.get(&id).copied() else { return };
+        if self.described.named[usize::from(index.0)] != self.described.sections
+            || self.described.sections == 0
+        {
+            self.name(index, name);
+        }
+    }
+
+    fn name(&mut self, index: EventIndex, name: &str) {
+        cost::bytes(name.len());
         let event = &mut self.events[usize::from(index.0)];
-        let changed = event.name.as_deref() != Some(name);
-        event.name = Some(name.to_owned());
-        changed
+        if event.name.as_deref() != Some(name) {
+            event.name = Some(name.to_owned());
+            self.changed.insert(index);
+        }
+    }
+
+    fn name_as_described(&mut self, index: EventIndex, name: &str) {
+        self.described.named[usize::from(index.0)] = self.described.sections;
+        self.name(index, name);
+    }
+
+    /// The events that were added or renamed since this was asked last.
+    pub fn take_changed(&mut self) -> BTreeSet<EventIndex> {
+        core::mem::take(&mut self.changed)
+    }
+
+    /// Whether there are such.
+    pub fn have_changed(&self) -> bool {
+        !self.changed.is_empty()
     }
 
     /// Takes the scale, finite and not negative, of the event that has this id. Whether its pace is
@@ -151,17 +259,49 @@ impl Events {
         event.filter(|_| paces).is_some_and(|event| event.pace.take(scale))
     }
 
-    /// Takes the names of EVENT_DESC: by id, or by position where it has none.
-    pub fn take_names(&mut self, features: &Features) {
-        for (position, described) in features.events.iter().enumerate() {
-            let by_id = described.ids.iter().find_map(|id| self.by_id.get(id));
-            let index = match by_id {
-                Some(index) => usize::from(index.0),
-                None if described.ids.is_empty() => position,
-                None => continue,
-            };
-            if let Some(event) = self.events.get_mut(index) {
-                event.name = Some(described.name.clone());
+    /// Takes the CPUs of the unit of the event that has this id.
+    pub fn belongs_to(&mut self, id: u64, cpus: CpuSet) {
+        if let Some(index) = self.by_id.get(&id) {
+            self.events[usize::from(index.0)].cpus = Some(cpus);
+        }
+    }
+
+    /// Takes one row of ID_INDEX: on which CPU and for which thread the event that has this id was
+    /// opened.
+    pub fn opened(&mut self, id: u64, cpu: Option<u32>, thread: Option<u32>) {
+        let Some(index) = self.by_id.get(&id) else { return };
+        let opened = &mut self.events[usize::from(index.0)].opened;
+        match (cpu, thread) {
+            (Some(cpu), None) => opened.cpus.insert(cpu),
+            _ => opened.for_tasks = true,
+        }
+    }
+
+    /// Takes the names of an EVENT_DESC, in the place of an earlier one: by id, or by position where
+    /// there is none. A name whose event has not come waits for it.
+    pub fn describe(&mut self, descriptions: &[EventDescription]) {
+        let described = &mut self.described;
+        described.sections += 1;
+        described.by_place = HashMap::new();
+        described.waiting = Vec::new();
+        described.by_id = HashMap::new();
+        for (position, EventDescription { name, ids, .. }) in descriptions.iter().enumerate() {
+            cost::steps(1 + ids.len());
+            let by_id = ids.iter().find_map(|id| self.by_id.get(id)).copied();
+            let place = u16::try_from(position).ok().map(EventIndex).filter(|_| ids.is_empty());
+            match by_id.or(place) {
+                Some(index) if usize::from(index.0) < self.events.len() => {
+                    self.name_as_described(index, name);
+                }
+                Some(index) if usize::from(index.0) < MAX_EVENTS => {
+                    self.described.by_place.insert(index, name.clone());
+                }
+                _ => {
+                    let which = self.described.waiting.len();
+                    self.described.waiting.push(Some(name.clone()));
+                    let room = MAX_IDS.saturating_sub(self.described.by_id.len());
+                    self.described.by_id.extend(ids.iter().take(room).map(|id| (*id, which)));
+                }
             }
         }
     }
@@ -174,27 +314,31 @@ impl Events {
 
     /// The event of a sample record.
     pub fn of_sample(&self, body: &[u8], order: ByteOrder) -> Option<EventIndex> {
-        self.pick(|sample_type| {
-            let at = id_in_sample(sample_type)?;
-            Cursor::new(body.get(at..)?, order).u64()
-        })
+        self.pick(|sample_type| id_of_sample(sample_type, body, order))
     }
 
     /// The event of any other record of the kernel's.
     pub fn of_trailer(&self, body: &[u8], order: ByteOrder) -> Option<EventIndex> {
-        self.pick(|sample_type| {
-            if !sample_type.intersects(SampleType::IDENTIFIER | SampleType::ID) {
-                return None;
-            }
-            // IDENTIFIER is the last word; ID has at most two words behind it.
-            let behind = if sample_type.contains(SampleType::IDENTIFIER) {
-                0
-            } else {
-                (sample_type & (SampleType::STREAM_ID | SampleType::CPU)).bits().count_ones()
-            };
-            let at = body.len().checked_sub(8 * (1 + behind as usize))?;
-            Cursor::new(&body[at..], order).u64()
-        })
+        self.pick(|sample_type| id_of_trailer(sample_type, body, order))
+    }
+
+    /// Learns that the event with this id was recorded inside of a guest, and its records put
+    /// among those of the host.
+    pub fn inside_guest(&mut self, id: u64) {
+        if self.inside_guests.len() < MAX_IDS {
+            self.inside_guests.insert(id);
+        }
+    }
+
+    /// Whether a record of the kernel's was written inside of a guest.
+    pub fn is_inside_guest(&self, record: &Record<'_>, order: ByteOrder) -> bool {
+        if self.inside_guests.is_empty() {
+            return false;
+        }
+        let Some(first) = self.events.first() else { return false };
+        let id_of = if record.kind == kind::SAMPLE { id_of_sample } else { id_of_trailer };
+        let id = id_of(first.attr.sample_type, record.body, order);
+        id.is_some_and(|id| self.inside_guests.contains(&id))
     }
 
     /// The event whose id `id_at` finds. Only events of one shape can do without ids.
@@ -207,21 +351,20 @@ impl Events {
         found.or((!self.differ).then_some(EventIndex(0)))
     }
 
-    /// The Arm SPE event with this `attr.type`, or the first one of a unit named `arm_spe*`.
-    pub fn arm_spe(&self, pmu_type: Option<u32>, features: &Features) -> Option<EventIndex> {
-        let by_type = |event: &Event| Some(event.attr.type_) == pmu_type;
-        let index = self
-            .events
-            .iter()
-            .position(by_type)
-            .or_else(|| self.events.iter().position(|event| event.is_arm_spe(features)))?;
-        u16::try_from(index).ok().map(EventIndex)
+    /// The first event with this `attr.type`.
+    pub fn of_type(&self, type_: u32) -> Option<EventIndex> {
+        self.by_type.get(&type_).copied()
     }
 
     /// The events whose samples are packets in another event's AUX data.
     pub fn aux_output(&self) -> impl Iterator<Item = (EventIndex, &Event)> {
         let events = (0..=u16::MAX).map(EventIndex).zip(&self.events);
         events.filter(|(_, event)| event.attr.flags.contains(AttrFlags::AUX_OUTPUT))
+    }
+
+    /// Whether an event is one of those.
+    pub fn is_aux_output(&self, index: EventIndex) -> bool {
+        self.get(index).is_some_and(|event| event.attr.flags.contains(AttrFlags::AUX_OUTPUT))
     }
 
     /// Whether an event is one of an Arm SPE unit, by the unit's name or its own.
@@ -265,15 +408,15 @@ impl Events {
         executed || features.pmu(attr.type_) == Some("ibs_fetch")
     }
 
-    /// A name for every event, by [`EventIndex`]. `spe` are known to be of an Arm SPE unit.
-    pub fn names(&self, features: &Features, spe: &[EventIndex]) -> Vec<String> {
-        let name =
-            |(index, event): (u16, &Event)| match (&event.name, features.pmu(event.attr.type_)) {
-                (Some(name), _) => name.clone(),
-                (None, None) if spe.contains(&EventIndex(index)) => "arm_spe".to_owned(),
-                (None, _) => Self::fallback_name(&event.attr, features),
-            };
-        (0..=u16::MAX).zip(&self.events).map(name).collect()
+    /// A name for an event, also if the recording has none for it. `is_spe`: it is known to be of
+    /// an Arm SPE unit.
+    pub fn name_of(&self, index: EventIndex, features: &Features, is_spe: bool) -> String {
+        let Some(Event { attr, name, .. }) = self.get(index) else { return String::new() };
+        match (name, features.pmu(attr.type_)) {
+            (Some(name), _) => name.clone(),
+            (None, None) if is_spe => "arm_spe".to_owned(),
+            (None, _) => Self::fallback_name(attr, features),
+        }
     }
 
     /// A name for an event that the recording does not name.
@@ -300,6 +443,57 @@ impl Events {
             (type_, _, None) => format!("type-{type_}:{:#x}", attr.config),
         }
     }
+}
+
+/// The id in a sample record.
+fn id_of_sample(sample_type: SampleType, body: &[u8], order: ByteOrder) -> Option<u64> {
+    let at = id_in_sample(sample_type)?;
+    Cursor::new(body.get(at..)?, order).u64()
+}
+
+/// The id at the end of any other record of the kernel's.
+fn id_of_trailer(sample_type: SampleType, body: &[u8], order: ByteOrder) -> Option<u64> {
+    if !sample_type.intersects(SampleType::IDENTIFIER | SampleType::ID) {
+        return None;
+    }
+    // IDENTIFIER is the last word; ID has at most two words behind it.
+    let behind = if sample_type.contains(SampleType::IDENTIFIER) {
+        0
+    } else {
+        (sample_type & (SampleType::STREAM_ID | SampleType::CPU)).bits().count_ones()
+    };
+    let at = body.len().checked_sub(8 * (1 + behind as usize))?;
+    Cursor::new(&body[at..], order).u64()
+}
+
+/// Whether an event's samples never have a data address, although they may have room for one: it
+/// happens to a task or a CPU. `source` is what its records come from.
+///
+/// The kernel writes 0 there (`perf_sample_data_init` with address 0): in `kernel/events/core.c` for
+/// clocks, switches, migrations and output of BPF programs, in `kernel/trace/trace_event_perf.c` for
+/// tracepoints and probes, in the interrupt handlers of the processors' counters for events that are
+/// not precise. Only those of PowerPC tell the address of the data there
+/// (`arch/powerpc/perf/core-book3s.c`, SDAR).
+pub fn never_has_address(attr: &Attr, source: Source, features: &Features) -> bool {
+    /// `perf_sw_ids` but for faults (2, 5 to 8): clocks (0, 1), context switches, migrations,
+    /// dummies, output of BPF programs, switches of cgroups.
+    const OF_NO_ADDRESS: [u64; 7] = [0, 1, 3, 4, 9, 10, 11];
+    let unit = features.pmu(attr.type_);
+    match attr.type_ {
+        TYPE_SOFTWARE => OF_NO_ADDRESS.contains(&attr.config),
+        TYPE_TRACEPOINT => true,
+        TYPE_BREAKPOINT => false,
+        _ if matches!(unit, Some("kprobe" | "uprobe")) => true,
+        // Numbers 0, 3 and 4 are the processor's own counters whatever they are called.
+        0 | 3 | 4 => source == Source::Sample && is_counter_without_address(attr, features),
+        _ => false,
+    }
+}
+
+/// Whether a processor's counter that is not precise tells no address on this machine.
+fn is_counter_without_address(attr: &Attr, features: &Features) -> bool {
+    let arch = features.arch.as_deref();
+    attr.flags.precise_ip() == 0 && arch.is_some_and(|arch| !arch.starts_with("ppc"))
 }
 
 #[cfg(test)]
@@ -385,8 +579,7 @@ mod tests {
 
     #[test]
     fn raw_data_tells_of_memory_if_it_is_that_of_ibs() {
-        let pace = Pace::default();
-        let event = |sample_type| Event { attr: attr(sample_type), name: None, pace };
+        let event = |sample_type| Event::new(attr(sample_type));
         let raw = event(SampleType::IP | SampleType::RAW);
         let has = Source::ALL.map(|source| raw.has_addresses(source));
         assert_eq!(has, Source::ALL.map(|source| source == Source::IbsOp));

@@ -12,19 +12,22 @@ use nom::number::complete::{u32 as int, u64 as long};
 use nom::{IResult, Parser};
 
 use super::attr::Attr;
+use super::cpus::CpuSet;
 use crate::ByteOrder;
 
 /// Numbers of the features that are read; their bits in the header's bitmap.
-mod number {
-    pub(super) const OSRELEASE: u64 = 4;
-    pub(super) const ARCH: u64 = 6;
-    pub(super) const CPUID: u64 = 9;
-    pub(super) const CMDLINE: u64 = 11;
-    pub(super) const EVENT_DESC: u64 = 12;
-    pub(super) const PMU_MAPPINGS: u64 = 16;
-    pub(super) const CPU_DOMAIN_INFO: u64 = 32;
-    pub(super) const E_MACHINE: u64 = 33;
-    pub(super) const CLN_SIZE: u64 = 34;
+pub(crate) mod number {
+    pub(crate) const OSRELEASE: u64 = 4;
+    pub(crate) const ARCH: u64 = 6;
+    pub(crate) const NRCPUS: u64 = 7;
+    pub(crate) const CPUID: u64 = 9;
+    pub(crate) const CMDLINE: u64 = 11;
+    pub(crate) const EVENT_DESC: u64 = 12;
+    pub(crate) const PMU_MAPPINGS: u64 = 16;
+    pub(crate) const HYBRID_TOPOLOGY: u64 = 30;
+    pub(crate) const CPU_DOMAIN_INFO: u64 = 32;
+    pub(crate) const E_MACHINE: u64 = 33;
+    pub(crate) const CLN_SIZE: u64 = 34;
 }
 
 /// An event as EVENT_DESC has it.
@@ -55,6 +58,11 @@ pub struct Features {
     pub cpuid: Option<String>,
     /// The recorder's command line.
     pub command_line: Vec<String>,
+    /// CPUs that were online, 1 at least.
+    pub cpus_online: Option<u32>,
+    /// Kinds of cores, where there are several: the name of each one's unit (`cpu_core`), and its
+    /// CPUs as the kernel lists them, `0-3,8`.
+    pub core_kinds: Vec<(String, String)>,
     /// Events with their names.
     pub events: Vec<EventDescription>,
     /// `attr.type` of every performance monitoring unit, with its name.
@@ -97,6 +105,14 @@ impl Features {
                     Some(section.all(Grammar::number, bytes, "CPU_DOMAIN_INFO")?);
             }
             number::CPUID => self.cpuid = Some(section.all(Grammar::string, bytes, "CPUID")?),
+            // Available and online, in an order that differs: fewer are online.
+            number::NRCPUS => {
+                let (first, second) = section.all(Grammar::pair, bytes, "NRCPUS")?;
+                self.cpus_online = Some(first.min(second)).filter(|online| *online > 0);
+            }
+            number::HYBRID_TOPOLOGY => {
+                self.core_kinds = section.all(Grammar::pairs, bytes, "HYBRID_TOPOLOGY")?;
+            }
             number::CMDLINE => {
                 self.command_line = section.all(Grammar::strings, bytes, "CMDLINE")?
             }
@@ -126,6 +142,12 @@ impl Features {
     pub fn midr(&self) -> Option<u64> {
         let digits = self.cpuid.as_deref()?.trim().strip_prefix("0x")?;
         u64::from_str_radix(digits, 16).ok()
+    }
+
+    /// The CPUs of each kind of cores; without any where the list is damaged.
+    pub fn core_kinds(&self) -> impl Iterator<Item = (&str, CpuSet)> {
+        let kinds = self.core_kinds.iter();
+        kinds.map(|(unit, cpus)| (unit.as_str(), CpuSet::parse(cpus).unwrap_or_default()))
     }
 
     /// Name of the unit with this `attr.type`.
@@ -187,6 +209,12 @@ impl Grammar {
     /// A count, and that many strings.
     fn strings(self, input: &[u8]) -> IResult<&[u8], Vec<String>> {
         length_count(|input| self.count(input), |input| self.string(input)).parse(input)
+    }
+
+    /// A count, and that many pairs of strings.
+    fn pairs(self, input: &[u8]) -> IResult<&[u8], Vec<(String, String)>> {
+        let pair = (|input| self.string(input), |input| self.string(input));
+        length_count(|input| self.count(input), pair).parse(input)
     }
 
     /// A count, and that many pairs of number and name.
@@ -261,6 +289,18 @@ mod tests {
         ]
         .concat();
         take(12, &event);
+        take(7, &[8u32.to_le_bytes(), 6u32.to_le_bytes()].concat());
+        take(
+            30,
+            &[
+                &2u32.to_le_bytes()[..],
+                &string("cpu_core", 64),
+                &string("0-3", 64),
+                &string("cpu_atom", 64),
+                &string("4-7", 64),
+            ]
+            .concat(),
+        );
         take(32, &[]);
         take(32, &[17u32, 8, 0, 0].map(u32::to_le_bytes).concat());
         take(33, &[183u32, 5].map(u32::to_le_bytes).concat());
@@ -273,6 +313,10 @@ mod tests {
         assert_eq!(features.midr(), Some(0x410f_d0c0));
         assert_eq!(features.command_line, ["perf", "record"]);
         assert_eq!(features.pmu(11), Some("arm_spe_0"));
+        assert_eq!(features.cpus_online, Some(6));
+        let kinds: Vec<_> =
+            features.core_kinds().map(|(unit, cpus)| format!("{unit} {cpus}")).collect();
+        assert_eq!(kinds, ["cpu_core 0-3", "cpu_atom 4-7"]);
         assert_eq!(features.events[0].name, "arm_spe_0/pa_enable=1/");
         assert_eq!(features.events[0].ids, [100, 101]);
 
@@ -312,7 +356,7 @@ mod tests {
     #[test]
     fn counts_that_the_section_cannot_hold_are_refused_without_memory_for_them() {
         let huge = [&u32::MAX.to_le_bytes()[..], &[0; 16]].concat();
-        for number in [11, 16] {
+        for number in [11, 16, 30] {
             assert!(Features::default().take(number, &huge, ByteOrder::Little).is_err());
         }
         let ids = [

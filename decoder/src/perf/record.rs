@@ -21,10 +21,13 @@ pub mod kind {
     pub const SWITCH: u32 = 14;
     pub const SWITCH_CPU_WIDE: u32 = 15;
     pub const AUX_OUTPUT_HW_ID: u32 = 21;
+    pub const FIRST_OF_TOOL: u32 = 64;
     pub const HEADER_ATTR: u32 = 64;
     pub const TRACING_DATA: u32 = 66;
+    pub const ID_INDEX: u32 = 69;
     pub const AUXTRACE_INFO: u32 = 70;
     pub const AUXTRACE: u32 = 71;
+    pub const CPU_MAP: u32 = 74;
     pub const EVENT_UPDATE: u32 = 78;
     pub const TIME_CONV: u32 = 79;
     pub const HEADER_FEATURE: u32 = 80;
@@ -32,6 +35,10 @@ pub mod kind {
     pub const COMPRESSED2: u32 = 83;
 }
 
+/// The mode that the processor was in, in records of the kernel's: `PERF_RECORD_MISC_CPUMODE_MASK`.
+const MISC_MODE: u16 = 0b111;
+/// `PERF_RECORD_MISC_GUEST_KERNEL` and `PERF_RECORD_MISC_GUEST_USER`.
+const GUEST_MODES: [u16; 2] = [4, 5];
 /// `PERF_RECORD_MISC_COMM_EXEC`: the name is that of a program that was started.
 pub const MISC_COMM_EXEC: u16 = 1 << 13;
 /// `PERF_RECORD_MISC_SWITCH_OUT`.
@@ -60,6 +67,11 @@ impl Record<'_> {
     /// Header and body, in bytes.
     pub fn size(&self) -> usize {
         HEADER_LEN + self.body.len()
+    }
+
+    /// Whether the processor ran a guest, in a record of the kernel's.
+    pub fn is_of_guest(&self) -> bool {
+        GUEST_MODES.contains(&(self.misc & MISC_MODE))
     }
 }
 
@@ -149,6 +161,15 @@ mod tests {
         match next(&[&head, body].concat(), ByteOrder::Little) {
             Next::Record(record) => (record.size(), record.payload_len),
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_guest_is_told_by_the_mode_alone() {
+        let of_guest = |misc| Record { kind: 9, misc, body: &[], payload_len: 0 }.is_of_guest();
+        for mode in 0..8 {
+            let wanted = mode == 4 || mode == 5;
+            assert_eq!([mode, mode | 1 << 14, mode | 1 << 3].map(of_guest), [wanted; 3], "{mode}");
         }
     }
 

@@ -1,14 +1,14 @@
-//! Which thread ran where, and which event a counter counted: what COMM, FORK, MMAP2, ITRACE_START,
-//! switch and AUX_OUTPUT_HW_ID records say, for records that do not say it themselves.
+//! Which thread ran where, whose it was, and which event a counter counted: what COMM, FORK, EXIT,
+//! MMAP2, ITRACE_START, switch and AUX_OUTPUT_HW_ID records say, for records that do not say it
+//! themselves.
 
-use core::ops::{Bound, Range};
+use core::ops::{Bound, Range, RangeInclusive};
 use std::collections::{BTreeMap, HashMap};
 
 use super::QueueKey;
-use crate::EventIndex;
+use super::owners::{Owners, Sign};
+use crate::{EventIndex, cost};
 
-/// Threads that are remembered: as many as Linux can have (PID_MAX_LIMIT).
-const MAX_THREADS: usize = 1 << 22;
 /// Context switches that are remembered, over all CPUs; about 48 bytes each.
 const MAX_SWITCHES: usize = 1 << 21;
 /// CPUs whose switches are remembered.
@@ -46,11 +46,11 @@ impl Ring {
     }
 }
 
-/// What is known of threads and CPUs so far. Its memory is bounded: beyond the limits new
-/// threads are not learned, and each CPU's oldest switches are forgotten.
+/// What is known of threads and CPUs so far. Its memory is bounded: beyond the limits threads that
+/// have ended are forgotten or new ones not learned, and each CPU's oldest switches are forgotten.
 #[derive(Clone, Debug, Default)]
 pub struct SideBand {
-    process_of: HashMap<u32, u32>,
+    owners: Owners,
     /// For each CPU, from which time on which task ran.
     switches: HashMap<u32, BTreeMap<u64, Option<Task>>>,
     switch_count: usize,
@@ -58,6 +58,11 @@ pub struct SideBand {
     counters: HashMap<(Ring, u8), BTreeMap<u64, EventIndex>>,
     counter_count: usize,
     full: bool,
+    /// The records are those of a stream, which has no end: what its data has passed is forgotten.
+    streams: bool,
+    /// Of a stream: up to which time each CPU's data has been read.
+    passed: HashMap<u32, u64>,
+    late_switches: u64,
     /// Nothing is remembered here; what is learned is told to others, who take it from here.
     pub(crate) told: Option<Vec<Learned>>,
 }
@@ -66,7 +71,7 @@ pub struct SideBand {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Learned {
     /// See [`SideBand::thread`].
-    Thread(Task),
+    Thread(Task, u64, Sign),
     /// See [`SideBand::switch`].
     Switch(u32, u64, Option<Task>),
     /// See [`SideBand::counter`].
@@ -74,23 +79,31 @@ pub enum Learned {
 }
 
 impl SideBand {
+    /// Knows nothing yet of a stream: of what lies in memory as a whole nothing is forgotten while
+    /// there is room, since its data may be in any order.
+    pub fn of_stream() -> Self {
+        Self { streams: true, ..Self::default() }
+    }
+
     /// Learns what another one has learned.
     pub fn learn(&mut self, learned: Learned) {
         match learned {
-            Learned::Thread(task) => self.thread(task),
+            Learned::Thread(task, time, sign) => self.thread(task, time, sign),
             Learned::Switch(cpu, time, task) => self.switch(cpu, time, task),
             Learned::Counter(ring, number, time, event) => self.counter(ring, number, time, event),
         }
     }
 
-    /// Learns that a thread belongs to a process. The last word wins: numbers are used again.
-    pub fn thread(&mut self, task: Task) {
+    /// Learns what a record of a time says of a thread and its process; time 0 stands for one that
+    /// is not known, or was before all others.
+    pub fn thread(&mut self, task: Task, time: u64, sign: Sign) {
         if let Some(told) = &mut self.told {
-            told.push(Learned::Thread(task));
-        } else if self.process_of.len() < MAX_THREADS || self.process_of.contains_key(&task.tid) {
-            self.process_of.insert(task.tid, task.pid);
-        } else {
-            self.full = true;
+            told.push(Learned::Thread(task, time, sign));
+            return;
+        }
+        self.owners.learn(task, time, sign);
+        if self.streams && sign == Sign::Ended {
+            self.owners.forget_ended();
         }
     }
 
@@ -100,6 +113,8 @@ impl SideBand {
             told.push(Learned::Switch(cpu, time, task));
             return;
         }
+        let passed = self.passed.get(&cpu).is_some_and(|passed| *passed >= time);
+        self.late_switches += u64::from(passed);
         let full = self.switch_count >= MAX_SWITCHES;
         if (full || self.switches.len() >= MAX_CPUS) && !self.switches.contains_key(&cpu) {
             self.full = true;
@@ -136,8 +151,16 @@ impl SideBand {
         events.range(..=time.unwrap_or(u64::MAX)).next_back().map(|(_, event)| *event)
     }
 
-    /// Forgets on a CPU what is needed only for records before this time. They have all been read.
+    /// Forgets on a CPU of a stream what is needed only for records before this time. They have all
+    /// been read.
     pub fn forget_before(&mut self, cpu: u32, time: u64) {
+        if !self.streams {
+            return;
+        }
+        if self.passed.len() < MAX_CPUS || self.passed.contains_key(&cpu) {
+            let passed = self.passed.entry(cpu).or_default();
+            *passed = time.max(*passed);
+        }
         let Some(switches) = self.switches.get_mut(&cpu) else { return };
         while switches.len() > KEPT && switches.keys().nth(1).is_some_and(|next| *next <= time) {
             switches.pop_first();
@@ -145,23 +168,39 @@ impl SideBand {
         }
     }
 
-    /// Takes note that another one, which learned the same, could not remember something.
-    pub fn is_full_like(&mut self, other: &Self) {
-        self.full |= other.full;
+    /// Takes over what another one, which learned the same for other data, noticed: that it could
+    /// not remember something, and switches that came late for it.
+    pub fn noticed(&mut self, other: &Self) {
+        self.full |= other.is_full();
+        self.late_switches += other.late_switches;
+    }
+
+    /// Switches that came behind data of the time after them: it was read as if it were of the task
+    /// before.
+    pub fn late_switches(&self) -> u64 {
+        self.late_switches
     }
 
     /// Whether anything was not remembered.
     pub fn is_full(&self) -> bool {
-        self.full
+        self.full || self.owners.is_full()
     }
 
-    /// The process of a thread. Thread 0 is every CPU's idle task.
-    pub fn process_of(&self, tid: u32) -> Option<u32> {
-        if tid == 0 { Some(0) } else { self.process_of.get(&tid).copied() }
+    /// The process that a thread belonged to at a time, and for which times that answer holds.
+    /// Thread 0 is every CPU's idle task.
+    pub fn process_at(&self, tid: u32, time: u64) -> (RangeInclusive<u64>, Option<u32>) {
+        if tid == 0 { (0..=u64::MAX, Some(0)) } else { self.owners.at(tid, time) }
+    }
+
+    /// The process of a thread at a time that is not known: `None` also if the number was used
+    /// again, by a thread of another process.
+    pub fn process_ever(&self, tid: u32) -> Option<u32> {
+        if tid == 0 { Some(0) } else { self.owners.ever(tid) }
     }
 
     /// The task that a CPU ran at a time, and from when to when that answer holds.
     pub fn running(&self, cpu: u32, time: u64) -> (Range<u64>, Option<Task>) {
+        cost::steps(1);
         let Some(switches) = self.switches.get(&cpu) else { return (0..u64::MAX, None) };
         let last = switches.range(..=time).next_back();
         let next = switches.range((Bound::Excluded(time), Bound::Unbounded)).next();
@@ -193,8 +232,8 @@ mod tests {
     }
 
     #[test]
-    fn what_has_been_passed_is_forgotten_except_for_the_last() {
-        let mut sideband = SideBand::default();
+    fn what_a_stream_has_passed_is_forgotten_except_for_the_last() {
+        let mut sideband = SideBand::of_stream();
         let kept = KEPT as u64;
         (0..kept + 100).for_each(|time| sideband.switch(3, time, Some(A)));
         sideband.switch(4, 7, Some(B));
@@ -207,6 +246,29 @@ mod tests {
             ((100..101, Some(A)), KEPT + 1)
         );
         assert_eq!(sideband.running(4, 7).1, Some(B));
+
+        let mut file = SideBand::default();
+        (0..kept + 100).for_each(|time| file.switch(3, time, Some(A)));
+        file.forget_before(3, u64::MAX);
+        assert_eq!(file.running(3, 7), (7..8, Some(A)), "data of a file may be in any order");
+    }
+
+    #[test]
+    fn a_switch_that_data_has_passed_came_late() {
+        let mut sideband = SideBand::of_stream();
+        sideband.switch(0, 100, Some(A));
+        sideband.forget_before(0, 200);
+        sideband.forget_before(0, 150);
+        sideband.switch(0, 201, Some(B));
+        sideband.switch(1, 150, Some(B));
+        assert_eq!(sideband.late_switches(), 0);
+        sideband.switch(0, 200, Some(A));
+        assert_eq!(sideband.late_switches(), 1);
+        let mut all = SideBand::default();
+        all.noticed(&sideband);
+        all.forget_before(0, 300);
+        all.switch(0, 250, Some(A));
+        assert_eq!(all.late_switches(), 1, "in a file all is learned first");
     }
 
     #[test]
@@ -241,12 +303,15 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_number_that_is_used_again_belongs_to_its_last_process() {
+    fn a_thread_number_that_is_used_again_belongs_to_a_process_by_time() {
         let mut sideband = SideBand::default();
-        sideband.thread(A);
-        sideband.thread(Task { pid: 99, tid: 11 });
-        assert_eq!(sideband.process_of(11), Some(99));
-        assert_eq!(sideband.process_of(12), None);
-        assert_eq!(sideband.process_of(0), Some(0));
+        sideband.thread(A, 0, Sign::Seen);
+        assert_eq!((sideband.process_ever(11), sideband.process_at(11, 5).1), (Some(10), Some(10)));
+        sideband.thread(Task { pid: 99, tid: 11 }, 100, Sign::Born);
+        assert_eq!(sideband.process_at(11, 99), (0..=99, Some(10)));
+        assert_eq!(sideband.process_at(11, 100), (100..=u64::MAX, Some(99)));
+        assert_eq!(sideband.process_ever(11), None, "whose it was depends on when");
+        assert_eq!(sideband.process_at(12, 100).1, None);
+        assert_eq!((sideband.process_at(0, 7).1, sideband.process_ever(0)), (Some(0), Some(0)));
     }
 }

@@ -1,5 +1,7 @@
 //! Gathers accesses into batches, no more of each than the sink asked for.
 
+use core::cell::RefCell;
+
 use crate::{Batch, Direction, PhysAddr, Sink, Source, Touch, TraceOffset};
 
 /// Accesses in a batch of addresses alone. While they are counted nothing is decoded, and the
@@ -7,7 +9,7 @@ use crate::{Batch, Direction, PhysAddr, Sink, Source, Touch, TraceOffset};
 /// addresses stay in it. With 256, 512 and 1024 of them, decoding 256 MiB took 13.3, 14.5 and 15.9
 /// ms, decoding and counting 33, 30 and 28 ms (benchmark `ratios`).
 pub(super) const BATCH: usize = 512;
-/// Accesses in a batch that says more of each. They are larger, and every queue has its own.
+/// Accesses in a batch that says more of each. They are larger.
 const TOUCHES: usize = 128;
 
 /// Room for one batch.
@@ -21,6 +23,20 @@ impl Default for Gathered {
     fn default() -> Self {
         Self { addresses: Box::new([PhysAddr::new_truncate(0); BATCH]), touches: Vec::new() }
     }
+}
+
+thread_local! {
+    /// Each thread has room for one batch: it decodes one piece at a time, of however many queues.
+    static ROOM: RefCell<Gathered> = RefCell::default();
+}
+
+/// Lends this thread's room.
+pub(super) fn with_room<T>(fill: impl FnOnce(&mut Gathered) -> T) -> T {
+    ROOM.with(|room| match room.try_borrow_mut() {
+        Ok(mut room) => fill(&mut room),
+        // A sink decodes something itself.
+        Err(_) => fill(&mut Gathered::default()),
+    })
 }
 
 /// A batch that is being filled.

@@ -18,7 +18,7 @@ pub use operation::{Subclass, direction, operation, subclass};
 pub use packet::{CutOff, Header, Kind, MAX_PACKET_LEN, Packet, Packets};
 pub use queue::Queue;
 pub use record::{Decoder, Record};
-pub(crate) use split::{Between, guess};
+pub(crate) use split::Between;
 
 use crate::{Access, AccessFlags, Direction, Operation, Origin, PhysAddr, VirtAddr};
 
@@ -83,7 +83,7 @@ impl Record {
             ip: self.pc().map(instruction_address),
             pid,
             tid,
-            latency_cycles: self.total_latency().map(u32::from),
+            latency_cycles: self.total_latency().filter(|cycles| *cycles > 0).map(u32::from),
             data_source,
             issue_latency_cycles: self.issue_latency().map(u32::from),
             translation_latency_cycles: self.translation_latency().map(u32::from),

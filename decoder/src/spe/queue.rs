@@ -1,14 +1,14 @@
 //! One AUX queue: the pieces of a ring, put in their places, decoded, and given out as
 //! accesses.
 
-use super::gather::{Filling, Gathered};
+use super::gather::{Filling, with_room};
 use super::layout::{Layouts, Run, Take};
 use super::split::Between;
 use super::{Decoder, Encoding, Record};
 use crate::perf::{QueueKey, SideBand};
 use crate::piece::{ByteAccount, Course, Piece, Steps, Timed, Unit};
 use crate::threads::Threads;
-use crate::{Detail, Origin, PhysAddr, Position, Sink, Source, Touch, TraceOffset};
+use crate::{Detail, Origin, PhysAddr, Position, Sink, Source, Touch, TraceOffset, cost};
 
 impl Piece {
     /// When a record was made, if its ticks can be converted.
@@ -35,7 +35,6 @@ pub struct Queue {
     /// What the side band said in this piece.
     threads: Threads,
     timed: Timed,
-    gathered: Gathered,
 }
 
 /// Takes physical addresses and nothing else.
@@ -112,7 +111,6 @@ struct Decoding<'a, S: ?Sized> {
     decoder: &'a mut Decoder,
     threads: &'a mut Threads,
     timed: &'a mut Timed,
-    gathered: &'a mut Gathered,
     sideband: &'a SideBand,
     sink: &'a mut S,
 }
@@ -135,21 +133,22 @@ impl<S: Sink + ?Sized> Steps for Decoding<'_, S> {
     }
 
     fn data(&mut self, piece: &Piece, bytes: &[u8], place: u64, at: Position) {
-        let Self { key, decoder, threads, timed, gathered, sideband, sink } = self;
+        cost::bytes(bytes.len());
+        let Self { key, decoder, threads, timed, sideband, sink } = self;
         let (key, sink) = (*key, &mut **sink);
         match sink.detail() {
-            Detail::Places => {
-                let mut batch = gathered.start(key.cpu, at.file);
+            Detail::Places => with_room(|room| {
+                let mut batch = room.start(key.cpu, at.file);
                 decoder.take(bytes, place, &mut Places { batch: &mut batch, sink });
                 batch.end(sink);
-            }
-            Detail::Touches => {
-                let mut batch = gathered.start(key.cpu, at.file);
+            }),
+            Detail::Touches => with_room(|room| {
+                let mut batch = room.start(key.cpu, at.file);
                 let mut taker =
                     Touches { batch: &mut batch, piece, key, at, threads, sideband, sink };
                 decoder.take(bytes, place, &mut taker);
                 batch.end(sink);
-            }
+            }),
             Detail::Accesses => decoder.feed(bytes, place, &mut |record, end| {
                 let time_ns = piece.time_of(record);
                 let origin = Origin {
@@ -187,12 +186,12 @@ impl Queue {
             decoder: Decoder::default(),
             threads: Threads::default(),
             timed: Timed::default(),
-            gathered: Gathered::default(),
         }
     }
 
     /// Starts a piece.
     pub fn begin(&mut self, piece: Piece) {
+        cost::steps(1);
         // With timestamps, records that came before are known by their time; without, bytes by
         // their place, and what follows them goes on where the queue had ended.
         let by_place = piece.repeated > 0 && !self.decoder.is_timed();
@@ -218,9 +217,8 @@ impl Queue {
         sideband: &SideBand,
         sink: &mut S,
     ) {
-        let Self { key, course, decoder, threads, timed, gathered } = self;
-        let mut decoding =
-            Decoding { key: *key, decoder, threads, timed, gathered, sideband, sink };
+        let Self { key, course, decoder, threads, timed } = self;
+        let mut decoding = Decoding { key: *key, decoder, threads, timed, sideband, sink };
         course.bytes(bytes, at, &mut decoding);
     }
 
@@ -248,11 +246,8 @@ impl Queue {
         self.course.passes_nothing_over().then(|| self.decoder.between()).flatten()
     }
 
-    /// A queue that goes on behind the first `taken` bytes of a piece.
-    pub(crate) fn resumed(key: QueueKey, piece: Piece, taken: u64, between: Between) -> Self {
-        let (decoder, course) = (Decoder::resumed(between), Course::resumed(piece, taken));
-        let mut queue = Self { decoder, course, ..Self::new(key) };
-        queue.pass_break();
-        queue
+    /// A queue that goes on there with a piece.
+    pub(crate) fn resumed(key: QueueKey, between: Between) -> Self {
+        Self { decoder: Decoder::resumed(between), ..Self::new(key) }
     }
 }

@@ -612,10 +612,16 @@ impl Decoder {
 
     /// What is left of the bytes so far, if that is all: see [`Between`].
     pub(super) fn between(&self) -> Option<Between> {
-        let open = self.record_len > 0 || self.carry_len > 0 || self.padding_run > 0;
+        // Padding is not told: it matters only to a piece that follows without a record between.
+        let open = self.record_len > 0 || self.carry_len > 0;
         let repeats = self.repeated_until.is_some() || self.repeated_before > 0;
         (!open && !repeats && self.failed.is_none())
             .then_some(Between { seen: self.seen.bits(), unproven: self.unproven })
+    }
+
+    /// Of the packets that every record should have, those that some record had.
+    pub(super) fn seen(&self) -> u32 {
+        self.seen.bits()
     }
 
     /// A decoder that goes on there.

@@ -2,9 +2,8 @@
 //!
 //! A record reads the same wherever the decoder has been before, if the decoder is between two
 //! records there and holds back nothing. What is left of all that came before is little: a
-//! [`Between`]. So a part of a queue can be decoded ahead of the part before it, from a place
-//! and a [`Between`] that are guessed; when the part before has come to that place, it shows
-//! whether the guess was right.
+//! [`Between`]. So a part of a queue can be decoded ahead of the part before it, from a
+//! [`Between`] that is expected; when the part before has ended, it shows whether that was right.
 
 use super::Decoder;
 
@@ -19,37 +18,17 @@ pub(crate) struct Between {
     pub(super) unproven: bool,
 }
 
-/// Records that must come in a row for a guess.
-const IN_A_ROW: u32 = 4;
-/// Bytes that are looked through for them.
-const LOOKED_THROUGH: usize = 64 << 10;
-/// Bytes that are looked at in one step: less than a record.
-const STEP: usize = 8;
+/// Bytes whose records are taken for those before: a few records of the longest kind.
+const LOOKED_AT: usize = 8 << 10;
 
-/// Guesses a place between two records, counted in bytes, and what is known there. `None` if
-/// there are no records in a row near the start of `bytes`.
-pub(crate) fn guess(bytes: &[u8]) -> Option<(usize, Between)> {
-    let mut decoder = Decoder::default();
-    decoder.gap();
-    let (mut in_a_row, mut skipped, mut at) = (0, 0, 0);
-    for step in bytes[..bytes.len().min(LOOKED_THROUGH)].chunks(STEP) {
-        let mut end = None;
-        decoder.feed(step, at as u64, &mut |_, behind| {
-            in_a_row += 1;
-            end = Some(at + behind);
-        });
-        if decoder.bytes().skipped > skipped {
-            (in_a_row, skipped) = (0, decoder.bytes().skipped);
-        }
-        if let Some(end) = end.filter(|_| in_a_row >= IN_A_ROW) {
-            let mut decoder = Decoder::default();
-            decoder.gap();
-            decoder.feed(&bytes[..end], 0, &mut |_, _| {});
-            return Some((end, decoder.between()?));
-        }
-        at += step.len();
+impl Between {
+    /// What is expected before a piece that starts with these bytes: records like those in it,
+    /// and no damage. `None` if there are none.
+    pub(crate) fn expected(bytes: &[u8]) -> Option<Self> {
+        let (mut decoder, mut records) = (Decoder::default(), 0);
+        decoder.feed(&bytes[..bytes.len().min(LOOKED_AT)], 0, &mut |_, _| records += 1);
+        (records > 0).then(|| Self { seen: decoder.seen(), unproven: false })
     }
-    None
 }
 
 #[cfg(test)]
@@ -63,14 +42,14 @@ mod tests {
     ];
 
     #[test]
-    fn in_healthy_data_every_guess_is_right() {
-        let trace = BRANCH.repeat(12);
-        for start in 0..60 {
-            let (end, between) = guess(&trace[start..]).unwrap();
-            assert_eq!((start + end) % BRANCH.len(), 0, "from {start}");
+    fn in_healthy_data_what_is_expected_is_right() {
+        // Padding behind the record before changes nothing.
+        for padding in [0, 1, 46] {
+            let before = [&BRANCH.repeat(3)[..], &vec![0; padding]].concat();
             let mut decoder = Decoder::default();
-            decoder.feed(&trace[..start + end], 0, &mut |_, _| {});
-            assert_eq!(decoder.between(), Some(between), "from {start}");
+            decoder.feed(&before, 0, &mut |_, _| {});
+            assert!(decoder.between().is_some());
+            assert_eq!(decoder.between(), Between::expected(&BRANCH.repeat(1000)), "{padding}");
         }
     }
 
@@ -81,7 +60,7 @@ mod tests {
             decoder.feed(&BRANCH[..cut], 0, &mut |_, _| {});
             assert_eq!(decoder.between(), None, "at {cut}");
         }
-        assert_eq!(guess(&BRANCH), None, "one record is no row");
-        assert_eq!(guess(&[0; 4096]), None);
+        assert_eq!(Between::expected(&BRANCH[..17]), None, "no record");
+        assert_eq!(Between::expected(&[0; 4096]), None);
     }
 }

@@ -48,6 +48,9 @@ impl Decisions {
             );
         }
         counted.warn_of_losses(&self.input, summary.ledger(), messages);
+        if let Some(why) = summary.not_judged().filter(|_| summary.ledger().counted > 0) {
+            messages.warn(&format!("{}: {why}", self.input.path()));
+        }
         let out = self.output.open()?;
         self.output.named((|| {
             let mut writer = DecisionWriter::new(self.output.format, out, self.counts)?;

@@ -14,7 +14,7 @@ use super::Outcome;
 use super::messages::Messages;
 use super::options::InputOptions;
 use super::output::Usage;
-use crate::facts::doubts;
+use crate::facts::{doubts, injected};
 use crate::folio::Block;
 use crate::incomplete;
 use crate::ingest::Counter;
@@ -23,7 +23,7 @@ use crate::summary::{Summary, Wanted};
 
 impl InputOptions {
     /// The inputs as they are shown.
-    fn path(&self) -> String {
+    pub(super) fn path(&self) -> String {
         let paths: Vec<_> = self.inputs.iter().map(|path| path.display().to_string()).collect();
         paths.join(", ")
     }
@@ -133,7 +133,13 @@ impl InputOptions {
         }
     }
 
-    /// The outcome of a run, by `--strict`. `lossy`: something is known to be missing.
+    /// Says what everybody should know of these recordings who counts them.
+    pub(super) fn warn_of_injected(&self, recordings: &[Recording], messages: &Messages) {
+        warn_of_injected(&self.path(), recordings, messages);
+    }
+
+    /// The outcome of a run, by `--strict`. `lossy`: something is known to be missing, or nothing
+    /// was found.
     pub(super) fn outcome(&self, lossy: bool) -> Outcome {
         if self.strict && lossy { Outcome::Lossy } else { Outcome::Done }
     }
@@ -162,6 +168,7 @@ impl<B: Block> Counted<B> {
             .with_context(|| self.path.clone())?;
         let summary = Summary::new(self.path.clone(), &self.recordings, &self.counter, wanted);
         summary.ledger().check()?;
+        warn_of_injected(&self.path, &self.recordings, messages);
         if let Some(reason) = summary.reason() {
             messages.warn(&format!("{}: {reason}", self.path));
         }
@@ -189,6 +196,13 @@ impl<B: Block> Counted<B> {
         if ledger.counted > 0 {
             input.warn_of_losses(&self.recordings, ledger, messages);
         }
+    }
+}
+
+/// Says of which recordings the counts are too high.
+fn warn_of_injected(path: &str, recordings: &[Recording], messages: &Messages) {
+    for note in recordings.iter().filter_map(injected) {
+        messages.warn(&format!("{path}: {note}"));
     }
 }
 

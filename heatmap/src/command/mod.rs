@@ -42,7 +42,7 @@ use messages::Messages;
       jq 'select(.verdict == \"sparse\")'
 
 Exit status: 0 done, also with damage found, which the ledger shows; 1 failed;
-2 wrong usage; 3 with --strict if anything was lost.")]
+2 wrong usage; 3 with --strict if anything was lost, or nothing was counted.")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -98,7 +98,7 @@ enum Command {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Done,
-    /// Something was lost, and `--strict` asks that nothing is.
+    /// Something was lost or nothing was counted, and `--strict` asks for the opposite.
     Lossy,
 }
 

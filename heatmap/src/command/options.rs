@@ -33,7 +33,7 @@ pub(super) struct InputOptions {
     /// compressed
     #[arg(long, value_name = "SIZE", default_value = "4GiB")]
     pub(super) max_spool: Size,
-    /// Exit with status 3 if anything was lost
+    /// Exit with status 3 if anything was lost, or nothing was counted
     #[arg(long)]
     pub(super) strict: bool,
 }

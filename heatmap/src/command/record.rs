@@ -20,13 +20,14 @@ use super::input::{Counted, available_memory};
 use super::messages::Messages;
 use super::options::JudgeOptions;
 use super::output::{Usage, style};
+use super::report::{listed, print};
 use crate::doctor::{Host, advised_period};
 use crate::filter::ChunkOrder;
 use crate::folio::Folio;
 use crate::ingest::Counter;
 use crate::page_size::PageSize;
 use crate::query::{Duration, Filters, Percent, RingSize, Setting, Size};
-use crate::report::Format;
+use crate::report::{Format, percent};
 
 /// What is written at a time.
 const BUFFER_LEN: usize = 1 << 20;
@@ -99,8 +100,8 @@ pub(super) struct Record {
     /// /sys/bus/event_source/devices/UNIT/format, for example event_filter=0x20, jitter=0
     #[arg(long = "set", value_name = "NAME=VALUE")]
     settings: Vec<Setting>,
-    /// Exit with status 3 if anything was lost; with --output, as far as that shows without
-    /// decoding
+    /// Exit with status 3 if anything was lost or nothing was captured; with --output, as far as
+    /// that shows without decoding
     #[arg(long)]
     strict: bool,
     #[command(flatten)]
@@ -120,9 +121,9 @@ struct ReportOptions {
     /// Chunk order, 0 to 9: a chunk is 2^N pages
     #[arg(long, value_name = "N", default_value = "0", conflicts_with = "output")]
     order: ChunkOrder,
-    /// Blocks that are listed, hottest first; 0: all
-    #[arg(long, value_name = "N", default_value = "10", conflicts_with = "output")]
-    top: usize,
+    /// Blocks that are listed, hottest first; 0: all [default: 10; with --format csv: all]
+    #[arg(long, value_name = "N", conflicts_with = "output")]
+    top: Option<usize>,
     /// Budget of the counters, for example 512MiB [default: half of the memory this process may
     /// use]
     #[arg(long, value_name = "SIZE", conflicts_with = "output")]
@@ -209,12 +210,10 @@ impl Record {
         let (mut recording, progress) = live::capture(options, stop, news(messages), &mut sink)?;
         recording.in_use = progress.waiting_for;
         let counted = Counted::new("live".to_owned(), sink.into_inner(), recording);
-        let mut wanted = report.judge.wanted(report.order, report.top);
+        let mut wanted = report.judge.wanted(report.order, listed(report.top, report.format));
         wanted.page_size = wanted.page_size.or_else(PageSize::of_this_host);
         let summary = counted.summary(wanted, messages)?;
-        let printed = summary.report(report.format == Format::Text);
-        let style = style(true, messages.color);
-        crate::report::write(report.format, &printed, io::stdout(), style)
+        print(&summary, report.format, io::stdout(), style(true, messages.color))
             .context("standard output: cannot write")?;
         Ok(self.outcome(&progress, summary.is_lossy(), messages))
     }
@@ -271,13 +270,16 @@ impl Record {
                 progress.waited.as_secs_f64()
             ));
         }
-        self.outcome(progress, progress.total.is_lossy(), messages)
+        let total = &progress.total;
+        let nothing = total.samples + total.aux_bytes == 0;
+        self.outcome(progress, total.is_lossy() || nothing, messages)
     }
 
     fn outcome(&self, progress: &Progress, lossy: bool, messages: &Messages) -> Outcome {
         let total = &progress.total;
+        let outcome = if self.strict && lossy { Outcome::Lossy } else { Outcome::Done };
         if progress.waiting_for.is_some() {
-            return Outcome::Done;
+            return outcome;
         }
         messages.info(&cost(progress));
         if let Some(line) = sharing(progress) {
@@ -325,7 +327,7 @@ impl Record {
         if let Some(line) = progress.command.and_then(command_end) {
             messages.warn(&line);
         }
-        if self.strict && lossy { Outcome::Lossy } else { Outcome::Done }
+        outcome
     }
 }
 
@@ -364,17 +366,17 @@ fn command_end(end: CommandEnd) -> Option<String> {
 
 /// How a unit was shared with others, if it was.
 fn sharing(progress: &Progress) -> Option<String> {
-    let share = 100.0 * progress.shared?;
+    let share = percent(progress.shared?);
     let gave_way = progress.gave_way.as_secs_f64();
     Some(if progress.gave_way.is_zero() {
         format!(
-            "the unit was shared: it worked for us {share:.0} % of the time, and accesses in the \
+            "the unit was shared: it worked for us {share} of the time, and accesses in the \
              rest are missing; --yield leaves it to others"
         )
     } else {
         format!(
             "the unit was shared: it was left to others for {gave_way:.1} s of {:.1} s, and worked \
-             for us {share:.0} % of the time in between",
+             for us {share} of the time in between",
             progress.elapsed.as_secs_f64()
         )
     })
@@ -384,6 +386,7 @@ fn sharing(progress: &Progress) -> Option<String> {
 fn achieved(progress: &Progress, budget: f64) -> String {
     /// A shorter run has no time to make up for its beginning.
     const SETTLED: std::time::Duration = std::time::Duration::from_secs(5);
+    // Budgets may be much less than 1 %, and are compared with what was achieved.
     let percent = |share: f64| format!("{:.3} %", 100.0 * share);
     let (average, fixed) = (progress.average_overhead, progress.fixed_overhead);
     let why = if average <= budget {
@@ -416,13 +419,13 @@ fn cost(progress: &Progress) -> String {
     let Progress { elapsed, total, own, cpus, period, stretched, .. } = progress;
     let all = elapsed.as_secs_f64() * (*cpus).max(1) as f64;
     format!(
-        "{} samples and {} bytes of AUX data in {:.1} s on {cpus} CPUs, period {:.0}, {:.2} % of \
+        "{} samples and {} bytes of AUX data in {:.1} s on {cpus} CPUs, period {:.0}, {} of \
          their time spent here",
         total.samples,
         total.aux_bytes,
         elapsed.as_secs_f64(),
         *period as f64 * stretched,
-        100.0 * own.as_secs_f64() / all.max(f64::MIN_POSITIVE)
+        percent(own.as_secs_f64() / all.max(f64::MIN_POSITIVE))
     )
 }
 

@@ -4,7 +4,9 @@ use core::fmt::Write as _;
 
 use anyhow::Context;
 use clap::Args;
-use decoder::{Access, AccessFlags, Ledger, Origin, QueueName, Recording, Shard, Sink, Tlb};
+use decoder::{
+    Access, AccessFlags, EventIndex, Ledger, Origin, QueueName, Recording, Shard, Sink, Tlb,
+};
 
 use super::Outcome;
 use super::input::require_times;
@@ -58,6 +60,7 @@ impl Records {
         let mut ledger = lister.finish()?;
         recordings.iter().for_each(|recording| ledger += recording.ledger);
         ledger.check()?;
+        self.input.warn_of_injected(&recordings, messages);
         let problems = recordings.iter().map(|recording| recording.problem_count).sum();
         if listed == 0 {
             let path = self.input.inputs[0].display();
@@ -67,7 +70,7 @@ impl Records {
             self.input.warn_of_losses(&recordings, &ledger, messages);
         }
         let incomplete = incomplete::reasons(&recordings);
-        Ok(self.input.outcome(lossy(&ledger, problems, &incomplete)))
+        Ok(self.input.outcome(lossy(&ledger, problems, &incomplete) || listed == 0))
     }
 }
 
@@ -80,7 +83,8 @@ fn nothing_listed(
 ) -> String {
     if left_out > 0 {
         let filtered = Ledger { filtered: left_out, ..*ledger };
-        let filtered = Ledger { no_physical_address: 0, lookup_failed: 0, ..filtered };
+        let filtered = Ledger { guest_address: 0, no_physical_address: 0, ..filtered };
+        let filtered = Ledger { lookup_failed: 0, ..filtered };
         return nothing_counted(recordings, &filtered, filters);
     }
     nothing_counted(recordings, ledger, filters)
@@ -212,9 +216,12 @@ impl<'a> Lister<'a> {
 }
 
 impl Sink for Lister<'_> {
-    fn event_names(&mut self, names: &[String]) {
-        self.event_names = names.to_vec();
-        self.event_wanted = names.iter().map(|name| self.filters.wants_event(name)).collect();
+    fn event_name(&mut self, event: EventIndex, name: &str) {
+        let index = usize::from(event.0);
+        self.event_names.resize(self.event_names.len().max(index + 1), String::new());
+        name.clone_into(&mut self.event_names[index]);
+        self.event_wanted.resize(self.event_names.len(), false);
+        self.event_wanted[index] = self.filters.wants_event(name);
     }
 
     fn access(&mut self, access: &Access) {

@@ -1,5 +1,7 @@
 //! `folioscope report`.
 
+use std::io;
+
 use clap::Args;
 
 use super::Outcome;
@@ -7,7 +9,8 @@ use super::messages::Messages;
 use super::options::{FilterOptions, InputOptions, JudgeOptions, OutputOptions, RawSpeOptions};
 use crate::filter::ChunkOrder;
 use crate::folio::Folio;
-use crate::report::Format;
+use crate::report::{Format, Style};
+use crate::summary::Summary;
 
 #[derive(Debug, Args)]
 pub(super) struct Report {
@@ -18,9 +21,10 @@ pub(super) struct Report {
     /// Chunk order, 0 to 9: a chunk is 2^N pages
     #[arg(long, value_name = "N", default_value = "0")]
     order: ChunkOrder,
-    /// Blocks that are listed, hottest first; 0: all
-    #[arg(long, value_name = "N", default_value = "10")]
-    top: usize,
+    /// Blocks that are listed, hottest first; 0: all [default: 10; with --format csv or parquet:
+    /// all]
+    #[arg(long, value_name = "N")]
+    top: Option<usize>,
     #[command(flatten)]
     judge: JudgeOptions,
     #[command(flatten)]
@@ -29,20 +33,42 @@ pub(super) struct Report {
     filters: FilterOptions,
 }
 
+/// How many blocks a report lists, 0 for all: what is read by people or as one object is short
+/// unless asked otherwise, tables are whole.
+pub(super) fn listed(top: Option<usize>, format: Format) -> usize {
+    top.unwrap_or(match format {
+        Format::Text | Format::Json => 10,
+        Format::Csv | Format::Parquet => 0,
+    })
+}
+
+/// Writes a report.
+pub(super) fn print<W: io::Write + Send>(
+    summary: &Summary<'_>,
+    format: Format,
+    out: W,
+    style: Style,
+) -> io::Result<()> {
+    match format {
+        Format::Text | Format::Json => {
+            let report = summary.report(format == Format::Text);
+            crate::report::write(format, &report, out, style)
+        }
+        Format::Csv | Format::Parquet => {
+            crate::report::write_rows(format, &summary.head(), summary.rows(), out)
+        }
+    }
+}
+
 impl Report {
     pub(super) fn run(&self, messages: &Messages) -> anyhow::Result<Outcome> {
         self.output.check(self.input.files())?;
         let counted = self.input.count::<Folio>(self.raw.raw(), self.filters.filters())?;
-        let wanted = self.judge.wanted(self.order, self.top);
+        let wanted = self.judge.wanted(self.order, listed(self.top, self.output.format));
         let summary = counted.summary(wanted, messages)?;
         let out = self.output.open()?;
-        let report = summary.report(self.output.format == Format::Text);
-        self.output.named(crate::report::write(
-            self.output.format,
-            &report,
-            out,
-            self.output.style(messages.color),
-        ))?;
+        let style = self.output.style(messages.color);
+        self.output.named(print(&summary, self.output.format, out, style))?;
         Ok(self.input.outcome(summary.is_lossy()))
     }
 }

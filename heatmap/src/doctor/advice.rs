@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Event;
 use super::units::Unit;
-use crate::facts::{RECORD_AMD, RECORD_INTEL};
+use crate::record_commands::{RECORD_AMD, RECORD_INTEL, precise_events};
 
 /// What an event costs, as assumed.
 #[derive(Clone, Copy, Debug)]
@@ -268,12 +268,6 @@ fn perf_record(unit: &Unit, advice: &Advice) -> String {
             format!("perf record {events} -c {period} -m ,{aux}K -a -o perf.data -- sleep 10")
         }
     }
-}
-
-/// Loads and stores of one kind of cores of a processor that has two: perf's names for them differ.
-fn precise_events(device: &str) -> [String; 2] {
-    let counted = if device == "cpu_atom" { "mem_uops_retired" } else { "mem_inst_retired" };
-    ["loads", "stores"].map(|kind| format!("-e {device}/{counted}.all_{kind}/P"))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Virtual machines: whether this is one, and whether some run here, whose accesses no unit of the
-//! host records.
+//! host records but AMD's IBS.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ const MAX_NAMED: usize = 4;
 
 /// Both checks.
 pub(super) fn checks(host: &Host, machine: &Machine, unit: Option<&Unit>) -> Vec<Check> {
-    vec![guest(machine, unit), guests(host)]
+    vec![guest(machine, unit), guests(host, unit)]
 }
 
 fn guest(machine: &Machine, unit: Option<&Unit>) -> Check {
@@ -41,7 +41,7 @@ fn guest(machine: &Machine, unit: Option<&Unit>) -> Check {
     Check::warn(name, finding, remedy)
 }
 
-fn guests(host: &Host) -> Check {
+fn guests(host: &Host, unit: Option<&Unit>) -> Check {
     let name = "guests";
     let processes = names(&host.procfs);
     let mut processes = processes.iter().filter(|name| name.parse::<u32>().is_ok()).peekable();
@@ -56,6 +56,18 @@ fn guests(host: &Host) -> Check {
     let mut named = found[..found.len().min(MAX_NAMED)].join(", ");
     if found.len() > MAX_NAMED {
         named += &format!(" and {} more", found.len() - MAX_NAMED);
+    }
+    if unit.is_some_and(|unit| unit.event == Event::Ibs) {
+        return Check::warn(
+            name,
+            format!(
+                "virtual machines run here ({named}): IBS samples them too; their accesses count \
+                 where the hardware gives the physical address, and are left out where the kernel \
+                 would look it up (guest_address)"
+            ),
+            "see in `folioscope report` how many accesses of guests were counted, and how many left \
+             out",
+        );
     }
     Check::warn(
         name,

@@ -489,6 +489,15 @@ fn an_intel_machine() {
     let found = tree.diagnosis();
     says(&found, "pebs", "cpu_core, cpu_atom", "");
     assert!(found.commands[1].command.contains("-e cpu_atom/mem_uops_retired.all_loads/P"));
+    // A third kind, and one without such events: its cores stay unseen.
+    tree.file("sys/bus/event_source/devices/cpu_lowpower/caps/max_precise", "3\n");
+    tree.loads("cpu_lowpower");
+    let found = tree.diagnosis();
+    assert!(found.commands[1].command.contains("-e cpu_lowpower/mem_uops_retired.all_stores/P"));
+    tree.remove("sys/bus/event_source/devices/cpu_atom/events");
+    let found = tree.diagnosis();
+    assert_eq!(complaints(&found), [("pebs", Status::Warn)]);
+    says(&found, "pebs", "the cores of cpu_atom have no such events", "--assume-complete");
     // A kernel without the caps; one that has turned PEBS off; one that does not know the events.
     let tree = Tree::intel();
     tree.remove("sys/bus/event_source/devices/cpu/caps");
@@ -555,6 +564,16 @@ fn virtual_machines_that_run_here_are_found_by_name_and_by_what_they_hold() {
         tree.process(pid, "firecracker");
     }
     says(&tree.diagnosis(), "guests", "firecracker 301 and 3 more", "");
+}
+
+#[test]
+fn ibs_sees_the_virtual_machines_that_run_here() {
+    let tree = Tree::amd();
+    tree.process(200, "qemu-system-x86");
+    let found = tree.diagnosis();
+    assert_eq!(complaints(&found), [("guests", Status::Warn)]);
+    let finding = "IBS samples them too; their accesses count where the hardware gives";
+    says(&found, "guests", finding, "how many accesses of guests were counted");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::host::{Host, Machine, Maker, names};
 use super::{Check, Event};
+use crate::parts::CORE_UNITS;
 
 /// Where the kernel lists what can be sampled
 /// (`Documentation/ABI/testing/sysfs-bus-event_source-devices`).
@@ -85,7 +86,8 @@ fn pebs(host: &Host, machine: &Machine, devices: &Path) -> Found {
         let loads = devices.join(device).join("events/mem-loads").exists();
         machine.maker == Maker::Intel && most.map_or(loads, |most| most > 0)
     };
-    let mut found = ["cpu", "cpu_core", "cpu_atom"].map(str::to_owned).to_vec();
+    let kinds = core::iter::once("cpu").chain(CORE_UNITS);
+    let mut found: Vec<_> = kinds.map(str::to_owned).collect();
     found.retain(|device| precise(device));
     if found.is_empty() {
         return None;
@@ -102,11 +104,23 @@ fn pebs(host: &Host, machine: &Machine, devices: &Path) -> Found {
         let remedy = "boot a newer kernel, which knows this processor's events";
         return Some((None, Check::fail(name, finding, remedy)));
     }
-    let finding = format!(
+    let mut finding = format!(
         "{}; the kernel looks physical addresses up when it takes the samples over",
         found.join(", ")
     );
-    Some((Some(Unit::of(Event::Pebs, found)), Check::ok(name, finding)))
+    let unseen: Vec<_> = CORE_UNITS
+        .into_iter()
+        .filter(|kind| devices.join(kind).exists() && !found.iter().any(|unit| unit == kind))
+        .collect();
+    let check = if unseen.is_empty() {
+        Check::ok(name, finding)
+    } else {
+        finding += &format!("; the cores of {} have no such events", unseen.join(", "));
+        let remedy = "these cores stay unseen, so nothing is judged: keep the workload on the \
+                      others (their file cpus) while recording, and say --assume-complete";
+        Check::warn(name, finding, remedy)
+    };
+    Some((Some(Unit::of(Event::Pebs, found)), check))
 }
 
 /// `arch/x86/events/amd/ibs.c`.

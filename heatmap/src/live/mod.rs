@@ -21,8 +21,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use decoder::{Access, Batch, Detail, InputKind, Origin, Recording, Shard, Sink};
+use decoder::{Access, Batch, Detail, EventIndex, InputKind, Origin, Recording, Shard, Sink};
 
+use crate::facts::Facts;
 use crate::folio::{Block, Folio};
 use crate::ingest::Account;
 use crate::page_size::PageSize;
@@ -55,6 +56,8 @@ pub struct Settings {
     pub min_span_ns: Option<u64>,
     /// Nothing is taken to be missing.
     pub assume_complete: bool,
+    /// One process is captured, and filters keep it: as far as it goes, that leaves nothing out.
+    pub one_process: bool,
     /// The kernel's base page, if it was given.
     pub page_size: Option<PageSize>,
     /// The trace's time against wall time at which accesses are taken in; `None`: as they come.
@@ -72,6 +75,7 @@ impl Default for Settings {
             memory: usize::MAX,
             min_span_ns: None,
             assume_complete: false,
+            one_process: false,
             page_size: None,
             speed: None,
             live: false,
@@ -119,6 +123,8 @@ struct Counting {
     known: Option<Known>,
     /// The account of recordings that have ended before this one.
     before: decoder::Ledger,
+    /// What these said of themselves: there may be heat of theirs.
+    facts_before: Facts,
     state: InputState,
     /// Since the last snapshot an epoch has closed, or the recording has said something new.
     changed: bool,
@@ -152,6 +158,7 @@ impl Live {
             closed: None,
             known: None,
             before: decoder::Ledger::default(),
+            facts_before: Facts::default(),
             state: InputState::Waiting,
             changed: false,
             sequence: 0,
@@ -210,6 +217,7 @@ impl Live {
         let mut counting = self.lock();
         if let Some(known) = counting.known.take() {
             counting.before += known.recording.ledger;
+            counting.facts_before = known.facts;
         }
     }
 
@@ -253,7 +261,7 @@ impl Live {
             Held::Batch(batch) => self.count_batch(&batch),
             Held::Access(access) => self.count_access(&access),
             Held::Other(origin) => self.lock().account.other(&origin),
-            Held::EventNames(names) => self.lock().account.event_names(&names),
+            Held::EventName(event, name) => self.lock().account.event_name(event, &name),
         });
         self.part = Some(part);
     }
@@ -512,11 +520,11 @@ impl Sink for Live {
         }
     }
 
-    fn event_names(&mut self, names: &[String]) {
+    fn event_name(&mut self, event: EventIndex, name: &str) {
         if self.is_its_turn() {
-            self.lock().account.event_names(names);
+            self.lock().account.event_name(event, name);
         } else if let Some(part) = &mut self.part {
-            part.hold(Held::EventNames(names.to_vec()));
+            part.hold(Held::EventName(event, name.to_owned()));
         }
     }
 
@@ -548,7 +556,12 @@ impl Sink for Live {
     fn recording_so_far(&mut self, recording: &Recording) {
         let mut counting = self.lock();
         let settings = counting.settings;
-        counting.known = Some(Known::of(recording, settings.page_size, settings.assume_complete));
+        let mut facts = counting.facts_before.clone();
+        facts.join(recording);
+        let names = counting.filters.names();
+        facts.query(names.filter(|name| !(settings.one_process && *name == "--pid")));
+        let known = Known::of(recording, facts, settings.page_size, settings.assume_complete);
+        counting.known = Some(known);
         self.publish(&mut counting);
     }
 

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use decoder::{Access, Batch, Origin, PhysAddr, Touch};
+use decoder::{Access, Batch, EventIndex, Origin, PhysAddr, Touch};
 
 /// Accesses and others that are held at most, roughly. Whoever has more waits for its turn: then
 /// the threads before it are slower, and to decode on would gain nothing.
@@ -24,7 +24,7 @@ pub(super) enum Held<'a> {
     Batch(Batch<'a>),
     Access(Access),
     Other(Origin),
-    EventNames(Vec<String>),
+    EventName(EventIndex, String),
 }
 
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ enum Item {
     Batch(Batch<'static>, Range<usize>, Range<usize>),
     Access(Access),
     Other(Origin),
-    EventNames(Vec<String>),
+    EventName(EventIndex, String),
 }
 
 impl Part {
@@ -61,7 +61,7 @@ impl Part {
             Held::Batch(batch) => return self.hold_batch(&batch),
             Held::Access(access) => Item::Access(access),
             Held::Other(origin) => Item::Other(origin),
-            Held::EventNames(names) => Item::EventNames(names),
+            Held::EventName(event, name) => Item::EventName(event, name),
         });
     }
 
@@ -76,7 +76,7 @@ impl Part {
                 }),
                 Item::Access(access) => Held::Access(access),
                 Item::Other(origin) => Held::Other(origin),
-                Item::EventNames(names) => Held::EventNames(names),
+                Item::EventName(event, name) => Held::EventName(event, name),
             });
         }
         self.addresses.clear();

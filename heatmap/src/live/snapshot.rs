@@ -8,7 +8,7 @@ use decoder::{FolioPfn, Ledger, PAGES_PER_FOLIO, Recording, TimeBase};
 
 use super::heat::{Heat, Warm};
 use crate::backing::Backing;
-use crate::facts::{Facts, nothing_counted};
+use crate::facts::{Facts, guests, guests_are_missing, nothing_counted};
 use crate::filter::{ChunkOrder, HotFraction, HotThreshold, hot_fraction};
 use crate::folio::{Directions, Times};
 use crate::incomplete::Reason;
@@ -138,9 +138,15 @@ impl Snapshot {
         LiveJudge {
             judge: Judge::new(order, threshold),
             order,
-            filtered: !self.assume_complete && leaves_out,
+            filtered: !self.assume_complete && (leaves_out || guests_are_missing(&self.ledger)),
             judged: facts.is_none_or(|known| known.page_size.is_4k()),
         }
+    }
+
+    /// What readers should know.
+    pub fn notes(&self) -> Vec<String> {
+        let known = self.known.iter().flat_map(|known| &known.notes).cloned();
+        known.chain(guests(&self.ledger)).collect()
     }
 
     /// Why nothing was counted, if nothing was.
@@ -242,8 +248,12 @@ impl LiveFolio<'_> {
 
 impl Known {
     /// What follows from what the input has said so far.
-    pub(super) fn of(recording: &Recording, given: Option<PageSize>, assume: bool) -> Self {
-        let facts = Facts::of(core::slice::from_ref(recording));
+    pub(super) fn of(
+        recording: &Recording,
+        facts: Facts,
+        given: Option<PageSize>,
+        assume: bool,
+    ) -> Self {
         let page_size = PageSize::of(given, core::slice::from_ref(recording));
         let notes = facts.sentences(assume, page_size);
         Self { recording: recording.clone(), facts, page_size: page_size.0, notes }

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::counters::Counters;
 use crate::ingest::Counter;
+use crate::verdict::Verdict;
 
 const EPOCH: u64 = 100;
 const COOLING: u64 = 300;
@@ -332,6 +333,45 @@ fn the_span_that_is_asked_does_not_depend_on_what_is_read_ahead() {
     };
     assert_eq!(least_span(&[]), Some(9), "a tenth of the time up to the epoch's end");
     assert_eq!(least_span(&[299, 110]), Some(9));
+}
+
+/// For what the recording leaves out, or one before it of which there is heat, or a filter.
+#[test]
+fn what_a_report_refuses_to_judge_is_not_judged() {
+    let whole = recording();
+    // Its ID_INDEX names one CPU.
+    let mut part = recording();
+    part.features.cpus_online = Some(80);
+    let all = Filters::default;
+    let pid = || Filters { pids: Some([7].into_iter().collect()), ..all() };
+    let refused = |settings: Settings, filters: Filters, recordings: &[&Recording]| {
+        let live = Live::new(settings, filters);
+        let mut sink = live.clone();
+        for (time, recording) in (1000..).step_by(500).zip(recordings) {
+            live.next_recording();
+            for time in [time, time + 300] {
+                sink.access(&Access { pid: Some(7), ..access(5, Some(time)) });
+            }
+            sink.recording_so_far(recording);
+        }
+        let snapshot = live.latest().load_full();
+        let judge = snapshot.judge("0".parse().expect("an order"), "30".parse().expect("percent"));
+        let mut folios = snapshot.folios(Pfn::new_truncate(0).folio());
+        let fraction = folios.next().and_then(|folio| folio.fraction(&judge)).expect("accessed");
+        fraction.verdict == Some(Verdict::Filtered)
+    };
+    let kept = Settings { cooling_ns: 0, ttl_ns: 0, ..settings() };
+    assert!(!refused(kept, all(), &[&whole]));
+    assert!(refused(kept, all(), &[&part]));
+    assert!(refused(kept, all(), &[&part, &whole]), "heat of the first is there still");
+    assert!(refused(kept, all(), &[&whole, &part]));
+    assert!(refused(kept, pid(), &[&whole]));
+    assert!(refused(kept, Filters { loads: true, ..all() }, &[&whole]));
+    assert!(!refused(Settings { assume_complete: true, ..kept }, pid(), &[&part]));
+    // One process is captured, which `--pid` names.
+    let captured = Settings { one_process: true, ..kept };
+    assert!(!refused(captured, pid(), &[&whole]));
+    assert!(refused(captured, Filters { loads: true, ..pid() }, &[&whole]));
 }
 
 #[test]

@@ -1,10 +1,11 @@
-//! The rows of `top` as CSV, and the pieces of CSV lines: RFC 4180 quoting, lines that end
+//! The rows of a report as CSV, and the pieces of CSV lines: RFC 4180 quoting, lines that end
 //! in a line feed, empty is absent.
 
+use std::borrow::Borrow;
 use std::io;
 
 use super::lines::{Lines, any_byte};
-use super::{Report, digits};
+use super::{TopFolio, digits};
 use crate::verdict::Verdict;
 
 /// Columns of the report's CSV and Parquet: the names of the JSON rows.
@@ -27,13 +28,17 @@ pub const TOP_COLUMNS: [&str; 16] = [
     "last_ns",
 ];
 
-/// Writes the rows of [`Report::top`]; PFNs as in JSON, `0x...`.
+/// Writes the rows of a report; PFNs as in JSON, `0x...`.
 ///
 /// # Errors
 /// Those of `out`.
-pub fn report(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
+pub fn report<F: Borrow<TopFolio>>(
+    rows: impl IntoIterator<Item = F>,
+    out: &mut dyn io::Write,
+) -> io::Result<()> {
     let mut lines = Lines::new(out, &header(&TOP_COLUMNS));
-    for folio in &report.top {
+    for row in rows {
+        let folio = row.borrow();
         lines.line(|line| {
             digits::hex(line, folio.folio_pfn.get());
             for value in [
@@ -112,7 +117,7 @@ mod tests {
     #[test]
     fn rows_of_the_top_and_empty_for_absent() {
         let mut out = Vec::new();
-        report(&examples::small(), &mut out).unwrap();
+        report(&examples::small().top, &mut out).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "folio_pfn,accesses,loads,stores,atomics,unknown_op,touched_pages,peak,hot_chunks,\

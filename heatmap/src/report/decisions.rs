@@ -43,7 +43,8 @@ pub struct Decision {
     pub hot_threshold: u32,
     /// Hot chunks in percent of all chunks, rounded down.
     pub hot_percent: u32,
-    /// Chunks with at least a tenth of the accesses of the hottest one.
+    /// Chunks with at least max(peak / 10, 1) accesses, rounded down, where the hottest one has
+    /// `peak`.
     pub hot_chunks: u32,
     /// Chunks of the block: 512 >> order.
     pub chunks: u32,

@@ -222,16 +222,48 @@ pub(crate) fn counted(value: u64, one: &str, more: &str) -> String {
     format!("{} {}", thousands(value), if value == 1 { one } else { more })
 }
 
-/// `part` of `whole` in percent with one decimal, rounded down; nothing for 0.
+/// `part` of `whole` in percent as [`share`] shows it, in tenths of a percent.
+fn shown_tenths(part: u64, whole: u64) -> u128 {
+    let (part, whole) = (u128::from(part), u128::from(whole).max(1));
+    let rounded = |steps: u128| (part * steps * 2 + whole) / (whole * 2);
+    match rounded(1000) {
+        tenths @ 0..100 => tenths,
+        _ => rounded(100) * 10,
+    }
+}
+
+/// `part` of `whole` in percent, rounded half up, with one decimal where it is under 10; nothing
+/// for 0.
 pub(super) fn share(part: u64, whole: u64) -> String {
     if part == 0 || whole == 0 {
         return String::new();
     }
-    let tenths = u128::from(part) * 1000 / u128::from(whole);
-    match tenths {
+    match shown_tenths(part, whole) {
         0 => "<0.1 %".to_owned(),
-        _ => format!("{}.{} %", tenths / 10, tenths % 10),
+        tenths @ 1..100 => format!("{}.{} %", tenths / 10, tenths % 10),
+        tenths => format!("{} %", tenths / 10),
     }
+}
+
+/// A part of 1 in percent, as [`share`] shows parts of a number; `0 %` for 0.
+pub(crate) fn percent(part: f64) -> String {
+    /// Parts of a whole that are told apart.
+    const WHOLE: u64 = 1_000_000_000;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "the cast saturates, and what is beyond a part in 10^9 is not shown"
+    )]
+    let parts = (part * WHOLE as f64).round() as u64;
+    if parts == 0 { "0 %".to_owned() } else { share(parts, WHOLE) }
+}
+
+/// Whether the parts of a whole add up to 100 % as [`share`] shows them. `<0.1 %` adds nothing.
+pub(super) fn shares_add_up(parts: impl IntoIterator<Item = u64>, whole: u64) -> bool {
+    let shown: Vec<_> =
+        parts.into_iter().filter(|part| *part > 0).map(|part| shown_tenths(part, whole)).collect();
+    whole == 0 || !shown.contains(&0) && shown.iter().sum::<u128>() == 1000
 }
 
 /// A point in time as perf prints it: seconds, six decimals.
@@ -314,14 +346,51 @@ mod tests {
         assert_eq!(thousands(u64::MAX), "18,446,744,073,709,551,615");
         assert_eq!(counted(1, "page", "pages"), "1 page");
         assert_eq!(counted(0, "page", "pages"), "0 pages");
-        let shares =
-            [share(0, 9), share(1, 9999), share(999, 1000), share(9999, 10_000), share(7, 7)];
-        assert_eq!(shares, ["", "<0.1 %", "99.9 %", "99.9 %", "100.0 %"]);
-        assert_eq!(share(u64::MAX, u64::MAX), "100.0 %");
         assert_eq!(seconds(1_234_567_890_123), "1234.567890");
         let durations =
             [duration(7), duration(1_500), duration(12_000_000), duration(7_200_500_000_000)];
         assert_eq!(durations, ["7 ns", "1.500 us", "12.000 ms", "7,200.500 s"]);
+    }
+
+    #[test]
+    fn shares_are_rounded_half_up() {
+        let cases = [
+            (0, 9, ""),
+            (1, 9999, "<0.1 %"),
+            (499, 1_000_000, "<0.1 %"),
+            (500, 1_000_000, "0.1 %"),
+            (234, 10_000, "2.3 %"),
+            (235, 10_000, "2.4 %"),
+            (9949, 100_000, "9.9 %"),
+            (9950, 100_000, "10 %"),
+            (1249, 10_000, "12 %"),
+            (125, 1000, "13 %"),
+            (975, 1000, "98 %"),
+            (9949, 10_000, "99 %"),
+            (995, 1000, "100 %"),
+            (7, 7, "100 %"),
+            (u64::MAX, u64::MAX, "100 %"),
+            (u64::MAX / 3, u64::MAX, "33 %"),
+        ];
+        for (part, whole, want) in cases {
+            assert_eq!(share(part, whole), want, "{part} of {whole}");
+        }
+    }
+
+    #[test]
+    fn parts_of_one_are_shown_like_shares() {
+        let shown = [0.0, 0.0001, 0.0345, 0.0995, 0.125, 0.5, 1.0, 1.5].map(percent);
+        assert_eq!(shown, ["0 %", "<0.1 %", "3.5 %", "10 %", "13 %", "50 %", "100 %", "150 %"]);
+    }
+
+    #[test]
+    fn whether_shares_add_up() {
+        assert!(shares_add_up([1, 1], 2));
+        assert!(shares_add_up([0; 3], 0));
+        assert!(!shares_add_up([1, 1, 1], 3), "33 + 33 + 33");
+        assert!(!shares_add_up([1, 99_999], 100_000), "<0.1 + 100");
+        assert!(!shares_add_up([48, 1955, 2], 2005), "2.4 + 98 + 0.1");
+        assert!(shares_add_up([u64::MAX], u64::MAX));
     }
 
     #[test]

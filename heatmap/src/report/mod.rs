@@ -28,6 +28,7 @@ pub mod parquet;
 pub mod records;
 pub mod text;
 
+use std::borrow::Borrow;
 use std::io;
 
 use decoder::{FolioPfn, Ledger, PAGES_PER_FOLIO};
@@ -36,7 +37,7 @@ use serde::{Serialize, Serializer};
 
 pub use decisions::{Decision, DecisionWriter};
 pub use format::{Format, UnknownFormat};
-pub(crate) use layout::thousands;
+pub(crate) use layout::{percent, thousands};
 pub use records::{RecordRow, RecordWriter};
 pub use text::Style;
 
@@ -88,7 +89,7 @@ pub struct Report {
     /// stand in it with 0 records.
     pub coverage: Vec<CpuCoverage>,
     /// Latencies of the accesses that were counted and carry one, also of those whose block had
-    /// to go. Rounded up to one part in a thousand.
+    /// to go.
     pub latency: Option<LatencySummary>,
     /// The hottest blocks: by accesses, highest first, then by PFN.
     pub top: Vec<TopFolio>,
@@ -229,7 +230,8 @@ pub struct CpuCoverage {
     pub last_ns: Option<u64>,
 }
 
-/// Latencies in cycles.
+/// Latencies in cycles. The least and the greatest are exact, and so are the others below 2048;
+/// from there on these may be too great by less than one part in a thousand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct LatencySummary {
     /// Accesses that carry a latency.
@@ -238,7 +240,7 @@ pub struct LatencySummary {
     pub min: u64,
     /// The median.
     pub p50: u64,
-    /// Nine of ten are at most this.
+    /// Nine of ten are at most this: the latency of that rank in ascending order.
     pub p90: u64,
     /// Ninety-nine of a hundred are at most this.
     pub p99: u64,
@@ -266,7 +268,7 @@ pub struct TopFolio {
     pub touched_pages: u32,
     /// Accesses to the hottest chunk.
     pub peak: u64,
-    /// Chunks with at least a tenth of the peak.
+    /// Chunks with at least max(peak / 10, 1) accesses, rounded down.
     pub hot_chunks: u32,
     /// Chunks of the block: 512 >> order.
     pub chunks: u32,
@@ -300,11 +302,30 @@ pub fn write<W: io::Write + Send>(
     match format {
         Format::Text => text::report(report, &mut out, style),
         Format::Json => json::report(report, &mut out),
-        Format::Csv => csv::report(report, &mut out),
-        #[cfg(feature = "parquet")]
-        Format::Parquet => parquet::report(report, out),
-        #[cfg(not(feature = "parquet"))]
-        Format::Parquet => Err(format::parquet_is_absent()),
+        Format::Csv | Format::Parquet => write_rows(format, report, &report.top, out),
+    }
+}
+
+/// Writes a report whose rows come one by one, instead of its [`Report::top`], in a format that
+/// is a table: CSV, or else Parquet.
+///
+/// # Errors
+/// Those of [`write`].
+pub fn write_rows<W: io::Write + Send, F: Borrow<TopFolio>>(
+    format: Format,
+    report: &Report,
+    rows: impl IntoIterator<Item = F>,
+    mut out: W,
+) -> io::Result<()> {
+    if format == Format::Csv {
+        return csv::report(rows, &mut out);
+    }
+    #[cfg(feature = "parquet")]
+    return parquet::report(report, rows, out);
+    #[cfg(not(feature = "parquet"))]
+    {
+        let _ = report;
+        Err(format::parquet_is_absent())
     }
 }
 
@@ -350,3 +371,5 @@ fn distribution<S: Serializer>(distribution: &[u64; 10], serializer: S) -> Resul
 
 #[cfg(test)]
 pub(crate) mod examples;
+#[cfg(test)]
+mod fields;

@@ -4,6 +4,7 @@
 //! `schema`; a report's also has `report`, the JSON report without its rows, so that no
 //! number leaves without its ledger.
 
+use std::borrow::Borrow;
 use std::io;
 use std::sync::Arc;
 
@@ -31,14 +32,21 @@ const BATCH_ROWS: usize = 16 << 10;
 /// Rows of one row group: what the encoder holds in memory, about 60 bytes a record.
 const ROW_GROUP_ROWS: usize = 256 << 10;
 
+/// Types of the columns of pages.
+const PAGE_TYPES: [DataType; 2] = [DataType::UInt64, DataType::UInt64];
+
 /// Bytes of one row group, for decisions with 512 counts each.
 const ROW_GROUP_BYTES: usize = 64 << 20;
 
-/// Writes the rows of [`Report::top`].
+/// Writes the rows of a report, and the report without its [`Report::top`].
 ///
 /// # Errors
 /// Those of `out`.
-pub fn report<W: io::Write + Send>(report: &Report, out: W) -> io::Result<()> {
+pub fn report<W: io::Write + Send, F: Borrow<TopFolio>>(
+    report: &Report,
+    rows: impl IntoIterator<Item = F>,
+    out: W,
+) -> io::Result<()> {
     let mut without_rows = Vec::new();
     super::json::report(&head(report), &mut without_rows)?;
     let without_rows = String::from_utf8_lossy(&without_rows).into_owned();
@@ -46,10 +54,13 @@ pub fn report<W: io::Write + Send>(report: &Report, out: W) -> io::Result<()> {
     let types = columns.types();
     let fields = fields(&csv::TOP_COLUMNS, &types, &["mapping_order_max", "first_ns", "last_ns"]);
     let mut file = File::new(out, super::SCHEMA, fields, Some(without_rows))?;
-    for rows in report.top.chunks(BATCH_ROWS) {
-        rows.iter().for_each(|folio| columns.append(folio));
-        file.write(columns.finish())?;
+    for row in rows {
+        columns.append(row.borrow());
+        if columns.accesses.len() == BATCH_ROWS {
+            file.write(columns.finish())?;
+        }
     }
+    file.write(columns.finish())?;
     file.finish()
 }
 
@@ -76,9 +87,8 @@ pub fn pages<W: io::Write + Send>(
     pages: impl IntoIterator<Item = (Pfn, u32)>,
     out: W,
 ) -> io::Result<()> {
-    let types = [DataType::UInt64, DataType::UInt64];
     let mut file =
-        File::new(out, page_list::SCHEMA, fields(&page_list::COLUMNS, &types, &[]), None)?;
+        File::new(out, page_list::SCHEMA, fields(&page_list::COLUMNS, &PAGE_TYPES, &[]), None)?;
     let mut pfns = UInt64Builder::new();
     let mut counts = UInt64Builder::new();
     for (pfn, count) in pages {
@@ -345,6 +355,34 @@ fn as_io(error: ParquetError) -> io::Error {
     }
 }
 
+/// Names and types of all columns, by the sections of the field reference.
+#[cfg(test)]
+pub(super) fn columns() -> Vec<(&'static str, Vec<(String, String)>)> {
+    let told = |data_type: &DataType| match data_type {
+        DataType::UInt64 => "u64",
+        DataType::UInt32 => "u32",
+        DataType::Int64 => "i64",
+        DataType::Boolean => "bool",
+        DataType::Utf8 => "string",
+        DataType::Dictionary(..) => "name",
+        DataType::List(_) => "list",
+        other => panic!("the field reference has no name for {other}"),
+    };
+    let with_names = |names: &[&str], types: Vec<DataType>| -> Vec<(String, String)> {
+        assert_eq!(names.len(), types.len());
+        let pairs = names.iter().zip(&types);
+        pairs.map(|(name, kind)| ((*name).to_owned(), told(kind).to_owned())).collect()
+    };
+    let mut decided = DecisionColumns::default().types();
+    decided.push(counts_builder().finish_cloned().data_type().clone());
+    vec![
+        ("Report rows", with_names(&csv::TOP_COLUMNS, TopColumns::default().types())),
+        ("Pages", with_names(&page_list::COLUMNS, PAGE_TYPES.to_vec())),
+        ("Records", with_names(&records::COLUMNS, RecordColumns::default().types())),
+        ("Decisions", with_names(&decisions::COLUMNS, decided)),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -429,7 +467,7 @@ mod tests {
     fn report_rows_come_back_with_types_nulls_and_ledger() {
         let model = examples::small();
         let mut file = Vec::new();
-        report(&model, &mut file).unwrap();
+        report(&model, &model.top, &mut file).unwrap();
         let back = read(file);
         let u64s_of = |column| u64s(&back.rows, column);
         let column_types: Vec<_> = types(&back.rows);

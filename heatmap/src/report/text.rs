@@ -4,11 +4,12 @@
 use std::io::{self, Write};
 
 use super::layout::{
-    Line, Paint, bar, clean, counted, duration, hanging, ranges, seconds, share, shorten,
-    side_by_side, thousands,
+    Line, Paint, bar, clean, counted, duration, hanging, ranges, seconds, share, shares_add_up,
+    shorten, side_by_side, thousands,
 };
 use super::{CpuCoverage, Report, TimeBase, TopFolio, heat_line};
 use crate::verdict::Verdict;
+use decoder::Ledger;
 
 /// How text is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,41 +193,79 @@ fn what_was_lost(name: &str, report: &Report) -> String {
     }
 }
 
-/// Where every record and every byte went.
-fn accounts(report: &Report, style: Style) -> Vec<Line> {
-    let ledger = &report.ledger;
-    let mut kinds = vec![
+/// What became of the records, with how many.
+fn of_records(ledger: &Ledger) -> [(&'static str, u64); 7] {
+    [
         ("counted", ledger.counted),
+        ("guest address", ledger.guest_address),
         ("no physical address", ledger.no_physical_address),
         ("lookup failed", ledger.lookup_failed),
         ("not memory", ledger.not_memory),
         ("filtered", ledger.filtered),
         ("over budget", ledger.over_budget),
+    ]
+}
+
+/// What became of the AUX bytes, with how many.
+fn of_aux_bytes(ledger: &Ledger) -> [(&'static str, u64); 4] {
+    [
+        ("in records", ledger.record_bytes),
+        ("padding", ledger.padding_bytes),
+        ("skipped", ledger.skipped_bytes),
+        ("cut off", ledger.cut_off_bytes),
+    ]
+}
+
+/// Whether the percentages of some whole in the report do not add up to 100, as they are shown.
+fn shares_are_rounded(report: &Report) -> bool {
+    let (ledger, verdicts) = (&report.ledger, &report.verdicts);
+    let judged = [
+        verdicts.hot,
+        verdicts.sparse,
+        verdicts.undersampled,
+        verdicts.filtered,
+        verdicts.unsplittable,
     ];
+    let cpus = report.coverage.iter().map(|cpu| cpu.records);
+    let cpus: Vec<_> = cpus.filter(|_| report.coverage.len() <= CPU_LINES).collect();
+    let add_up =
+        |parts: &[(&str, u64)], whole| shares_add_up(parts.iter().map(|(_, part)| *part), whole);
+    !add_up(&of_records(ledger), ledger.records)
+        || !add_up(&of_aux_bytes(ledger), ledger.aux_bytes)
+        || judged != [0; 5] && !shares_add_up(judged, report.folios)
+        || !shares_add_up(cpus.iter().copied(), sum(&cpus))
+}
+
+fn sum(parts: &[u64]) -> u64 {
+    parts.iter().fold(0, |sum, part| sum.saturating_add(*part))
+}
+
+/// Where every record and every byte went.
+fn accounts(report: &Report, style: Style) -> Vec<Line> {
+    let ledger = &report.ledger;
+    let mut kinds = of_records(ledger).to_vec();
     // Said only where something was looked up.
     let asked = ledger.looked_up + ledger.lookup_failed > 0;
     kinds.retain(|(name, _)| asked || *name != "lookup failed");
+    kinds.retain(|(name, _)| ledger.guest_accesses > 0 || *name != "guest address");
     let records = account(("Records", ledger.records), &kinds, style);
     let bytes = if ledger.aux_bytes == 0 {
         Vec::new()
     } else {
-        account(
-            ("AUX bytes", ledger.aux_bytes),
-            &[
-                ("in records", ledger.record_bytes),
-                ("padding", ledger.padding_bytes),
-                ("skipped", ledger.skipped_bytes),
-                ("cut off", ledger.cut_off_bytes),
-            ],
-            style,
-        )
+        account(("AUX bytes", ledger.aux_bytes), &of_aux_bytes(ledger), style)
     };
     let mut lines = side_by_side(records, bytes, style);
+    if shares_are_rounded(report) {
+        let text = "Percentages are rounded: those of one whole may not add up to 100.";
+        lines.extend(hanging(Line::new(style), Some(Paint::Faint), text));
+    }
     let beside: Vec<_> = [
         (ledger.looked_up, "physical addresses looked up, not sampled"),
         (ledger.lookup_gone, "not found: the process had ended"),
         (ledger.lookup_not_present, "not found: nothing was present there"),
         (ledger.lookup_hidden, "not found: hidden without CAP_SYS_ADMIN"),
+        (ledger.guest_accesses, "accesses of virtual machines"),
+        (ledger.not_address_events, "records of events without data addresses"),
         (ledger.not_retired, "records not retired (they count)"),
         (ledger.tid_unknown, "of an unknown thread"),
         (ledger.throttled, "times throttled: samples are missing, a longer period prevents that"),
@@ -325,7 +364,8 @@ fn verdicts(report: &Report, style: Style) -> Vec<Line> {
     ];
     let number = rows.iter().map(|(_, count, _)| thousands(*count).len()).max().unwrap_or(0);
     let chunk = format!(
-        "chunk: {} ({} KiB); hot: at least a tenth of the hottest chunk",
+        "chunk: {} ({} KiB); hot: at least max(peak / 10, 1) accesses, rounded down; peak: those \
+         of the block's hottest chunk",
         counted(1 << report.order.min(9), "page", "pages"),
         4 << report.order.min(9),
     );
@@ -392,7 +432,7 @@ fn coverage(report: &Report, style: Style) -> Vec<Line> {
 
 /// One line for each CPU.
 fn coverage_lines(cpus: &[CpuCoverage], style: Style) -> Vec<Line> {
-    let all = cpus.iter().fold(0_u64, |sum, cpu| sum.saturating_add(cpu.records));
+    let all = sum(&cpus.iter().map(|cpu| cpu.records).collect::<Vec<_>>());
     let time = |ns: Option<u64>| ns.map_or_else(|| "-".to_owned(), seconds);
     let rows: Vec<[String; 5]> = cpus
         .iter()
@@ -495,9 +535,10 @@ fn top_legend(report: &Report, style: Style) -> Vec<Line> {
     };
     let untouched = if style.color { "dots are untouched" } else { "blanks are untouched" };
     let text = format!(
-        "Heat lines: one block, low addresses first, 64 cells of 8 pages. A cell shows its \
-         hottest page as a part of the block's hottest page; {untouched}; from 1/10 up a page \
-         is hot at order 0:"
+        "Heat lines: one block, low addresses first, 64 cells of 8 pages. A cell shows which \
+         part of the accesses of the block's hottest page its own hottest page has at least; a \
+         part is rounded down, and at least 1 access; {untouched}; from 1/10 up a page is hot at \
+         order 0:"
     );
     let mut lines = vec![Line::new(style).paint(Paint::Title, &title)];
     lines.extend(hanging(Line::new(style), Some(Paint::Faint), &text));

@@ -161,7 +161,8 @@ fn judged(snapshot: &Snapshot) -> Result<(), Refusal> {
         return Err(Refusal::new(Code::FailedPrecondition, "BASE_PAGE_SIZE", message));
     }
     let ledger = &snapshot.ledger;
-    if ledger.counted == 0 && ledger.no_physical_address + ledger.lookup_failed > 0 {
+    let without = ledger.guest_address + ledger.no_physical_address + ledger.lookup_failed;
+    if ledger.counted == 0 && without > 0 {
         let message = snapshot.reason().unwrap_or_default();
         return Err(Refusal::new(Code::FailedPrecondition, "NO_PHYSICAL_ADDRESSES", message));
     }

@@ -387,6 +387,7 @@ impl Given {
             memory: usize::try_from(bytes).unwrap_or(usize::MAX),
             min_span_ns: ns("min_span")?,
             assume_complete: self.switch("assume_complete")?,
+            one_process: false,
             page_size: self.value::<PageSize>("page_size")?,
             speed: self.value::<f64>("replay")?,
             live,

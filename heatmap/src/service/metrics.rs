@@ -224,6 +224,7 @@ impl Collector for Snapshotted {
             &[
                 // A counter must not go down when memory is taken back.
                 ("counted", ledger.counted + ledger.over_budget),
+                ("guest_address", ledger.guest_address),
                 ("no_physical_address", ledger.no_physical_address),
                 ("lookup_failed", ledger.lookup_failed),
                 ("not_memory", ledger.not_memory),
@@ -269,6 +270,16 @@ impl Collector for Snapshotted {
                 "lookup_hidden",
                 "Lookups that failed: the kernel hides frames without CAP_SYS_ADMIN",
                 ledger.lookup_hidden,
+            ),
+            (
+                "guest_accesses",
+                "Memory operations of virtual machines, whatever became of them",
+                ledger.guest_accesses,
+            ),
+            (
+                "not_address_events",
+                "Sample records of events that never have a data address",
+                ledger.not_address_events,
             ),
             ("late", "Accesses counted in a later epoch than their own", ledger.late),
             ("tid_unknown", "Memory operations whose thread is not known", ledger.tid_unknown),

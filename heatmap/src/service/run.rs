@@ -11,7 +11,8 @@ use tokio_util::task::TaskTracker;
 
 use super::source::Source;
 use super::{Given, State};
-use crate::live::{InputState, Live, Snapshot};
+use crate::facts::injected;
+use crate::live::{InputState, Live, Settings, Snapshot};
 use crate::query::Filters;
 
 /// How long listeners and streams have to end.
@@ -44,7 +45,9 @@ pub fn run(
         }
     };
     let config = given.config(available_memory, source.is_live)?;
-    let live = Live::new(config.live, filters);
+    let one_process = config.capture.is_some() && filters.one_process().is_some();
+    let settings = Settings { one_process, ..config.live };
+    let live = Live::new(settings, filters);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -84,6 +87,7 @@ async fn serve(state: Arc<State>, live: Live, source: Source) -> anyhow::Result<
 
     let (mut told_ready, mut status) = (false, Status::default());
     let mut before = InputState::Waiting;
+    let mut warned = None;
     loop {
         tokio::select! {
             changed = published.changed() => {
@@ -97,6 +101,11 @@ async fn serve(state: Arc<State>, live: Live, source: Source) -> anyhow::Result<
                     notify(&[NotifyState::Ready]);
                 }
                 status.tell(&snapshot);
+                let note = snapshot.known.as_ref().and_then(|known| injected(&known.recording));
+                if let Some(note) = note.as_ref().filter(|_| note != warned) {
+                    tracing::warn!(input = %state.input, "{note}");
+                    warned = Some(note.clone());
+                }
                 if input_state == before {
                     continue;
                 }

@@ -89,8 +89,7 @@ impl Source {
         mut options: capture::Options,
         filters: &Filters,
     ) -> Result<Self, capture::Error> {
-        let pids = filters.pids.iter().flatten();
-        if let (Some(pid), 1) = (pids.clone().next(), pids.count()) {
+        if let Some(pid) = filters.one_process() {
             options.target = Target::Pid(pid);
         }
         match capture::try_open(&options) {

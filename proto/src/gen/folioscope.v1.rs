@@ -8,7 +8,7 @@ pub struct HotFraction {
     /// Hot chunks in percent of all, rounded down, 0 to 100.
     #[prost(uint32, tag = "2")]
     pub hot_percent: u32,
-    /// Chunks with at least a tenth of the hottest chunk's accesses.
+    /// Chunks with at least max(peak / 10, 1) accesses, rounded down; peak: those of the hottest one.
     #[prost(uint32, tag = "3")]
     pub hot_chunks: u32,
     /// Chunks of a folio at this order: 512 >> order.
@@ -501,7 +501,7 @@ pub struct Ledger {
     /// Bytes that were delivered twice, outside the sum.
     #[prost(uint64, tag = "7")]
     pub overlap_bytes: u64,
-    /// Records: the sum of the five below and of lookup_failed.
+    /// Records: the sum of the five below, of lookup_failed and of guest_address.
     #[prost(uint64, tag = "8")]
     pub records: u64,
     /// Counted.
@@ -567,12 +567,16 @@ pub struct Ledger {
     /// Times that the kernel stopped sampling on a CPU until its next tick.
     #[prost(uint64, tag = "29")]
     pub throttled: u64,
-    /// AUX data of any tracer that was announced and did not come, outside the sum.
+    /// Memory operations of virtual machines whose physical address hardware did not give; part of
+    /// records.
+    #[prost(uint64, tag = "30")]
+    pub guest_address: u64,
+    /// Memory operations of virtual machines, whatever became of them, outside the sum.
+    #[prost(uint64, tag = "31")]
+    pub guest_accesses: u64,
+    /// Sample records of events that never have a data address, outside the sum.
     #[prost(uint64, tag = "32")]
-    pub aux_missing_bytes: u64,
-    /// Why the recording does not hold all that happened while it was made, a clause each.
-    #[prost(string, repeated, tag = "33")]
-    pub recording_incomplete: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    pub not_address_events: u64,
 }
 /// What is read.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

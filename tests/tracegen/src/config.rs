@@ -72,6 +72,11 @@ pub struct Config {
     pub not_memory: u64,
     /// Percentage of records that are memory operations without a physical address.
     pub no_physical_address: u64,
+    /// Percentage of samples taken while a guest ran: their physical addresses are what the kernel looked up, which
+    /// is none of the guest's.
+    pub guests: u64,
+    /// On each CPU one thread after the other, of two processes in turn, has the same number.
+    pub reused_threads: bool,
     /// Do not count pages in the truth: then memory does not grow with them.
     pub without_pages: bool,
 }
@@ -98,6 +103,8 @@ impl Default for Config {
             cut_anywhere: false,
             not_memory: 15,
             no_physical_address: 5,
+            guests: 0,
+            reused_threads: false,
             without_pages: false,
         }
     }
@@ -131,6 +138,9 @@ impl Config {
         }
         if self.piece_size == 0 || !self.piece_size.is_multiple_of(8) {
             return refuse("the piece size must be a multiple of 8 and not 0");
+        }
+        if self.guests > 100 || self.guests > 0 && self.source != Source::Samples {
+            return refuse("guests are a percentage, of samples alone: Arm SPE sees none");
         }
         if self.not_memory + self.no_physical_address > 100 {
             return refuse(

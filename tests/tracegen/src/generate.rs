@@ -17,6 +17,8 @@ use crate::scenario::{Plan, Touch};
 use crate::spe::{self, Encoded, Layout, address, source};
 use crate::truth::{Op, Sampled, Truth};
 
+/// Threads whose numbers are used again, one for each CPU, count from here.
+const FIRST_REUSED: u32 = 9000;
 /// Timer ticks of a second.
 const TICKS_PER_SECOND: u64 = 25_000_000;
 /// Threads that run: process and thread.
@@ -44,6 +46,8 @@ struct Cpu {
     number: u32,
     ticks: u64,
     task: usize,
+    // Threads that have had the number that is used again.
+    lives: u32,
     // Ring records not yet drained.
     ring: Vec<u8>,
     // AUX bytes not yet copied; the first has position `position`.
@@ -125,6 +129,7 @@ impl<'c, 'r> Generator<'c, 'r> {
                 number,
                 ticks: TICKS_PER_SECOND + u64::from(number),
                 task: number as usize % TASKS.len(),
+                lives: 0,
                 ring: Vec::new(),
                 pending: Vec::new(),
                 position: 0,
@@ -170,9 +175,20 @@ impl<'c, 'r> Generator<'c, 'r> {
         (!self.config.timeless).then(|| self.conv.ns(ticks))
     }
 
+    /// Process and thread that a CPU runs.
+    fn task(&self, cpu: usize) -> (u32, u32) {
+        let Cpu { number, task, lives, .. } = self.cpus[cpu];
+        if !self.config.reused_threads || task + 1 < TASKS.len() {
+            return TASKS[task];
+        }
+        // One thread after the other, of two processes in turn, has the last task's place.
+        let process = TASKS[if lives % 2 == 0 { 2 } else { 0 }].0;
+        (process, FIRST_REUSED + number)
+    }
+
     fn trailer(&self, cpu: usize, event: usize) -> Trailer {
+        let (pid, tid) = self.task(cpu);
         let cpu = &self.cpus[cpu];
-        let (pid, tid) = TASKS[cpu.task];
         let time = self.conv.ns(cpu.ticks);
         Trailer { pid, tid, time, id: self.events[event].ids[cpu.number as usize], cpu: cpu.number }
     }
@@ -232,7 +248,7 @@ impl<'c, 'r> Generator<'c, 'r> {
         tool::mark(&mut out, endian, kind::FINISHED_INIT);
         sink.tool(&out)?;
         for cpu in 0..self.cpus.len() {
-            let (pid, tid) = TASKS[self.cpus[cpu].task];
+            let (pid, tid) = self.task(cpu);
             if self.config.source == Source::Spe {
                 self.side_band(cpu, 0, Kernel::ItraceStart { pid, tid });
             }
@@ -274,7 +290,7 @@ impl<'c, 'r> Generator<'c, 'r> {
             self.switch(cpu);
         }
         let ticks = self.cpus[cpu].ticks;
-        let (pid, tid) = TASKS[self.cpus[cpu].task];
+        let (pid, tid) = self.task(cpu);
         let mut rank = self.rng.below(self.records_left());
         let mut class = 0;
         while rank >= self.left[class] {
@@ -311,6 +327,8 @@ impl<'c, 'r> Generator<'c, 'r> {
             (0x40_0000 + rng.below(1 << 16) * 4, 0)
         };
         sampled.ip = ip;
+        // Without guests the same numbers are drawn as ever.
+        sampled.guest = self.config.guests > 0 && rng.percent(self.config.guests);
         let mut record = spe::Record {
             pc: Some(address::code(ip, level)),
             context: layout.has_context().then_some((u8::from(layout != Layout::N1), tid)),
@@ -331,12 +349,24 @@ impl<'c, 'r> Generator<'c, 'r> {
 
     /// Another task gets the CPU.
     fn switch(&mut self, cpu: usize) {
-        let old = self.cpus[cpu].task;
+        let (old, old_task) = (self.cpus[cpu].task, self.task(cpu));
         let new = (old + 1) % TASKS.len();
-        let (pid, tid) = TASKS[new];
-        self.side_band(cpu, 1, Kernel::SwitchCpuWide { out: true, pid, tid });
+        let last = TASKS.len() - 1;
         self.cpus[cpu].task = new;
-        let (pid, tid) = TASKS[old];
+        let (pid, tid) = self.task(cpu);
+        self.cpus[cpu].task = old;
+        let time = if self.config.timeless { 0 } else { self.conv.ns(self.cpus[cpu].ticks) };
+        let reused = self.config.reused_threads;
+        if reused && new == last {
+            self.side_band(cpu, 1, Kernel::Fork { pid, ppid: pid, tid, ptid: pid, time });
+        }
+        self.side_band(cpu, 1, Kernel::SwitchCpuWide { out: true, pid, tid });
+        let (pid, tid) = old_task;
+        if reused && old == last {
+            self.side_band(cpu, 1, Kernel::Exit { pid, ppid: pid, tid, ptid: pid, time });
+            self.cpus[cpu].lives += 1;
+        }
+        self.cpus[cpu].task = new;
         self.side_band(cpu, 1, Kernel::SwitchCpuWide { out: false, pid, tid });
     }
 
@@ -419,7 +449,12 @@ impl<'c, 'r> Generator<'c, 'r> {
             None => data_src::LEVEL_NA | data_src::SNOOP_NA | data_src::TLB_NA,
         };
         Sample {
-            misc: if sampled.ip >> 63 == 1 { 0x4001 } else { 0x4002 },
+            misc: match (sampled.ip >> 63 == 1, sampled.guest) {
+                (true, false) => 0x4001,
+                (false, false) => 0x4002,
+                (true, true) => 0x4004,
+                (false, true) => 0x4005,
+            },
             id: trailer.id,
             stream_id: trailer.id,
             ip: sampled.ip,

@@ -129,6 +129,12 @@ struct Arguments {
     /// Percentage of records that are memory operations without a physical address
     #[arg(long, value_name = "PERCENT", default_value_t = 5)]
     no_pa: u64,
+    /// Percentage of samples taken while a guest ran (--source samples)
+    #[arg(long, value_name = "PERCENT", default_value_t = 0)]
+    guests: u64,
+    /// One thread after the other, of two processes in turn, has the same number
+    #[arg(long)]
+    reused_threads: bool,
 }
 
 /// A number of bytes with an optional suffix.
@@ -187,6 +193,8 @@ impl Arguments {
             cut_anywhere: self.cut_anywhere,
             not_memory: self.not_memory,
             no_physical_address: self.no_pa,
+            guests: self.guests,
+            reused_threads: self.reused_threads,
             without_pages: self.truth.is_none(),
         };
         config.check()?;

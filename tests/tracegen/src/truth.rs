@@ -82,11 +82,13 @@ pub struct Sampled {
     pub source: Option<u16>,
     /// Event bit 1: architecturally retired.
     pub retired: bool,
+    /// A guest ran: the physical address is none of the guest's.
+    pub guest: bool,
 }
 
 /// The account of a recording.
 ///
-/// `records` = `counted` + `not_memory` + `no_physical_address`. Without damage `aux_bytes` = `record_bytes` +
+/// `records` = `counted` + `not_memory` + `no_physical_address` + `guest_address`. Without damage `aux_bytes` = `record_bytes` +
 /// `padding_bytes`. Of a damaged recording only some numbers are certain, see [`Ledger::gaps`] and [`Ledger::exact`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
@@ -98,6 +100,8 @@ pub struct Ledger {
     pub not_memory: u64,
     /// Memory operations without a physical address.
     pub no_physical_address: u64,
+    /// Memory operations of guests.
+    pub guest_address: u64,
     /// Counted loads.
     pub loads: u64,
     /// Counted stores.
@@ -176,9 +180,11 @@ impl Truth {
             let (first, last) = self.times.unwrap_or((ns, ns));
             self.times = Some((first.min(ns), last.max(ns)));
         }
-        let Some(paddr) = record.paddr.filter(|_| record.op != Op::NotMemory) else {
+        let counts = record.op != Op::NotMemory && !record.guest;
+        let Some(paddr) = record.paddr.filter(|_| counts) else {
             match record.op {
                 Op::NotMemory => ledger.not_memory += 1,
+                _ if record.guest => ledger.guest_address += 1,
                 _ => ledger.no_physical_address += 1,
             }
             return;
@@ -244,6 +250,7 @@ impl Truth {
             ("counted", l.counted),
             ("not_memory", l.not_memory),
             ("no_physical_address", l.no_physical_address),
+            ("guest_address", l.guest_address),
             ("loads", l.loads),
             ("stores", l.stores),
             ("atomics", l.atomics),

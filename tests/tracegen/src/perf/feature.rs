@@ -35,6 +35,8 @@ pub mod bit {
     pub const DIR_FORMAT: u32 = 24;
     /// zstd.
     pub const COMPRESSED: u32 = 27;
+    /// Kinds of cores.
+    pub const HYBRID_TOPOLOGY: u32 = 30;
     /// What the end marker of perf 6.1's streams carries: the count of features it knows.
     pub const END_MARK: u32 = 32;
 }
@@ -124,6 +126,17 @@ impl Features {
             for (kind, name) in pmus {
                 endian.u32(out, *kind);
                 string(out, endian, name);
+            }
+        })
+    }
+
+    /// HYBRID_TOPOLOGY: the unit of each kind of cores, and its CPUs as the kernel lists them.
+    pub fn hybrid_topology(&mut self, kinds: &[(&str, &str)]) -> &mut Self {
+        self.add(bit::HYBRID_TOPOLOGY, |out, endian| {
+            count(out, endian, kinds.len());
+            for (unit, cpus) in kinds {
+                string(out, endian, unit);
+                string(out, endian, cpus);
             }
         })
     }

@@ -25,6 +25,8 @@ pub mod kind {
     pub const ITRACE_START: u32 = 12;
     /// Samples that were dropped.
     pub const LOST_SAMPLES: u32 = 13;
+    /// A task comes in or goes out.
+    pub const SWITCH: u32 = 14;
     /// A task switch on a CPU.
     pub const SWITCH_CPU_WIDE: u32 = 15;
     /// Which counter an event has whose samples go into AUX data.
@@ -189,6 +191,11 @@ pub enum Record<'a> {
         /// Thread.
         tid: u32,
     },
+    /// The task of the trailer leaves or enters a CPU.
+    Switch {
+        /// Leaves; else enters.
+        out: bool,
+    },
     /// A task leaves or enters a CPU.
     SwitchCpuWide {
         /// Leaves; else enters.
@@ -234,6 +241,7 @@ impl Record<'_> {
             Self::Mmap2 { .. } => kind::MMAP2,
             Self::Aux { .. } => kind::AUX,
             Self::ItraceStart { .. } => kind::ITRACE_START,
+            Self::Switch { .. } => kind::SWITCH,
             Self::SwitchCpuWide { .. } => kind::SWITCH_CPU_WIDE,
             Self::AuxOutputHwId { .. } => kind::AUX_OUTPUT_HW_ID,
             Self::Lost { .. } => kind::LOST,
@@ -246,7 +254,9 @@ impl Record<'_> {
     /// LOST_SAMPLES says BPF.
     const fn misc(&self) -> u16 {
         match self {
-            Self::Comm { exec: true, .. } | Self::SwitchCpuWide { out: true, .. } => 0x2000,
+            Self::Comm { exec: true, .. }
+            | Self::Switch { out: true }
+            | Self::SwitchCpuWide { out: true, .. } => 0x2000,
             Self::Mmap2 { .. } => 2,
             Self::LostSamples { bpf: true, .. } => 0x8000,
             _ => 0,
@@ -298,6 +308,7 @@ impl Record<'_> {
                 endian.u32(out, pid);
                 endian.u32(out, tid);
             }
+            Self::Switch { .. } => {}
             Self::Throttle { time, id } => {
                 [time, id, id].iter().for_each(|word| endian.u64(out, *word))
             }

@@ -16,6 +16,8 @@ pub mod kind {
     pub const AUXTRACE_INFO: u32 = 70;
     /// AUX data, which follows the record.
     pub const AUXTRACE: u32 = 71;
+    /// Which CPUs were recorded.
+    pub const CPU_MAP: u32 = 74;
     /// A name for an event.
     pub const EVENT_UPDATE: u32 = 78;
     /// Ticks to ns.
@@ -237,6 +239,77 @@ pub fn event_name(out: &mut Vec<u8>, endian: Endian, event: &Event) {
 pub fn event_scale(out: &mut Vec<u8>, endian: Endian, id: u64, scale: f64) {
     write(out, endian, kind::EVENT_UPDATE, 0, |out| {
         [1, id, scale.to_bits()].into_iter().for_each(|word| endian.u64(out, word));
+    });
+}
+
+/// CPUs, in one of the forms that perf has for them (`perf_record_cpu_map_data`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CpuMap<'a> {
+    /// One after the other.
+    List(&'a [u16]),
+    /// A bit for each, in words of 64 bits.
+    Mask(&'a [u64]),
+    /// From the first to the last.
+    Range(u16, u16),
+}
+
+impl CpuMap<'_> {
+    fn write(self, out: &mut Vec<u8>, endian: Endian) {
+        let len = |len: usize| u16::try_from(len).expect("lists are short");
+        match self {
+            Self::List(cpus) => {
+                [0, len(cpus.len())].iter().chain(cpus).for_each(|&word| endian.u16(out, word));
+            }
+            Self::Mask(words) => {
+                [1, len(words.len()), 8, 0, 0].into_iter().for_each(|word| endian.u16(out, word));
+                words.iter().for_each(|&word| endian.u64(out, word));
+            }
+            Self::Range(first, last) => {
+                endian.u16(out, 2);
+                out.extend_from_slice(&[0, 0]);
+                endian.u16(out, first);
+                endian.u16(out, last);
+            }
+        }
+        align(out, 8);
+    }
+}
+
+/// Appends CPU_MAP.
+pub fn cpu_map(out: &mut Vec<u8>, endian: Endian, map: CpuMap<'_>) {
+    write(out, endian, kind::CPU_MAP, 0, |out| map.write(out, endian));
+}
+
+/// Appends EVENT_UPDATE with the CPUs of the unit of the event that has this id.
+pub fn event_cpus(out: &mut Vec<u8>, endian: Endian, id: u64, map: CpuMap<'_>) {
+    write(out, endian, kind::EVENT_UPDATE, 0, |out| {
+        [3, id].into_iter().for_each(|word| endian.u64(out, word));
+        map.write(out, endian);
+    });
+}
+
+/// Appends ID_INDEX with these ids, each with its CPU and its thread, all ones for none.
+pub fn id_index_of(out: &mut Vec<u8>, endian: Endian, rows: &[(u64, u64, u64)]) {
+    write(out, endian, kind::ID_INDEX, 0, |out| {
+        endian.u64(out, rows.len() as u64);
+        for (queue, &(id, cpu, thread)) in rows.iter().enumerate() {
+            [id, queue as u64, cpu, thread].into_iter().for_each(|word| endian.u64(out, word));
+        }
+    });
+}
+
+/// Appends ID_INDEX as `perf inject --guest-data` writes it: ids with their machines, 0 for the host's.
+pub fn id_index_of_machines(out: &mut Vec<u8>, endian: Endian, ids: &[(u64, u64)]) {
+    write(out, endian, kind::ID_INDEX, 0, |out| {
+        endian.u64(out, ids.len() as u64);
+        for (id, _) in ids {
+            // Index, CPU, thread.
+            [*id, 0, 0, u64::MAX].into_iter().for_each(|word| endian.u64(out, word));
+        }
+        for (_, machine) in ids {
+            // Virtual CPU.
+            [*machine, 0].into_iter().for_each(|word| endian.u64(out, word));
+        }
     });
 }
 
