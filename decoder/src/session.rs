@@ -458,7 +458,6 @@ impl Session {
             }
             kind::EVENT_UPDATE => self.event_update(words, at)?,
             kind::CPU_MAP => self.cpu_map = CpuSet::of_map(body, self.order),
-            kind::ID_INDEX => self.id_index(words)?,
             kind::TIME_CONV => self.clock = Clock::parse(body, self.order).or(self.clock),
             kind::AUXTRACE_INFO => {
                 self.tracer = Some(Tracer::parse(body, self.order)?);
@@ -508,18 +507,6 @@ impl Session {
                 }
             }
             _ => {}
-        }
-        Some(())
-    }
-
-    /// An ID_INDEX record: id, ring, CPU and thread of each event.
-    fn id_index(&mut self, mut words: Cursor<'_>) -> Option<()> {
-        // A number that does not fit is -1, all ones.
-        let number = |word: u64| u32::try_from(word).ok().and_then(known);
-        for _ in 0..words.u64()? {
-            let (id, _ring) = (words.u64()?, words.u64()?);
-            let (cpu, thread) = (words.u64()?, words.u64()?);
-            self.events.opened(id, number(cpu), number(thread));
         }
         Some(())
     }
@@ -608,10 +595,18 @@ impl Session {
         let bytes = words.rest();
         let entries = usize::try_from(count.checked_mul(32)?).ok()?;
         let (entries, machines) = bytes.split_at_checked(entries)?;
-        for (entry, machine) in entries.chunks_exact(32).zip(machines.chunks_exact(16)) {
-            let id = Cursor::new(entry, self.order).u64()?;
-            if Cursor::new(machine, self.order).u64()? != 0 {
+        // A number that does not fit is -1, all ones.
+        let number = |word: u64| u32::try_from(word).ok().and_then(known);
+        let mut machines = machines.chunks_exact(16);
+        for entry in entries.chunks_exact(32) {
+            let mut entry = Cursor::new(entry, self.order);
+            let (id, _index) = (entry.u64()?, entry.u64()?);
+            let (cpu, thread) = (entry.u64()?, entry.u64()?);
+            let machine = machines.next().map(|machine| Cursor::new(machine, self.order).u64());
+            if machine.flatten().is_some_and(|machine| machine != 0) {
                 self.events.inside_guest(id);
+            } else {
+                self.events.opened(id, number(cpu), number(thread));
             }
         }
         Some(())
