@@ -643,23 +643,22 @@ impl Session {
     /// guests two more for each (machine, virtual CPU), behind all others
     /// (`tools/lib/perf/include/perf/event.h`, `struct perf_record_id_index`).
     fn id_index(&mut self, mut words: Cursor<'_>) -> Option<()> {
-        // A number that does not fit is -1, all ones.
-        let number = |word: u64| u32::try_from(word).ok().and_then(known);
         let count = words.u64()?;
         let bytes = words.rest();
         let entries = usize::try_from(count.checked_mul(32)?).ok()?;
         let (entries, machines) = bytes.split_at_checked(entries)?;
-        let mut machines = Cursor::new(machines, self.order);
+        // A number that does not fit is -1, all ones.
+        let number = |word: u64| u32::try_from(word).ok().and_then(known);
+        let mut machines = machines.chunks_exact(16);
         for entry in entries.chunks_exact(32) {
             let mut entry = Cursor::new(entry, self.order);
-            let (id, _index, cpu, thread) =
-                (entry.u64()?, entry.u64()?, entry.u64()?, entry.u64()?);
-            let machine = machines.u64().unwrap_or(0);
-            machines.u64();
-            if machine == 0 {
-                self.events.opened(id, number(cpu), number(thread));
-            } else {
+            let (id, _index) = (entry.u64()?, entry.u64()?);
+            let (cpu, thread) = (entry.u64()?, entry.u64()?);
+            let machine = machines.next().map(|machine| Cursor::new(machine, self.order).u64());
+            if machine.flatten().is_some_and(|machine| machine != 0) {
                 self.events.inside_guest(id);
+            } else {
+                self.events.opened(id, number(cpu), number(thread));
             }
         }
         Some(())

@@ -795,7 +795,7 @@ fn spe_file(bytes: &[u8]) -> Vec<u8> {
     }
     let name = "arm_spe_0/pa_enable=1/".to_owned();
     let about = About {
-        events: vec![EventAbout { attr, ids: vec![1], name }],
+        events: vec![EventAbout { attr, ids: vec![1], name, cpus: None }],
         features: Vec::new(),
         time: Some(decoder::live::TimeConversion { shift: 0, mult: 1, zero: 0, short: None }),
         spe: vec![SpeCpuAbout { cpu: 0, midr: 0x410f_d0c0, pmu_type: PMU, min_interval: 1024 }],

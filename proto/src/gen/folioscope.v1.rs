@@ -577,6 +577,12 @@ pub struct Ledger {
     /// Sample records of events that never have a data address, outside the sum.
     #[prost(uint64, tag = "32")]
     pub not_address_events: u64,
+    /// AUX data of any tracer that was announced and did not come, outside the sum.
+    #[prost(uint64, tag = "33")]
+    pub aux_missing_bytes: u64,
+    /// Why the recording does not hold all that happened while it was made, a clause each.
+    #[prost(string, repeated, tag = "34")]
+    pub recording_incomplete: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// What is read.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
