@@ -118,15 +118,16 @@ impl InputOptions {
         if problems > 0 {
             losses.push(format!("{problems} places that could not be read"));
         }
+        let mut missing = Vec::new();
         if !losses.is_empty() {
-            let losses = losses.join(", ");
+            missing.push(format!("something was lost: {}", losses.join(", ")));
+        }
+        missing.extend(incomplete.iter().map(|reason| format!("not complete: {reason}")));
+        if !missing.is_empty() {
             // There is no report on what has no physical addresses.
             let pebs = |recording: &Recording| matches!(recording.raw, Some(Raw::Pebs(..)));
             let see = if recordings.iter().any(pebs) { "" } else { "; see `folioscope report`" };
-            messages.warn(&format!("{}: something was lost: {losses}{see}", self.path()));
-        }
-        for reason in &incomplete {
-            messages.warn(&format!("{}: not complete: {reason}", self.path()));
+            messages.warn(&format!("{}: {}{see}", self.path(), missing.join("; ")));
         }
         for doubt in recordings.iter().flat_map(doubts) {
             messages.warn(&format!("{}: {doubt}", self.path()));
