@@ -33,7 +33,7 @@ pub use who::who;
 pub type Law = fn(&[u8]);
 
 /// All laws by the names of their fuzz targets.
-pub const ALL: [(&str, Law); 10] = [
+pub const ALL: [(&str, Law); 11] = [
     ("container", container),
     ("cost", cost),
     ("differential", differential),
