@@ -399,10 +399,10 @@ impl Session {
 
     fn refresh_changed<S: Sink + ?Sized>(&mut self, sink: &mut S) {
         let changed = self.events.take_changed();
-        let replaced = self.spe_is_replaced();
+        let replaced = self.made_by_inject();
         changed.iter().for_each(|index| self.refresh_unit(*index));
         // What other events' samples are depends on whether they stand in the place of SPE data.
-        let outdated = core::mem::take(&mut self.outdated) || self.spe_is_replaced() != replaced;
+        let outdated = core::mem::take(&mut self.outdated) || self.made_by_inject() != replaced;
         let all = outdated && self.refreshes < MAX_REFRESHES;
         let mut facts = Facts::clone(&self.facts);
         if all {
@@ -440,7 +440,7 @@ impl Session {
             source,
             has_addresses: event.has_addresses(source),
             no_address: never_has_address(&event.attr, source, &self.features)
-                && !event.is_synthesized(self.spe_is_replaced()),
+                && !self.made_by_inject().is_some_and(|replaced| event.is_synthesized(replaced)),
             fetches: self.events.fetches(index, &self.features),
             direction: event.direction(),
         };
@@ -955,16 +955,18 @@ impl Session {
     /// AUX data, and adds events of its own. It leaves the SPE event, or with `--strip` takes it out
     /// too.
     pub(crate) fn synthesized(&self) -> bool {
-        let replaced = self.spe_is_replaced();
-        self.tracer.is_none()
-            && !self.samples.sources.is_empty()
+        let Some(replaced) = self.made_by_inject() else { return false };
+        !self.samples.sources.is_empty()
             && self.events.list().iter().any(|event| event.is_synthesized(replaced))
     }
 
-    /// Whether there is an event of Arm SPE, and nothing says that AUX data of it follows.
-    fn spe_is_replaced(&self) -> bool {
+    /// Whether `perf inject` may have put samples in the place of SPE data, since nothing says that
+    /// AUX data follows; and if so, whether the event of Arm SPE is there still.
+    fn made_by_inject(&self) -> Option<bool> {
         // Without a tracer units are known by name alone.
-        self.tracer.is_none() && !self.named_spe.is_empty()
+        let replaced = !self.named_spe.is_empty();
+        let told = self.features.command_line.get(1).is_some_and(|command| command == "inject");
+        (self.tracer.is_none() && (replaced || told)).then_some(replaced)
     }
 
     /// CPUs that have a unit of Arm SPE, where AUXTRACE_INFO lists them (version 2).

@@ -12,6 +12,10 @@ use decoder::pebs::Format;
 use decoder::perf::{Attr, AttrFlags, Event, Pace, SampleType, never_has_address};
 use decoder::{Ledger, Raw, Recording, Source, TimeBase};
 
+/// Why nothing is judged that everybody knows who asked for it: what was recorded, and the query.
+const NO_SAMPLE: &str = "faults, breakpoints and the like are no sample of accesses";
+const BY_QUERY: &str = "the query keeps only some accesses";
+
 /// The facts of all inputs of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
@@ -199,7 +203,7 @@ impl Facts {
     /// Adds that a query leaves out accesses, by the names of its filters.
     pub fn query(&mut self, filters: impl Iterator<Item = &'static str>) {
         for name in filters {
-            self.leave_out("the query keeps only some accesses", name);
+            self.leave_out(BY_QUERY, name);
         }
     }
 
@@ -245,6 +249,11 @@ impl Facts {
                 self.left_out()
             )
         })
+    }
+
+    /// Whether there is a reason why no block is judged that nobody asked for.
+    pub fn surprises(&self) -> bool {
+        self.left_out.iter().any(|(reason, _)| reason != NO_SAMPLE && reason != BY_QUERY)
     }
 
     /// Why, in one sentence without its full stop.
@@ -440,7 +449,7 @@ fn sample_left_out(event: &Event, source: Source, recording: &Recording) -> Vec<
             reasons.push("perf inject made the samples of other data".to_owned());
         }
         Source::Sample => {
-            reasons.push("faults, breakpoints and the like are no sample of accesses".to_owned());
+            reasons.push(NO_SAMPLE.to_owned());
         }
         Source::Pebs | Source::IntelPt if !pebs_is_complete(recording, event) => {
             reasons.push("only some loads or stores are sampled".to_owned());

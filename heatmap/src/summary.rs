@@ -147,9 +147,10 @@ impl<'a, B: Block> Summary<'a, B> {
         with_records.map(|recording| recording.time_base).min().unwrap_or_default()
     }
 
-    /// Why no block is judged, if none is.
+    /// Why no block is judged, if none is for a reason that nobody asked for.
     pub fn not_judged(&self) -> Option<String> {
-        self.facts.not_judged(self.wanted.assume_complete)
+        let why = self.facts.not_judged(self.wanted.assume_complete);
+        why.filter(|_| self.facts.surprises())
     }
 
     /// Why nothing was counted.

@@ -331,11 +331,10 @@ fn a_file_that_was_not_finished_says_so_and_gets_no_advice_for_other_events() {
     let cycles = sample_event("cycles", 0, st::IDENTIFIER | st::IP | st::TID | st::TIME);
     let spe = spe_event();
     for event in [cycles, sample_event("minor-faults", 5, SAMPLE), spe] {
-        let empty = finish(
-            Made::with(Endian::Little, false, vec![event.clone()], features(&event, &[])),
-            0,
-            &[],
-        );
+        // perf always writes who ran, if nothing else.
+        let comm = Record::Comm { pid: 7, tid: 7, comm: "idle", exec: false };
+        let made = Made::with(Endian::Little, false, vec![event.clone()], features(&event, &[]));
+        let empty = finish(made, 0, &[comm]);
         for (recording, words) in
             [(killed(&empty), "not finished"), (empty, "nothing was sampled|no event was sampled")]
         {

@@ -258,7 +258,7 @@ fn samples(
     let events: Vec<_> = (100..)
         .zip(asked)
         .map(|(id, (name, kind, config, config1))| {
-            let precise = if *kind == IBS_OP { 0 } else { flag::PRECISE_1 };
+            let precise = if name.starts_with("ibs") { 0 } else { flag::PRECISE_1 };
             let attr = Attr {
                 kind: *kind,
                 size: 128,

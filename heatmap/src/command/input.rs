@@ -168,7 +168,9 @@ impl<B: Block> Counted<B> {
             .with_context(|| self.path.clone())?;
         let summary = Summary::new(self.path.clone(), &self.recordings, &self.counter, wanted);
         summary.ledger().check()?;
-        warn_of_injected(&self.path, &self.recordings, messages);
+        if summary.ledger().counted > 0 {
+            warn_of_injected(&self.path, &self.recordings, messages);
+        }
         if let Some(reason) = summary.reason() {
             messages.warn(&format!("{}: {reason}", self.path));
         }

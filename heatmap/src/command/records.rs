@@ -60,13 +60,13 @@ impl Records {
         let mut ledger = lister.finish()?;
         recordings.iter().for_each(|recording| ledger += recording.ledger);
         ledger.check()?;
-        self.input.warn_of_injected(&recordings, messages);
         let problems = recordings.iter().map(|recording| recording.problem_count).sum();
         if listed == 0 {
             let path = self.input.inputs[0].display();
             let reason = nothing_listed(&recordings, &ledger, &filters, left_out);
             messages.warn(&format!("{path}: {reason}"));
         } else {
+            self.input.warn_of_injected(&recordings, messages);
             self.input.warn_of_losses(&recordings, &ledger, messages);
         }
         let incomplete = incomplete::reasons(&recordings);

@@ -337,6 +337,7 @@ mod tests {
             latency: 6,
             source: Some(0xe),
             retired: true,
+            guest: false,
         }
     }
 
