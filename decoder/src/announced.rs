@@ -39,6 +39,13 @@ impl Ranges {
     /// The places that are not in `others`.
     fn without(&self, others: &Self) -> Self {
         let mut left = Vec::new();
+        self.without_into(others, &mut left);
+        Self(left)
+    }
+
+    /// Puts the places that are not in `others` into `left`, in the place of what it held.
+    fn without_into(&self, others: &Self, left: &mut Vec<Range<u64>>) {
+        left.clear();
         let mut others = others.0.iter().peekable();
         for known in &self.0 {
             let mut start = known.start;
@@ -56,7 +63,6 @@ impl Ranges {
                 left.push(start..known.end);
             }
         }
-        Self(left)
     }
 
     /// Forgets the places before this one.
@@ -90,6 +96,8 @@ struct Account {
     floor: u64,
     /// Bytes of pieces at whose ends the input ended.
     cut: u64,
+    /// Holds nothing: its memory is used again.
+    spare: Vec<Range<u64>>,
 }
 
 impl Account {
@@ -108,7 +116,8 @@ impl Account {
         if self.announced.0.len().max(self.came.0.len()) <= MAX_RANGES {
             return;
         }
-        self.announced = self.announced.without(&self.came);
+        self.announced.without_into(&self.came, &mut self.spare);
+        core::mem::swap(&mut self.announced.0, &mut self.spare);
         if self.came.0.len() > MAX_RANGES
             && let Some(last) = self.came.0.last()
         {

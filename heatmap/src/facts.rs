@@ -576,16 +576,17 @@ pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filt
              it, or wait for longer"
         );
     }
-    if captured && records + ledger.aux_bytes == 0 {
+    if captured && records + ledger.not_address_events + ledger.aux_bytes == 0 {
         let all =
             any(|recording| recording.events.iter().all(|event| event.attr.sample_period <= 1));
         let or = if all { "choose another --event" } else { "with a shorter --period" };
         return format!("nothing was sampled: record for longer, or {or}");
     }
-    if captured && ledger.no_physical_address > 0 {
+    if captured && ledger.no_physical_address + ledger.not_address_events > 0 {
         return format!(
-            "{records} records, none with a physical address: the event has none, or the kernel \
-             or a hypervisor withheld them; choose another --event, see `folioscope doctor`"
+            "{} records, none with a physical address: the event has none, or the kernel \
+             or a hypervisor withheld them; choose another --event, see `folioscope doctor`",
+            records + ledger.not_address_events
         );
     }
     if ledger.no_physical_address > 0 {

@@ -124,7 +124,8 @@ fn check_whole(recording: &Recording, what: &str) {
     let duration = truth.times.map(|(first, last)| last - first);
     assert_eq!(report["input"]["duration_ns"].as_u64(), duration, "{what}");
     assert_eq!(recording.pages(), truth.sorted(), "{what}");
-    assert_eq!(recording.run(&["pages", "--strict"]).code(), 0, "{what}");
+    let nothing = if ledger.counted == 0 { 3 } else { 0 };
+    assert_eq!(recording.run(&["pages", "--strict"]).code(), nothing, "{what}");
 }
 
 #[test]

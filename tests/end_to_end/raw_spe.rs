@@ -106,18 +106,18 @@ fn the_processor_tells_what_sources_mean() {
 #[test]
 fn why_nothing_is_counted_and_what_is_lost() {
     let virtual_only = from_source_9(None).repeat(3);
-    let cases: [(Vec<u8>, &str, i32); 4] = [
-        (virtual_only, "3 records, none with a physical address: let the unit collect them", 0),
-        (vec![], "0 records, nothing was sampled", 0),
-        (vec![0; 4096], "0 records, nothing was sampled", 0),
-        (vec![0xff; 100], "no record in 100 bytes", 3),
+    let cases: [(Vec<u8>, &str); 4] = [
+        (virtual_only, "3 records, none with a physical address: let the unit collect them"),
+        (vec![], "0 records, nothing was sampled"),
+        (vec![0; 4096], "0 records, nothing was sampled"),
+        (vec![0xff; 100], "no record in 100 bytes"),
     ];
-    for (bytes, words, strict) in cases {
+    for (bytes, words) in cases {
         let run = folioscope(["pages", "--raw-spe", "-"]).input(&bytes).run().succeeded();
         assert_eq!((run.text().as_str(), run.stderr.lines().count()), ("", 1), "{}", run.stderr);
         assert!(run.stderr.contains(words), "{words:?} is not in {}", run.stderr);
         let run = folioscope(["pages", "--raw-spe", "--strict", "-"]).input(&bytes).run();
-        assert_eq!(run.code(), strict, "{words}");
+        assert_eq!(run.code(), 3, "{words}");
     }
     // A buffer that was cut.
     let cut = &buffer()[..300 * 64 - 30];

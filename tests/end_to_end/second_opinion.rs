@@ -23,7 +23,12 @@ fn theirs<R: std::io::Read>(reader: PerfFileReader<R>) -> Vec<Seen> {
     let PerfFileReader { mut perf_file, mut record_iter } = reader;
     let mut samples = Vec::new();
     while let Some(record) = record_iter.next_record(&mut perf_file).expect("it reads this") {
-        let PerfFileRecord::EventRecord { record, .. } = record else { continue };
+        let PerfFileRecord::EventRecord { attr_index, record } = record else { continue };
+        // A tracepoint has no address of data: its samples are no records.
+        let name = perf_file.event_attributes()[attr_index].name();
+        if name.is_some_and(|name| name.starts_with("exceptions:")) {
+            continue;
+        }
         let Ok(EventRecord::Sample(sample)) = record.parse() else { continue };
         if sample.addr.is_none() && sample.phys_addr.is_none() {
             continue;

@@ -196,7 +196,9 @@ fn each_sample_of_the_recordings_has_perf_s_values() {
         let table = Table::of(name);
         let mut want: Vec<Row> = Vec::new();
         let mut by_cpu = false;
-        for record in table.rows() {
+        // A tracepoint has no address of data: its samples are no records.
+        let samples = table.rows().filter(|record| !record["event"].contains("page_fault_user"));
+        for record in samples {
             let (op, source) = match of_data_src(number(record["data_src"])) {
                 ("access", source) if watches_stores(record["event"]) => ("store", source),
                 told => told,

@@ -12,11 +12,11 @@ use decoder::{
 use tests::container::Parts;
 use tests::emulation::thinned;
 use tests::inputs::{MADE, RECORDED, bytes, input};
-use tests::made::{FIRST_ID, Made, load, sample_event, spe_event};
+use tests::made::{FIRST_ID, Made, load, sample_event, spe_event, trailer};
 use tracegen::bytes::Endian;
 use tracegen::perf::Compression;
 use tracegen::perf::attr::sample_type as st;
-use tracegen::perf::{Record, Sample};
+use tracegen::perf::{Record, Sample, Trailer};
 use tracegen::{Config, Damage, Form, Kind, Layout};
 
 /// Remembers everything.
@@ -341,8 +341,10 @@ fn side_records_of_a_stream_keep_their_places() {
     made.info().clock();
     for number in 0..400_u32 {
         let cpu = number % 3;
-        let record = Record::Comm { pid: 100 + number, tid: 4242, comm: "task", exec: false };
-        made.record(record, cpu, 1000 + u64::from(number));
+        let (pid, tid) = (100 + number, 4242);
+        let record = Record::Comm { pid, tid, comm: "task", exec: false };
+        // Who writes a record is who it tells of.
+        made.record_of(record, &Trailer { pid, tid, ..trailer(cpu, 1000 + u64::from(number)) });
         let data = load(u64::from(number % 9), 1000);
         made.piece(cpu, u64::from(number / 3) * 48, &data);
     }

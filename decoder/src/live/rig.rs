@@ -798,8 +798,8 @@ mod tests {
             assert!(ring.head() >= ring.tail(), "it can still be emptied");
         }
         // One that is not there is told of as long as it is said to be, and the others go on.
-        for unfollowed in [&[60_000][..], &[60_000], &[]] {
-            online(if unfollowed.is_empty() { "0" } else { "0,60000" });
+        for unfollowed in [&[8000][..], &[8000], &[]] {
+            online(if unfollowed.is_empty() { "0" } else { "0,8000" });
             follow(&mut rig);
             assert_eq!((cpus(&rig), &rig.unfollowed[..]), (vec![0], unfollowed));
         }

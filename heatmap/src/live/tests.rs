@@ -418,7 +418,7 @@ fn silence_goes_on_by_wall_time_and_forgets() {
     let live = Live::new(settings, Filters::default());
     let latest = live.latest();
     live.clone().access(&access(7, Some(1_000_000_000)));
-    live.clone().recording_so_far(&recording());
+    live.clone().recording_so_far(&Recording { kind: InputKind::Stream, ..recording() });
     // As long as it takes: a slow machine only makes the silence longer.
     let mut known = false;
     for _ in 0..1000 {
