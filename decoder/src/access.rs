@@ -271,7 +271,7 @@ impl AccessFlags {
         if !self.contains(Self::MEMORY_REGION) {
             return None;
         }
-        Some((self.intersection(Self::MEMORY_REGION_NUMBER).bits() >> 19) as u8)
+        Some((self.intersection(Self::MEMORY_REGION_NUMBER).bits() >> 19).to_le_bytes()[0])
     }
 
     /// The flags of an access to a memory region; of its number the low three bits count.

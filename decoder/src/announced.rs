@@ -7,6 +7,7 @@
 //! of a head that goes round, and most of what was written is never copied: there an AUXTRACE
 //! record's size alone announces anything.
 
+use core::iter;
 use core::ops::Range;
 use std::collections::HashMap;
 
@@ -33,7 +34,7 @@ impl Ranges {
         let touched = &self.0[first..last];
         let start = touched.first().map_or(new.start, |known| known.start.min(new.start));
         let end = touched.last().map_or(new.end, |known| known.end.max(new.end));
-        self.0.splice(first..last, [start..end]);
+        self.0.splice(first..last, iter::once(start..end));
     }
 
     /// The places that are not in `others`.
@@ -245,8 +246,8 @@ impl Announcements {
             let rings = self.rings.iter().filter(|(ring, _)| wanted(ring));
             rings.map(|(_, account)| value(account)).fold(0, u64::saturating_add)
         };
-        let (cpus, threads): (fn(&Ring) -> bool, fn(&Ring) -> bool) =
-            (|ring| matches!(ring, Ring::Cpu(_)), |ring| matches!(ring, Ring::Thread(_)));
+        let cpus: fn(&Ring) -> bool = |ring| matches!(ring, Ring::Cpu(_));
+        let threads: fn(&Ring) -> bool = |ring| matches!(ring, Ring::Thread(_));
         if self.overwritten {
             return of(|_| true, &|account| account.cut);
         }
@@ -390,7 +391,7 @@ mod tests {
         let mut said = Announcements::default();
         said.announce(Some(1), None, &(0..u64::MAX));
         said.announce(Some(2), None, &(1..u64::MAX));
-        said.announce(Some(2), None, &(10..5));
+        said.announce(Some(2), None, &Range { start: 10, end: 5 });
         assert_eq!(said.missing(true), u64::MAX);
         said.begin(Some(&aux(CPU, u64::MAX - 1..u64::MAX)));
         said.come(usize::MAX);

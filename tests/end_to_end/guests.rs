@@ -186,7 +186,7 @@ fn a_guest_s_virtual_address_says_nothing_of_the_host() {
 fn what_the_kernel_looked_up_for_pebs_samples_of_guests_is_left_out() {
     let none = Op::default();
     let host: Vec<_> = (0..100_u64)
-        .map(|page| Sample { phys_addr: PHYSICAL + (page % 3 << 12), ..sample(USER, &none, 1) })
+        .map(|page| Sample { phys_addr: PHYSICAL + ((page % 3) << 12), ..sample(USER, &none, 1) })
         .collect();
     let guests = vec![sample(GUEST_USER, &none, PHYSICAL); 5];
     let all = report(&pebs(&[&host[..], &guests].concat()), &[]);

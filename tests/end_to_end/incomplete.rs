@@ -1,6 +1,8 @@
 //! What is missing from a recording: AUX data that was announced, what rings had overwritten, the end of a file that
 //! was not finished; and that nothing is called missing that is there.
 
+use std::slice;
+
 use serde_json::{Value, json};
 use tests::container::Parts;
 use tests::made::{FIRST_ID, Made, load, sample_event, spe_event, trailer};
@@ -219,7 +221,8 @@ fn reasons(recording: &[u8]) -> Vec<String> {
     let path = write(folder.path(), "perf.data", recording);
     let report = folioscope(["report", "--format", "json"]).arg(&path).json();
     let list = report["ledger"]["recording_incomplete"].as_array().expect("a list");
-    let list: Vec<_> = list.iter().map(|reason| reason.as_str().unwrap().to_owned()).collect();
+    let list: Vec<_> =
+        list.iter().map(|reason| reason.as_str().expect("a reason").to_owned()).collect();
     let notes = report["notes"].as_array().expect("a list");
     let text = folioscope(["report"]).arg(&path).text();
     let pages = folioscope(["pages"]).arg(&path).run();
@@ -308,8 +311,8 @@ fn tracers_that_say_that_they_hold_snapshots() {
 /// The same file as perf left it when it was killed: the size of its records in the header is 0, and there is nothing
 /// behind them.
 fn killed(file: &[u8]) -> Vec<u8> {
-    let word = |at: usize| u64::from_le_bytes(file[at..at + 8].try_into().unwrap());
-    let mut file = file[..usize::try_from(word(40) + word(48)).unwrap()].to_vec();
+    let word = |at: usize| u64::from_le_bytes(file[at..at + 8].try_into().expect("8 bytes"));
+    let mut file = file[..usize::try_from(word(40) + word(48)).expect("small")].to_vec();
     file[48..56].fill(0);
     file[72..104].fill(0);
     file
@@ -392,7 +395,7 @@ fn one_of_several_files_is_not_the_whole_recording() {
     };
     let switched = ["perf", "record", "--switch-output", "-e", "minor-faults"];
     let (first, second) = (part("1", &switched), part("2", &switched));
-    assert!(words(&[first.clone()]).contains("only one is read"));
+    assert!(words(slice::from_ref(&first)).contains("only one is read"));
     assert_eq!(words(&[first.clone(), second]), "");
     // What the recorded program is told says nothing.
     let not_ours = ["perf", "record", "--", "perf", "record", "--switch-output"];
@@ -400,7 +403,7 @@ fn one_of_several_files_is_not_the_whole_recording() {
     for option in [&["--switch-max-files=2"][..], &["--switch-max-files", "2"]] {
         let last = [&["perf", "record", "--switch-output=1s"][..], option].concat();
         let (one, two) = (part("4", &last), part("5", &last));
-        assert!(words(&[one.clone()]).contains("kept the last 2 files"));
+        assert!(words(slice::from_ref(&one)).contains("kept the last 2 files"));
         assert!(words(&[one, two, first.clone()]).contains("kept the last 2 files"));
     }
     let few = ["perf", "record", "--switch-output=1s", "--switch-max-files=3"];

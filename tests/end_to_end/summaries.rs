@@ -46,7 +46,7 @@ fn all_that_a_report_says_can_be_computed_from_the_records() {
 fn loads(latencies: impl IntoIterator<Item = u16>) -> Vec<u8> {
     let mut data = Vec::new();
     for (number, latency) in (0..).zip(latencies) {
-        let paddr = 0x8_2000_0000 + (number % 512 << 12);
+        let paddr = 0x8_2000_0000 + ((number % 512) << 12);
         for packet in [
             Packet::Address { index: address::PC, payload: address::code(0x40_1000, 0) },
             Packet::Counter { index: counter::TOTAL, value: latency },

@@ -193,7 +193,7 @@ fn ids_that_sections_of_a_file_share() {
         file.extend(attr(1, IDENTIFIED, 0));
         file.extend(le(&[number * 8, size - number * 8]));
     }
-    file.extend((0..filling).map(|byte| (byte * 7) as u8));
+    file.extend((0..filling).map(|byte| (byte * 7).to_le_bytes()[0]));
     println!("shared ids: {} steps for 64 bytes", check_cost(&file));
 }
 
@@ -297,7 +297,7 @@ fn compressed_records_that_grow_without_measure() {
 #[test]
 fn a_record_that_is_compressed_byte_by_byte() {
     let noise: Vec<u8> =
-        (0..65_520_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        (0..65_520_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0]).collect();
     let long = [&[99, 0, 0, 0, 0, 0, 0xf8, 0xff][..], &noise].concat();
     allowed("byte by byte", &compressed(&long, 1));
 }

@@ -71,7 +71,9 @@ pub fn check(data: &[u8]) -> u64 {
     greatest
 }
 
-fn forms() -> [(&'static str, fn(&[u8])); 3] {
+type Read = fn(&[u8]);
+
+fn forms() -> [(&'static str, Read); 3] {
     // What cannot be opened costs nothing.
     fn one(ordered: bool) -> Options {
         let grain = Grain { part: 4096, buffer: 64 << 10 };
@@ -116,7 +118,8 @@ fn repeating(mut choices: Choices<'_>) -> Vec<u8> {
                 }
                 out.extend(kind.to_le_bytes());
                 out.extend(misc.to_le_bytes());
-                out.extend((8 + body.len() as u16).to_le_bytes());
+                let size = u16::try_from(8 + body.len()).expect("at most 20 words");
+                out.extend(size.to_le_bytes());
                 out.extend(body);
                 out.extend(payload);
             }

@@ -129,8 +129,9 @@ impl List {
             let ledger = ledger.map(|(_, ledger)| *ledger).unwrap_or_default();
             assert_eq!((ledger.records, ledger.not_memory), (records, not_memory), "{source:?}");
         }
-        let sum = |field: fn(&Ledger) -> u64| told.iter().map(|(_, part)| field(part)).sum::<u64>();
-        let fields: [(fn(&Ledger) -> u64, &str); 9] = [
+        type Field = fn(&Ledger) -> u64;
+        let sum = |field: Field| told.iter().map(|(_, part)| field(part)).sum::<u64>();
+        let fields: [(Field, &str); 9] = [
             (|part| part.records, "records"),
             (|part| part.counted, "counted"),
             (|part| part.filtered, "filtered"),

@@ -416,7 +416,8 @@ mod tests {
 
     #[test]
     fn every_code_of_the_newer_cores() {
-        let tables: [(Core, u64, &[(u64, &str)]); 3] = [
+        type Rows = &'static [(u64, &'static str)];
+        let tables: [(Core, u64, Rows); 3] = [
             (
                 Core::LionCove,
                 0x100,
@@ -497,7 +498,7 @@ mod tests {
             for number in 0..8 {
                 assert_eq!(of(8 + number), format!("dram l2-miss region-{number}"));
                 let far = format!("remote-dram l2-miss remote region-{number}");
-                assert_eq!(of(8 + number | remote), far);
+                assert_eq!(of((8 + number) | remote), far);
             }
         }
     }

@@ -148,9 +148,12 @@ mod tests {
         assert_eq!(Encoding::HiSilicon.decode(18), DataSource::L1);
     }
 
+    /// Codes, their names and flags.
+    type Rows = &'static [(u16, &'static str, &'static str)];
+
     /// Every code of each table (`tools/perf/util/arm-spe.c`): its name and flags, in the manual's
     /// words, not the decoder's.
-    const TABLES: [(Encoding, &[(u16, &str, &str)]); 3] = [
+    const TABLES: [(Encoding, Rows); 3] = [
         (
             Encoding::Common,
             &[
