@@ -310,7 +310,7 @@ pub fn write<W: io::Write + Send>(
 /// is a table: CSV, or else Parquet.
 ///
 /// # Errors
-/// Those of [`write`].
+/// Those of [`write()`].
 pub fn write_rows<W: io::Write + Send, F: Borrow<TopFolio>>(
     format: Format,
     report: &Report,
