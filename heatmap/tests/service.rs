@@ -148,7 +148,7 @@ async fn a_watcher_has_the_state_and_then_what_changes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn watchers_that_never_read_take_little_and_are_sent_away() {
     const WATCHERS: usize = 1000;
-    let arguments = ["--epoch", "100ms", "--cooling-interval", "1s", "--max-watchers", "1000"];
+    let arguments = ["--epoch", "100ms", "--cooling-interval", "4s", "--max-watchers", "1000"];
     let mut daemon = Daemon::start(&arguments, 1);
     daemon.write(&stream(200_000));
     let mut client = daemon.client().await;

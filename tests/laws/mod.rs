@@ -18,7 +18,7 @@ mod who;
 
 pub use choices::Choices;
 pub use container::container;
-pub use cost::{ORDINARY, check as check_cost, cost};
+pub use cost::{ORDINARY, ORDINARY_COMPRESSED, check as check_cost, cost};
 pub use differential::differential;
 pub use ibs::ibs;
 pub use intel_pt::intel_pt;
