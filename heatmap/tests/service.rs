@@ -147,8 +147,9 @@ async fn a_watcher_has_the_state_and_then_what_changes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn watchers_that_never_read_take_little_and_are_sent_away() {
-    const WATCHERS: usize = 1000;
-    let arguments = ["--epoch", "100ms", "--cooling-interval", "4s", "--max-watchers", "1000"];
+    // So many have come, also on a busy machine, before the first is sent away.
+    const WATCHERS: usize = 300;
+    let arguments = ["--epoch", "100ms", "--cooling-interval", "1s", "--max-watchers", "300"];
     let mut daemon = Daemon::start(&arguments, 1);
     daemon.write(&stream(200_000));
     let mut client = daemon.client().await;
@@ -175,7 +176,7 @@ async fn watchers_that_never_read_take_little_and_are_sent_away() {
         client.get_distribution(question).await.expect("it answers");
     }
     let grown = daemon.resident_bytes().saturating_sub(before);
-    assert!(grown < 1 << 30, "{} MiB more", grown >> 20);
+    assert!(grown < 300 << 20, "{} MiB more", grown >> 20);
     // They are let go of in time.
     let start = Instant::now();
     loop {
