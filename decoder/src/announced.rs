@@ -3,7 +3,8 @@
 //! Places are those of the kernel's running count of a ring (`perf_aux_output_end` in
 //! `kernel/events/ring_buffer.c`). An AUX record announces the bytes from `aux_offset` on,
 //! `aux_size` of them; an AUXTRACE record announces those behind it, and, by its offset, those
-//! between it and the piece of its queue before it. In a ring that is overwritten places are those
+//! between it and the piece of its queue before it. What is longer than any ring is no announcement
+//! but damage: the kernel writes nothing over bytes that were not read. In a ring that is overwritten places are those
 //! of a head that goes round, and most of what was written is never copied: there an AUXTRACE
 //! record's size alone announces anything.
 
@@ -15,6 +16,9 @@ use crate::perf::{Auxtrace, QueueKey, Ring};
 
 /// Rings that are remembered, and queues: as many as are decoded. More come only from damage.
 const MAX_RINGS: usize = 1 << 14;
+/// Bytes that one record may announce: the longest ring. The kernel keeps a list of a ring's pages
+/// in one allocation (`rb_alloc_aux`), of 4 MiB at most with pages of 4 KiB.
+const MAX_RING: u64 = 1 << 31;
 /// Ranges that are kept of one ring. Of a healthy one there is one alone.
 const MAX_RANGES: usize = 16;
 
@@ -131,8 +135,11 @@ impl Account {
         // Bytes between two announced ones were written too.
         while self.announced.0.len() > MAX_RANGES {
             let first = self.announced.0.remove(0);
-            if let Some(second) = self.announced.0.first_mut() {
-                second.start = first.start;
+            match self.announced.0.first_mut() {
+                Some(second) if believable(&(first.end..second.start)) => {
+                    second.start = first.start;
+                }
+                _ => self.settled = self.settled.saturating_add(len(&first)),
             }
         }
     }
@@ -166,8 +173,16 @@ pub(crate) struct Announcements {
 }
 
 impl Announcements {
-    /// Takes what an AUX record says of the ring of this CPU or thread.
-    pub(crate) fn announce(&mut self, cpu: Option<u32>, tid: Option<u32>, places: &Range<u64>) {
+    /// Takes what an AUX record says of the ring of this CPU or thread. False if it cannot be.
+    pub(crate) fn announce(
+        &mut self,
+        cpu: Option<u32>,
+        tid: Option<u32>,
+        places: &Range<u64>,
+    ) -> bool {
+        if !believable(places) {
+            return self.overwritten;
+        }
         if cpu.is_none() && tid.is_none() {
             self.of_no_ring = self.of_no_ring.saturating_add(len(places));
         }
@@ -176,6 +191,7 @@ impl Announcements {
                 account.announce(places.clone());
             }
         }
+        true
     }
 
     fn account(&mut self, ring: Ring) -> Option<&mut Account> {
@@ -186,24 +202,29 @@ impl Announcements {
         Some(self.rings.entry(ring).or_default())
     }
 
-    /// A piece of AUX data comes next; `None` if its record does not say where it belongs.
-    pub(crate) fn begin(&mut self, aux: Option<&Auxtrace>) {
+    /// A piece of AUX data comes next; `None` if its record does not say where it belongs. False if
+    /// it cannot be there, or not be so long.
+    pub(crate) fn begin(&mut self, aux: Option<&Auxtrace>) -> bool {
         self.cut();
-        self.piece = aux.map(|aux| {
-            let places = aux.offset..aux.offset.saturating_add(aux.size);
-            let ring = Ring::of(aux.queue);
-            let before = match self.ends.len() {
-                MAX_RINGS.. => {
-                    self.ends.get_mut(&aux.queue).map(|end| core::mem::replace(end, places.end))
-                }
-                _ => self.ends.insert(aux.queue, places.end),
-            };
-            if let Some(account) = ring.and_then(|ring| self.account(ring)) {
-                account.announce(before.unwrap_or(places.start).min(places.start)..places.start);
-                account.announce(places.clone());
+        let Some(aux) = aux else { return true };
+        let places = aux.offset..aux.offset.saturating_add(aux.size);
+        let ring = Ring::of(aux.queue);
+        let before = match self.ends.len() {
+            MAX_RINGS.. => {
+                self.ends.get_mut(&aux.queue).map(|end| core::mem::replace(end, places.end))
             }
-            (ring, places)
-        });
+            _ => self.ends.insert(aux.queue, places.end),
+        };
+        let between = before.unwrap_or(places.start).min(places.start)..places.start;
+        let announced = [&between, &places].map(|range| believable(range).then(|| range.clone()));
+        if let Some(account) = ring.and_then(|ring| self.account(ring)) {
+            announced.iter().flatten().for_each(|range| account.announce(range.clone()));
+        }
+        // perf gives a snapshot of a ring that is not full yet a place before 0.
+        let before_0 = places.start > u64::MAX - MAX_RING;
+        let can_be = self.overwritten || before_0 || announced.iter().all(Option::is_some);
+        self.piece = Some((ring, places));
+        can_be
     }
 
     /// So many bytes of the piece have come.
@@ -228,6 +249,7 @@ impl Announcements {
     fn cut(&mut self) {
         if let Some((Some(ring), left)) = self.piece.take()
             && !left.is_empty()
+            && believable(&left)
             && let Some(account) = self.account(ring)
         {
             account.cut = account.cut.saturating_add(len(&left));
@@ -262,6 +284,11 @@ impl Announcements {
         let of_no_ring = if ended { self.of_no_ring.saturating_sub(self.came) } else { 0 };
         of_rings.saturating_sub(self.came_of_no_ring).max(of_no_ring)
     }
+}
+
+/// Whether so many bytes can be announced at once.
+fn believable(places: &Range<u64>) -> bool {
+    len(places) <= MAX_RING
 }
 
 fn len(places: &Range<u64>) -> u64 {
@@ -367,7 +394,9 @@ mod tests {
     #[test]
     fn of_records_without_a_ring_only_sums_are_known() {
         let mut said = Announcements::default();
-        (0..4).for_each(|at| said.announce(None, None, &(at * 100..at * 100 + 100)));
+        for at in 0..4 {
+            said.announce(None, None, &(at * 100..at * 100 + 100));
+        }
         piece(&mut said, CPU, 0..300);
         assert_eq!(said.missing(true), 100);
         let mut said = Announcements::default();
@@ -387,15 +416,53 @@ mod tests {
     }
 
     #[test]
-    fn claims_stop_at_the_greatest_number() {
+    fn claims_longer_than_any_ring_announce_nothing() {
         let mut said = Announcements::default();
-        said.announce(Some(1), None, &(0..u64::MAX));
-        said.announce(Some(2), None, &(1..u64::MAX));
-        said.announce(Some(2), None, &Range { start: 10, end: 5 });
-        assert_eq!(said.missing(true), u64::MAX);
-        said.begin(Some(&aux(CPU, u64::MAX - 1..u64::MAX)));
-        said.come(usize::MAX);
-        assert_eq!(ended(said), u64::MAX);
+        for places in [0..u64::MAX, 1..u64::MAX, 7..MAX_RING + 8] {
+            assert!(!said.announce(Some(3), Some(7), &places), "{places:?}");
+            assert!(!said.announce(None, None, &places), "{places:?}");
+        }
+        assert!(said.announce(Some(2), None, &(10..5)));
+        assert_eq!(said.missing(true), 0);
+        piece(&mut said, CPU, 0..100);
+        // A place far behind all others, and back again.
+        let far = u64::MAX >> 12;
+        assert!(!said.begin(Some(&aux(CPU, far..far + 8))));
+        said.come(8);
+        assert!(said.begin(Some(&aux(CPU, 100..200))));
+        said.come(100);
+        assert!(said.begin(Some(&aux(CPU, 250..300))));
+        said.come(50);
+        assert!(!said.begin(Some(&aux(CPU, 300..u64::MAX))));
+        said.come(10);
+        assert_eq!(ended(said), 50);
+        // The longest that can be.
+        let mut said = Announcements::default();
+        assert!(said.announce(Some(3), None, &(0..MAX_RING)));
+        piece(&mut said, CPU, 2 * MAX_RING..2 * MAX_RING + 8);
+        assert!(said.begin(Some(&aux(CPU, 3 * MAX_RING + 8..3 * MAX_RING + 16))));
+        assert_eq!(ended(said), 2 * MAX_RING + 8);
+    }
+
+    #[test]
+    fn snapshots_may_lie_before_the_first_place() {
+        let mut said = Announcements::default();
+        piece(&mut said, CPU, 0..100);
+        assert!(said.begin(Some(&aux(CPU, u64::MAX - 0xffff..u64::MAX))));
+        let mut said = Announcements { overwritten: true, ..Announcements::default() };
+        piece(&mut said, CPU, 0..100);
+        assert!(said.begin(Some(&aux(CPU, 1 << 50..(1 << 50) + 8))));
+        said.come(8);
+        assert_eq!(ended(said), 0);
+    }
+
+    #[test]
+    fn ranges_too_far_from_each_other_are_not_put_together() {
+        let mut said = Announcements::default();
+        for number in 0..3 * MAX_RANGES as u64 {
+            said.announce(Some(3), None, &(number << 40..(number << 40) + 10));
+        }
+        assert_eq!(said.rings[&Ring::Cpu(3)].missing(true), 30 * MAX_RANGES as u64);
     }
 
     proptest! {

@@ -136,7 +136,15 @@ const MOST_FILLING: usize = 7;
 
 impl Course {
     /// Starts a piece, whose first bytes are repeated, or belong to a finished packet.
-    pub(crate) fn begin(&mut self, piece: Piece, repeated: u64, finished: usize) {
+    pub(crate) fn begin(&mut self, mut piece: Piece, repeated: u64, finished: usize) {
+        let before = self.open_breaks();
+        // Places of a piece at whose end the count starts again at 0 have no order.
+        if !before.is_empty() && piece.offset.checked_add(piece.data_len).is_some() {
+            cost::steps((before.len() + piece.breaks.len()).div_ceil(BREAKS_PER_STEP));
+            piece.breaks.splice(0..0, before.iter().copied());
+            piece.breaks.sort_unstable();
+            piece.breaks.dedup();
+        }
         let (filled, kept) = match piece.join {
             Join::Kept(zeros) => (self.filled, usize::from(zeros).min(self.filled)),
             Join::Continued => (self.filled, self.kept),
@@ -151,15 +159,24 @@ impl Course {
         self.piece.as_ref()
     }
 
-    /// Whether all of the next bytes are data.
+    /// Whether all of the next bytes are data, without a break that stands before them.
     pub(crate) fn passes_nothing_over(&self) -> bool {
-        self.repeated == 0 && self.finished == 0 && self.kept == 0
+        self.repeated == 0 && self.finished == 0 && self.kept == 0 && self.open_breaks().is_empty()
     }
 
-    /// The last of the breaks at or before the next byte, which are done with.
+    /// Breaks among zeros that were passed over as filling. What comes in their places is not
+    /// known yet: the zeros, if they are data after all, or else what follows.
+    fn open_breaks(&self) -> &[u64] {
+        let breaks = self.piece.as_ref().map_or(&[][..], |piece| &piece.breaks);
+        &breaks[..breaks.partition_point(|place| *place <= self.next)]
+    }
+
+    /// The last of the breaks at or before the next byte, which are done with. Zeros that were
+    /// passed over as filling may be the next bytes.
     pub(crate) fn passed_break(&mut self) -> Option<u64> {
+        let next = self.next.saturating_sub(self.filled as u64);
         let piece = self.piece.as_mut()?;
-        let passed = piece.breaks.partition_point(|place| *place <= self.next);
+        let passed = piece.breaks.partition_point(|place| *place <= next);
         // Those behind move up.
         cost::steps(if passed > 0 { piece.breaks.len().div_ceil(BREAKS_PER_STEP) } else { 0 });
         piece.breaks.drain(..passed).next_back()
@@ -203,6 +220,7 @@ impl Course {
                 continue;
             }
             self.filled = 0;
+            self.pass_breaks(steps);
             self.data(&mut rest, &mut at, data_left, steps);
         }
     }
@@ -245,5 +263,117 @@ impl Course {
         at.offset.0 += len as u64;
         self.next = self.next.wrapping_add(len as u64);
         len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a queue is told: its bytes by their places, and gaps.
+    #[derive(Debug, Default, PartialEq)]
+    struct Told {
+        bytes: Vec<(u64, u8)>,
+        /// With how many bytes there were before.
+        gaps: Vec<(u64, usize)>,
+        filling: usize,
+    }
+
+    impl Steps for Told {
+        fn overlap(&mut self, _: u64) {}
+        fn fill(&mut self, len: usize) {
+            self.filling += len;
+        }
+        fn unfill(&mut self, len: usize) {
+            self.filling -= len;
+        }
+        fn gap_at(&mut self, place: u64) {
+            self.gaps.push((place, self.bytes.len()));
+        }
+        fn data(&mut self, _: &Piece, bytes: &[u8], place: u64, _: Position) {
+            self.bytes.extend((place..).zip(bytes.iter().copied()));
+        }
+    }
+
+    fn piece(offset: u64, data_len: u64, join: Join, breaks: &[u64]) -> Piece {
+        Piece {
+            offset,
+            data_len,
+            join,
+            repeated: 0,
+            breaks: breaks.to_vec(),
+            clock: None,
+            reference: None,
+            event: None,
+            unit: Unit::ArmSpe(Encoding::Unknown),
+        }
+    }
+
+    /// Which must be the same however the bytes of each piece come.
+    fn told(pieces: &[(Piece, &[u8])]) -> Told {
+        let run = |step: usize| {
+            let (mut course, mut told) = (Course::default(), Told::default());
+            for (piece, bytes) in pieces {
+                course.begin(piece.clone(), 0, 0);
+                course.pass_breaks(&mut told);
+                if bytes.is_empty() {
+                    course.bytes(bytes, Position::default(), &mut told);
+                }
+                for bytes in bytes.chunks(step) {
+                    course.bytes(bytes, Position::default(), &mut told);
+                }
+            }
+            told
+        };
+        let at_once = run(usize::MAX);
+        (1..=16).for_each(|step| assert_eq!(run(step), at_once, "{step} at a time"));
+        at_once
+    }
+
+    fn places(bytes: &[(u64, u8)]) -> Vec<u64> {
+        bytes.iter().map(|(place, _)| *place).collect()
+    }
+
+    const FILLED: [u8; 8] = [1, 2, 3, 0, 0, 0, 0, 0];
+
+    #[test]
+    fn a_loss_among_zeros_that_turn_out_to_be_data_stands_among_them() {
+        // By what follows in the piece, by the next piece, by one of no bytes, and in part.
+        let first = |data_len| piece(0, data_len, Join::Continued, &[5]);
+        let told_by_bytes = told(&[(first(3), &[1, 2, 3, 0, 0, 0, 0, 9])]);
+        assert_eq!(places(&told_by_bytes.bytes), Vec::from_iter(0..8));
+        assert_eq!((told_by_bytes.gaps, told_by_bytes.filling), (vec![(5, 5)], 0));
+        let kept = [(first(3), &FILLED[..]), (piece(8, 1, Join::Kept(5), &[]), &[9])];
+        let told_by_piece = told(&kept);
+        assert_eq!(places(&told_by_piece.bytes), Vec::from_iter(0..9));
+        assert_eq!((told_by_piece.gaps, told_by_piece.filling), (vec![(5, 5)], 0));
+        let told_at_end = told(&[(first(3), &FILLED), (piece(8, 0, Join::Kept(5), &[]), &[])]);
+        assert_eq!(places(&told_at_end.bytes), Vec::from_iter(0..8));
+        assert_eq!((told_at_end.gaps, told_at_end.filling), (vec![(5, 5)], 0));
+        let in_part = told(&[(first(3), &FILLED), (piece(4, 4, Join::Kept(1), &[]), &[6; 4])]);
+        assert_eq!(places(&in_part.bytes), Vec::from_iter(0..8));
+        assert_eq!((in_part.gaps, in_part.filling), (vec![(5, 5)], 4));
+    }
+
+    #[test]
+    fn a_loss_in_the_place_of_filling_stands_among_what_follows() {
+        let pieces = [
+            (piece(0, 3, Join::Continued, &[3, 5]), &FILLED[..]),
+            (piece(3, 4, Join::Continued, &[6]), &[6; 4]),
+        ];
+        let told = told(&pieces);
+        assert_eq!(places(&told.bytes), Vec::from_iter(0..7));
+        assert_eq!((told.gaps, told.filling), (vec![(3, 3), (5, 5), (6, 6)], 5));
+    }
+
+    #[test]
+    fn a_loss_is_not_forgotten_between_pieces_that_are_cut_apart() {
+        let mut course = Course::default();
+        course.begin(piece(0, 3, Join::Continued, &[5]), 0, 0);
+        course.bytes(&FILLED, Position::default(), &mut Told::default());
+        assert!(!course.passes_nothing_over());
+        course.begin(piece(8, 8, Join::Continued, &[]), 0, 0);
+        course.bytes(&[1; 8], Position::default(), &mut Told::default());
+        assert!(course.passes_nothing_over());
     }
 }

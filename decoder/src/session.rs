@@ -518,7 +518,7 @@ impl Session {
                 self.announcements.overwritten |= Tracer::holds_snapshots(body, self.order);
                 self.outdated = true;
             }
-            kind::AUX => self.aux(body)?,
+            kind::AUX => self.aux(body, at)?,
             kind::AUX_OUTPUT_HW_ID => self.counter(body, words.u64()?),
             kind::LOST => {
                 let (_id, lost) = (words.u64()?, words.u64()?);
@@ -697,7 +697,7 @@ impl Session {
     }
 
     /// An AUX record: flags of data that has come or will come.
-    fn aux(&mut self, body: &[u8]) -> Option<()> {
+    fn aux(&mut self, body: &[u8], at: u64) -> Option<()> {
         let aux = Aux::parse(body, self.order)?;
         for (flag, count) in [
             (AuxFlags::TRUNCATED, &mut self.ledger.aux_truncated),
@@ -709,11 +709,18 @@ impl Session {
         let broken = aux.flags.intersects(AuxFlags::TRUNCATED | AuxFlags::PARTIAL);
         let trailer = self.trailer(body);
         self.announcements.overwritten |= aux.flags.contains(AuxFlags::OVERWRITE);
-        self.announcements.announce(
+        let can_be = self.announcements.announce(
             trailer.and_then(|trailer| known(trailer.cpu?)),
             trailer.and_then(|trailer| known(trailer.pid_tid?.1)),
             &(aux.start..aux.end),
         );
+        if !can_be {
+            self.problems.add(
+                "AUX record of more bytes than a ring has",
+                at,
+                "they are not counted as missing",
+            );
+        }
         // Rings belong to a CPU, or to a thread where the recording has no CPUs.
         let Some(trailer) = trailer else { return Some(()) };
         let tid = trailer.pid_tid.map(|(_, tid)| tid);
@@ -746,7 +753,13 @@ impl Session {
     ) -> Placement {
         cost::steps(1);
         self.refresh(sink);
-        self.announcements.begin(Some(aux));
+        if !self.announcements.begin(Some(aux)) {
+            self.problems.add(
+                "AUX data that is longer than a ring, or further on than one is long",
+                position.offset.0,
+                "what it says to lie before it is not counted as missing",
+            );
+        }
         let source = match &self.tracer {
             Some(Tracer::ArmSpe(_)) => Source::ArmSpe,
             Some(Tracer::IntelPt) => Source::IntelPt,

@@ -125,6 +125,18 @@ fn offsets_of_pieces_announce_what_no_record_does() {
 }
 
 #[test]
+fn claims_that_no_ring_can_keep_are_damage_and_not_missing_bytes() {
+    let data = loads();
+    let mut made = Made::spe();
+    // A place far behind all others, between two that follow each other.
+    made.piece(0, 0, &data[..960]).piece(0, (1 << 52) - 1, &[0; 8]).piece(0, 960, &data[960..]);
+    assert_eq!(missing(&made.finish()), (0, 3), "a place");
+    let mut made = Made::spe();
+    made.aux(0, 0, 3072, 0).piece(0, 0, &data).aux(0, 3072, 1 << 40, 0);
+    assert_eq!(missing(&made.finish()), (0, 3), "a size");
+}
+
+#[test]
 fn what_is_there_is_not_missing() {
     let data = loads();
     // perf fills each piece up to a multiple of 8, and counts without that.
