@@ -422,7 +422,7 @@ mod tests {
             assert!(!said.announce(Some(3), Some(7), &places), "{places:?}");
             assert!(!said.announce(None, None, &places), "{places:?}");
         }
-        assert!(said.announce(Some(2), None, &(10..5)));
+        assert!(said.announce(Some(2), None, &Range { start: 10, end: 5 }));
         assert_eq!(said.missing(true), 0);
         piece(&mut said, CPU, 0..100);
         // A place far behind all others, and back again.
