@@ -418,8 +418,6 @@ fn steps(cpus: u32) -> impl Strategy<Value = Vec<Option<(u32, Step)>>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
     #[test]
     fn nothing_is_lost_that_the_rings_held(steps in steps(3), long in any::<bool>()) {
         // Short rings wrap, fill and lose at every turn; in long ones nothing is lost.

@@ -61,6 +61,25 @@ fn replay(name: &str) {
     }
 }
 
+/// What a program that was killed leaves behind: every beginning of the shortest recordings.
+#[test]
+fn every_cut_of_the_shortest_recordings() {
+    let mut cuts = 0;
+    for path in files(&root().join("testdata/written")) {
+        let whole = fs::read(&path).expect("the input is read");
+        if path.extension().is_none_or(|end| end != "data") || whole.len() > 1000 {
+            continue;
+        }
+        let _replayed = Replayed(&path);
+        for cut in 0..whole.len() {
+            laws::container(&whole[..cut]);
+            laws::summary(&whole[..cut]);
+        }
+        cuts += whole.len();
+    }
+    assert!(cuts > 2000, "{cuts} cuts were tried");
+}
+
 #[test]
 fn container() {
     replay("container");

@@ -75,7 +75,7 @@ fn of_generated_traces() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     #[test]
     fn of_random_traces(data in prop::collection::vec(any::<u8>(), 0..3000)) {

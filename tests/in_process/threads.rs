@@ -207,7 +207,7 @@ fn pieces(made: &mut Made, start: usize, queue: &[u8], len: usize) {
 /// Damage at every byte of a queue: also where it is cut.
 #[test]
 fn damage_at_any_place() {
-    let healthy: Vec<u8> = (0..40).flat_map(|number| load(7 + number % 3, 1000 + number)).collect();
+    let healthy: Vec<u8> = (0..16).flat_map(|number| load(7 + number % 3, 1000 + number)).collect();
     // An emulator keeps half a megabyte for each thread that there ever was: few, then.
     for at in thinned("damage at any place", 0..healthy.len(), 41) {
         for byte in [0x00, 0x01, 0x71, 0xb3, 0xff] {
