@@ -16,8 +16,9 @@ use crate::perf::{Auxtrace, QueueKey, Ring};
 
 /// Rings that are remembered, and queues: as many as are decoded. More come only from damage.
 const MAX_RINGS: usize = 1 << 14;
-/// Bytes that one record may announce: the longest ring. The kernel keeps a list of a ring's pages
-/// in one allocation (`rb_alloc_aux`), of 4 MiB at most with pages of 4 KiB.
+/// Bytes that one record may announce: the longest ring with pages of 4 KiB. The kernel keeps the
+/// list of a ring's pages in one allocation (`rb_alloc_aux`), of 4 MiB at most. Larger pages would
+/// allow longer rings, of which nobody has as much memory for each CPU.
 const MAX_RING: u64 = 1 << 31;
 /// Ranges that are kept of one ring. Of a healthy one there is one alone.
 const MAX_RANGES: usize = 16;
