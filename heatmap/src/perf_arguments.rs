@@ -121,6 +121,7 @@ mod tests {
             // Tasks are followed to all CPUs, and all CPUs are all.
             ("perf record -p 4711 -C 1", None),
             ("perf record -C 1 --tid 4711", None),
+            ("perf record -t 4711 -C 1", None),
             ("perf record -C 1 --pid=4711", None),
             ("perf record -a -e ibs_op// -- sleep 10", None),
             ("perf record -e x -d --phys-data -a", None),
