@@ -2,6 +2,7 @@
 //! allows. They are written from the numbers in the kernel's and perf's headers.
 
 use tests::container::Parts;
+use tests::emulation::thinned;
 use tests::inputs::{MADE, RECORDED, bytes, input};
 use tests::laws::{ORDINARY, ORDINARY_COMPRESSED, check_cost};
 use tracegen::bytes::Endian;
@@ -112,7 +113,7 @@ fn allowed(what: &str, stream: &Stream) {
 /// What 50 times is measured by.
 #[test]
 fn ordinary_recordings_take_a_few_steps_for_64_bytes() {
-    for name in RECORDED.into_iter().chain(MADE) {
+    for name in thinned("recordings", RECORDED.into_iter().chain(MADE), 5) {
         let path = input(name);
         if path.is_dir() {
             continue;

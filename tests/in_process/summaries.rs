@@ -1,6 +1,7 @@
 //! All that a report says can be computed from the records.
 
 use proptest::prelude::*;
+use tests::emulation::thinned;
 use tests::inputs::{MADE, RECORDED, bytes, input};
 use tests::laws::{Keep, summary, summed_up};
 use tracegen::{Config, Form, Kind, Layout, Source};
@@ -24,7 +25,8 @@ fn queries() -> Vec<Keep> {
 #[test]
 fn of_recordings_and_made_traces() {
     let mut counted = 0;
-    for (number, name) in RECORDED.into_iter().chain(MADE).enumerate() {
+    let names = RECORDED.into_iter().chain(MADE).enumerate();
+    for (number, name) in thinned("recordings", names, 5) {
         let path = input(name);
         if path.is_dir() {
             continue;
@@ -66,7 +68,7 @@ fn of_generated_traces() {
     ];
     for config in configs {
         let (recording, truth) = tracegen::to_bytes(&config).expect("a right configuration");
-        for (at, keep) in queries().iter().enumerate() {
+        for (at, keep) in thinned("queries", queries().iter().enumerate(), 4) {
             let order = u8::try_from(at).expect("few queries");
             let counted = summed_up(&recording, keep, order).expect("a recording");
             assert!(at > 0 || counted as u64 == truth.ledger.counted, "{config:?}");
