@@ -4,9 +4,9 @@
 //! `kernel/events/ring_buffer.c`). An AUX record announces the bytes from `aux_offset` on,
 //! `aux_size` of them; an AUXTRACE record announces those behind it, and, by its offset, those
 //! between it and the piece of its queue before it. What is longer than any ring is no announcement
-//! but damage: the kernel writes nothing over bytes that were not read. In a ring that is overwritten places are those
-//! of a head that goes round, and most of what was written is never copied: there an AUXTRACE
-//! record's size alone announces anything.
+//! but damage: the kernel writes nothing over bytes that were not read. A ring that is overwritten
+//! wraps, and most of its data is never copied: there only an AUXTRACE record's own size announces
+//! data.
 
 use core::iter;
 use core::ops::Range;
@@ -14,7 +14,8 @@ use std::collections::HashMap;
 
 use crate::perf::{Auxtrace, QueueKey, Ring};
 
-/// Rings that are remembered, and queues: as many as are decoded. More come only from damage.
+/// The most rings, and the most queues, that are remembered: as many queues as are decoded. More come
+/// only from damage.
 const MAX_RINGS: usize = 1 << 14;
 /// Bytes that one record may announce: the longest ring with pages of 4 KiB. The kernel keeps the
 /// list of a ring's pages in one allocation (`rb_alloc_aux`), of 4 MiB at most. Larger pages would
@@ -196,7 +197,7 @@ impl Announcements {
     }
 
     fn account(&mut self, ring: Ring) -> Option<&mut Account> {
-        // Twice as many, since AUX records name both CPU and thread.
+        // Twice as many: AUX records name a CPU and a thread, of which one has the ring.
         if self.rings.len() >= 2 * MAX_RINGS && !self.rings.contains_key(&ring) {
             return None;
         }

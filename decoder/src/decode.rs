@@ -258,15 +258,9 @@ impl Input {
     ///
     /// # Errors
     /// If it is a folder, a recording of perf's, or reading fails.
-    pub fn decode_raw(
-        self,
-        raw: Raw,
-        file: u32,
-        options: &Options,
-        sink: &mut impl Sink,
-    ) -> Result<Recording, Error> {
+    pub fn decode_raw(self, raw: Raw, file: u32, sink: &mut impl Sink) -> Result<Recording, Error> {
         let mut decode = |reader: File| {
-            let mut incoming = Incoming::new(reader, options.max_spool)?;
+            let mut incoming = Incoming::new(reader)?;
             let mut recording = decode_raw(&mut incoming, raw, file, sink)?;
             incoming.tell(&mut recording);
             Ok(recording)
@@ -293,7 +287,7 @@ fn decode_incoming<S: Shard>(
     options: &Options,
     sink: &mut S,
 ) -> Result<Recording, Error> {
-    let mut incoming = Incoming::new(reader, options.max_spool)?;
+    let mut incoming = Incoming::new(reader)?;
     let is_file = matches!(header_size(incoming.head()), Some(size) if size != STREAM_SIZE);
     let mut recording = if is_file {
         let saved = incoming.spool(options.max_spool)?;
@@ -593,7 +587,15 @@ fn tables(header: &FileHeader, file: &[u8], session: &mut Session) {
     }
     attributes(header, file, session);
     if header.data.size > 0 {
-        feature_sections(header, file, session);
+        let end = feature_sections(header, file, session);
+        let behind = end.and_then(|end| (file.len() as u64).checked_sub(end));
+        if let Some(behind) = behind.filter(|behind| *behind > 0) {
+            session.problems.add(
+                format!("{behind} bytes behind the last section of the file"),
+                end.unwrap_or_default(),
+                "they are ignored; give files that were joined one by one",
+            );
+        }
     }
 }
 
@@ -644,8 +646,10 @@ fn attributes(header: &FileHeader, file: &[u8], session: &mut Session) {
     }
 }
 
-/// Reads the feature sections that stand behind the records.
-fn feature_sections(header: &FileHeader, file: &[u8], session: &mut Session) {
+/// Reads the feature sections that stand behind the records. Returns where the last section of the
+/// file ends, of all kinds; `None` if the table of feature sections is cut.
+fn feature_sections(header: &FileHeader, file: &[u8], session: &mut Session) -> Option<u64> {
+    let mut last = [header.attrs, header.data].map(|section| section.end()).into_iter().max()?;
     let order = session.order();
     let table = header.data.offset.checked_add(header.data.size);
     let bits = (0..256u64)
@@ -660,13 +664,11 @@ fn feature_sections(header: &FileHeader, file: &[u8], session: &mut Session) {
                 table.unwrap_or(u64::MAX),
                 "machine and event names are unknown",
             );
-            return;
+            return None;
         };
         let mut words = Cursor::new(bytes, order);
-        let Some(section) = (|| Some(Section { offset: words.u64()?, size: words.u64()? }))()
-        else {
-            return;
-        };
+        let section = Section { offset: words.u64()?, size: words.u64()? };
+        last = last.max(section.end()).max(offset?.saturating_add(16));
         match section.of(file) {
             (bytes, true) => session.feature(bit, bytes, section.offset),
             _ => session.problems.add(
@@ -676,6 +678,7 @@ fn feature_sections(header: &FileHeader, file: &[u8], session: &mut Session) {
             ),
         }
     }
+    Some(last)
 }
 
 /// Takes nothing.

@@ -11,8 +11,9 @@
 //! settled: the state behind one more part. Gives it back with the next part if that waits
 //! ```
 //!
-//! The state is given out only with something to do for it. So whoever begins the next part finds
-//! the state, and a part that waits is taken by who puts it there or by who has the state then.
+//! A thread is given the state only together with a part to settle. So the thread that begins the
+//! next part finds the state, and a waiting part is settled by the thread that adds it, or by the
+//! one that has the state at that time.
 
 #[cfg(all(test, loom))]
 use loom::sync::{Mutex, MutexGuard};

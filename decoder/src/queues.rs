@@ -49,7 +49,7 @@ pub(crate) struct Collected<'a> {
     len: usize,
 }
 
-/// What is kept of a piece: what others of its queue do not share.
+/// What is kept of each piece; what all pieces of a queue share stands in [`Collected`].
 struct Stored<'a> {
     bytes: &'a [u8],
     at: Position,

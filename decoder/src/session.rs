@@ -35,8 +35,8 @@ const MAX_PROBLEMS: usize = 64;
 /// How often all events are looked at anew because something else is said of the machine. It is
 /// said once, before the records.
 const MAX_REFRESHES: u32 = 16;
-/// What an event's pace is, is told once in so many records on average, since looking at all that a
-/// recording says takes as long as reading many.
+/// A change of an event's pace is told at most once in so many records on average: what is told is a
+/// whole [`Recording`], which takes as long to make as many records take to read.
 const TELLING_EVERY: u64 = 64;
 /// Records' worth of tellings that may come at once.
 const TELLINGS_SAVED: u64 = 256 * TELLING_EVERY;
@@ -578,7 +578,9 @@ impl Session {
         self.thread(own, time, Sign::Seen);
         match record.kind {
             kind::COMM | kind::MMAP | kind::MMAP2 => {
-                self.thread(task(words.u32()?, words.u32()?), time, Sign::Seen);
+                let execed = record.kind == kind::COMM && record.misc & MISC_COMM_EXEC != 0;
+                let sign = if execed { Sign::Execed } else { Sign::Seen };
+                self.thread(task(words.u32()?, words.u32()?), time, sign);
             }
             kind::FORK | kind::EXIT => {
                 let (pid, _parent, tid) = (words.u32()?, words.u32()?, words.u32()?);

@@ -200,6 +200,13 @@ impl Facts {
         }
     }
 
+    /// Adds what the account of the records says of hot pages that may be missing.
+    pub fn account(&mut self, ledger: &Ledger) {
+        if guests_are_missing(ledger) {
+            self.leave_out("most accesses of virtual machines have no known frame", "guests");
+        }
+    }
+
     /// Adds that a query leaves out accesses, by the names of its filters.
     pub fn query(&mut self, filters: impl Iterator<Item = &'static str>) {
         for name in filters {
@@ -327,9 +334,8 @@ fn is_fault(event: &Event) -> bool {
     event.attr.type_ == SOFTWARE && FAULTS.contains(&event.attr.config)
 }
 
-/// Whether so many accesses of virtual machines have no frame that hot pages may be missing. Single
-/// ones are left out by chance, as of the host's.
-pub fn guests_are_missing(ledger: &Ledger) -> bool {
+/// Whether most accesses of virtual machines have no frame, so that hot pages may be missing.
+fn guests_are_missing(ledger: &Ledger) -> bool {
     ledger.guest_address > ledger.guest_accesses / 2
 }
 
@@ -346,8 +352,9 @@ pub fn guests(ledger: &Ledger) -> Option<String> {
         are(known, "counted")
     );
     let left_out = format!(
-        "{} (guest_address): the hardware gave no physical address, and what the kernel looks up \
-         for a guest's address is none of the guest's pages",
+        "{} (guest_address): the recording does not show that the hardware gave their physical \
+         addresses (`perf record -R` of IBS does), and what the kernel looks up for a guest's \
+         address is none of the guest's pages",
         are(dropped, "left out")
     );
     match (known, dropped) {
@@ -553,8 +560,8 @@ pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filt
     if ledger.guest_address > 0 && ledger.guest_address + ledger.not_memory == records {
         return format!(
             "{records} records, all {} memory operations of them of virtual machines, and for none \
-             the hardware gave a physical address: record in the guests, or with `{RECORD_AMD}` on \
-             AMD",
+             it is recorded that the hardware gave a physical address: record in the guests, or with \
+             `{RECORD_AMD}` on AMD",
             ledger.guest_address
         );
     }

@@ -5,6 +5,8 @@ use core::fmt;
 use decoder::perf::AttrFlags;
 use decoder::{Incomplete, Recording};
 
+use crate::perf_arguments::{Arguments, arguments};
+
 /// One reason, in words for its reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -105,28 +107,12 @@ fn overwritten(recording: &Recording) -> String {
 /// What perf's command line says of files that it wrote one after another. Whoever names several
 /// of them is taken to have named all that there are.
 fn of_several_files(recording: &Recording, all: &[Recording]) -> Option<Reason> {
-    let options = |recording: &Recording| {
-        let words = recording.features.command_line.clone();
-        words.into_iter().take_while(|word| word != "--").collect::<Vec<_>>()
-    };
-    let words = options(recording);
-    let switches =
-        |word: &String| word == "--switch-output" || word.starts_with("--switch-output=");
-    if !words.iter().any(switches) {
-        return None;
-    }
-    let parts = all.iter().filter(|other| options(other) == words).count() as u64;
-    let most = words.iter().enumerate().find_map(|(at, word)| {
-        match word.strip_prefix("--switch-max-files") {
-            Some("") => words.get(at + 1)?.parse().ok(),
-            Some(value) => value.strip_prefix('=')?.parse().ok(),
-            None => None,
-        }
-    });
-    match most {
-        // 0 stands for no limit.
-        Some(most) if most > 0 && (parts >= most || parts == 1) => Some(Reason::LastFiles(most)),
-        _ if parts == 1 => Some(Reason::OneOfSeveral),
+    let words = &recording.features.command_line;
+    let Arguments { switches_output: true, max_files, .. } = arguments(words) else { return None };
+    let parts = all.iter().filter(|other| other.features.command_line == *words).count() as u64;
+    match max_files {
+        1.. if parts >= max_files || parts == 1 => Some(Reason::LastFiles(max_files)),
+        0 if parts == 1 => Some(Reason::OneOfSeveral),
         _ => None,
     }
 }

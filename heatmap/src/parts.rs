@@ -4,7 +4,7 @@
 use decoder::perf::{CpuSet, Event, never_has_address};
 use decoder::{Recording, Source};
 
-use crate::perf_arguments::recorded_cpus;
+use crate::perf_arguments::arguments;
 
 /// Units of the kinds of cores of processors that have several (`arch/x86/events/intel/core.c`).
 pub(crate) const CORE_UNITS: [&str; 3] = ["cpu_core", "cpu_atom", "cpu_lowpower"];
@@ -96,7 +96,7 @@ fn spe_units(recording: &Recording, events: &[&Event]) -> Option<(String, String
 
 /// What the recorder's arguments leave out.
 fn by_command(recording: &Recording) -> Option<(String, String)> {
-    let written = recorded_cpus(&recording.features.command_line)?;
+    let written = arguments(&recording.features.command_line).cpus?;
     let origin = format!("perf record -C {written}");
     match CpuSet::parse(written) {
         Some(cpus) => some_of(&cpus, recording, true).map(|reason| (reason, origin)),

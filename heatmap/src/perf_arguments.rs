@@ -40,18 +40,33 @@ const LONG_WITH_ARGUMENT: [&str; 33] = [
     "type",
 ];
 
-/// The CPUs that `perf record` was told to record alone, as they were written: the value of `-C`.
-/// `None` if it recorded all, or single tasks, which are followed to all CPUs: `-p` and `-t` win
-/// over `-C`.
-pub(crate) fn recorded_cpus(arguments: &[String]) -> Option<&str> {
+/// What `perf record` was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Arguments<'a> {
+    /// The CPUs that it recorded alone, as they were written: the value of `-C`. `None` if it
+    /// recorded all, or single tasks, which are followed to all CPUs: `-p` and `-t` win over `-C`.
+    pub(crate) cpus: Option<&'a str>,
+    /// It wrote several files one after another (`--switch-output`).
+    pub(crate) switches_output: bool,
+    /// The last files that it kept of them (`--switch-max-files`); 0 stands for all.
+    pub(crate) max_files: u64,
+}
+
+/// Reads a command line of perf's, the program's name first. Nothing was told if it is none of
+/// `perf record`.
+pub(crate) fn arguments(words: &[String]) -> Arguments<'_> {
+    recorded(words).unwrap_or_default()
+}
+
+fn recorded(arguments: &[String]) -> Option<Arguments<'_>> {
     let at = arguments.iter().skip(1).take_while(|word| *word != "--");
     let record = 1 + at.into_iter().position(|word| word == "record")?;
     let within = |command: &str| arguments[1..record].iter().any(|word| word == command);
-    let c2c = within("c2c");
+    let (c2c, mem) = (within("c2c"), within("mem"));
     // These two give what follows the first "--" to `perf record`.
-    let mut wrapped = c2c || within("mem");
+    let mut wrapped = c2c || mem;
     let mut words = arguments[record + 1..].iter().map(String::as_str);
-    let mut cpus = None;
+    let (mut told, mut tasks) = (Arguments::default(), false);
     while let Some(word) = words.next() {
         if word == "--" && core::mem::take(&mut wrapped) {
             continue;
@@ -64,8 +79,12 @@ pub(crate) fn recorded_cpus(arguments: &[String]) -> Option<&str> {
                 None => (option, None),
             };
             match name {
-                "pid" | "tid" => return None,
-                "cpu" => cpus = value.or(cpus),
+                "pid" | "tid" => tasks = true,
+                "cpu" => told.cpus = value.or(told.cpus),
+                "switch-output" => told.switches_output = true,
+                "switch-max-files" => {
+                    told.max_files = value.and_then(|most| most.parse().ok()).unwrap_or(0);
+                }
                 _ => {}
             }
             continue;
@@ -76,10 +95,13 @@ pub(crate) fn recorded_cpus(arguments: &[String]) -> Option<&str> {
         };
         while let Some(letter) = letters.chars().next() {
             letters = &letters[letter.len_utf8()..];
-            let takes = match (c2c, letter) {
-                (true, 'u' | 'k') => false,
-                (true, 'l') => true,
-                _ => SHORT_WITH_ARGUMENT.contains(letter),
+            // Letters of `perf c2c` and `perf mem` themselves (`tools/perf/builtin-mem.c`: physical
+            // addresses, and the type of access).
+            let own =
+                (c2c && matches!(letter, 'u' | 'k' | 'l')) || (mem && matches!(letter, 'p' | 't'));
+            let takes = match own {
+                true => matches!(letter, 'l' | 't'),
+                false => SHORT_WITH_ARGUMENT.contains(letter),
             };
             if !takes {
                 // What -I, -S and -z take stands in the same word.
@@ -90,20 +112,19 @@ pub(crate) fn recorded_cpus(arguments: &[String]) -> Option<&str> {
             }
             let value = if letters.is_empty() { words.next() } else { Some(letters) };
             match letter {
-                'p' | 't' => return None,
-                'C' => cpus = value.or(cpus),
+                'p' | 't' if !own => tasks = true,
+                'C' => told.cpus = value.or(told.cpus),
                 _ => {}
             }
             break;
         }
     }
-    cpus
+    told.cpus = told.cpus.filter(|_| !tasks);
+    Some(told)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn cpus_are_those_of_perf_and_not_of_its_command() {
         let rows = [
@@ -116,6 +137,10 @@ mod tests {
             ("perf record -C 1 -C 2", Some("2")),
             ("perf mem record -a -- -C 3 sleep 1", Some("3")),
             ("perf mem record -C 3 -- sleep 1", Some("3")),
+            ("perf mem record -p -C 3 -a", Some("3")),
+            ("perf mem record -t load -C 3", Some("3")),
+            ("perf mem record -tload -pC3", Some("3")),
+            ("perf mem -p record -C 3", Some("3")),
             ("perf c2c record -u -k -- -C 3", Some("3")),
             ("perf kvm --host record -C 4", Some("4")),
             // Tasks are followed to all CPUs, and all CPUs are all.
@@ -143,7 +168,31 @@ mod tests {
         ];
         for (line, want) in rows {
             let arguments: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
-            assert_eq!(recorded_cpus(&arguments), want, "{line}");
+            assert_eq!(super::arguments(&arguments).cpus, want, "{line}");
+        }
+    }
+
+    #[test]
+    fn files_one_after_another_are_those_of_perf_and_not_of_its_command() {
+        let rows = [
+            ("perf record -a --switch-output", true, 0),
+            ("perf record --switch-output=1G --switch-max-files 3 -a", true, 3),
+            ("perf record -C 1 --switch-output --switch-max-files=4 -p 7", true, 4),
+            ("perf mem record -- --switch-output -a", true, 0),
+            ("perf record -a", false, 0),
+            ("perf record -a mytool --switch-output", false, 0),
+            ("perf record -a -- mytool --switch-output --switch-max-files 3", false, 0),
+            ("perf record -o --switch-output", false, 0),
+            ("perf report --switch-output", false, 0),
+        ];
+        for (line, switches_output, max_files) in rows {
+            let arguments: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
+            let told = super::arguments(&arguments);
+            assert_eq!(
+                (told.switches_output, told.max_files),
+                (switches_output, max_files),
+                "{line}"
+            );
         }
     }
 }

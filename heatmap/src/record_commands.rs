@@ -18,7 +18,7 @@ pub const RECORD_HYBRID: &str = "perf record \
     -e cpu_atom/mem_uops_retired.all_loads/P -e cpu_atom/mem_uops_retired.all_stores/P \
     -d --phys-data -a -- sleep 10";
 /// With AMD's IBS.
-pub const RECORD_AMD: &str = "perf record -e ibs_op// -d --phys-data -a -- sleep 10";
+pub const RECORD_AMD: &str = "perf record -e ibs_op// -d --phys-data -R -a -- sleep 10";
 
 /// All loads and all stores of a kind of cores, by the name of its unit: perf's names for the events
 /// of performance cores differ from those of the others (`pmu-events/arch/x86/*/memory.json`).

@@ -6,7 +6,7 @@ use decoder::{FolioPfn, Ledger, Pfn, Recording};
 
 use crate::backing::Backing;
 use crate::distribution::{TenPercentBuckets, touched_percent};
-use crate::facts::{Facts, guests, guests_are_missing, nothing_counted};
+use crate::facts::{Facts, guests, nothing_counted};
 use crate::filter::{ChunkOrder, HotFraction, HotThreshold, hot_fraction};
 use crate::folio::{Block, Folio, Times};
 use crate::incomplete::Reason;
@@ -111,9 +111,7 @@ impl<'a, B: Block> Summary<'a, B> {
         counter.ledgers().for_each(|(_, part)| ledger += part);
         ledger.saturated_counters =
             counter.store().folios().map(|(_, block)| block.counters().saturated() as u64).sum();
-        if guests_are_missing(&ledger) {
-            facts.leave_out("most accesses of virtual machines have no known frame", "guests");
-        }
+        facts.account(&ledger);
         let page_size = PageSize::of(wanted.page_size, recordings);
         let judge = Judge::new(wanted.order, wanted.threshold);
         Self { counter, recordings, wanted, path, facts, page_size, ledger, judge }

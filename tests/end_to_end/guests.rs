@@ -100,6 +100,21 @@ fn is_guest(record: &Value) -> bool {
     record["flags"].as_str().expect("flags").split(',').any(|flag| flag == "guest")
 }
 
+/// Without the registers (`perf record` without -R) nobody knows whose address PHYS_ADDR is.
+#[test]
+fn without_registers_no_physical_address_of_a_guest_counts() {
+    let without = ALL & !st::RAW;
+    let guest = sample(GUEST_USER, &op(data3::PHYSICAL, PHYSICAL), PHYSICAL);
+    let host = sample(USER, &op(data3::PHYSICAL, PHYSICAL), PHYSICAL);
+    let found = report(&ibs(&[guest.clone(), host], without), &[]);
+    let ledger = ["records", "counted", "guest_accesses", "guest_address"];
+    assert_eq!(ledger.map(|field| of_ledger(&found, field)), [2, 1, 1, 1]);
+    let folder = scratch();
+    let path = write(folder.path(), "perf.data", &ibs(&[guest], without));
+    let said = folioscope(["report"]).arg(&path).run().stderr;
+    assert!(said.contains("it is recorded") && said.contains(" -R "), "{said}");
+}
+
 #[test]
 fn a_physical_address_of_a_guest_counts_if_the_hardware_gave_it() {
     let valid = data3::PHYSICAL;

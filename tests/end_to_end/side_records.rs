@@ -252,15 +252,20 @@ fn what_stands_behind_the_last_record() {
     let file = made.finish();
     let stream = Parts::of(&file).stream();
     let text = b"[ perf record: Woken up 1 times to write data ]\n[ perf record: Captured and wrote 0.01 MB - ]\n";
-    // Behind a file's sections: nothing looks there.
-    let (whole, strict) = report(&[&file[..], text].concat());
-    assert_eq!((whole["accesses"].clone(), strict), (1.into(), 0));
-    // Behind a stream's records: damage, what came before it counts.
-    for garbage in [&text[..], &[0; 64], &[0xff; 64], &[9, 0, 0, 0, 0, 0, 200], &[1]] {
-        let (report, strict) = report(&[&stream[..], garbage].concat());
-        assert_eq!((report["accesses"].clone(), strict), (1.into(), 3), "{garbage:?}");
-        assert_ne!(report["unreadable"], serde_json::json!([]), "{garbage:?}");
+    // It is told; what came before it counts.
+    for recording in [&file, &stream] {
+        for garbage in [&text[..], &[0; 64], &[0xff; 64], &[9, 0, 0, 0, 0, 0, 200], &[1]] {
+            let (report, strict) = report(&[&recording[..], garbage].concat());
+            assert_eq!((report["accesses"].clone(), strict), (1.into(), 3), "{garbage:?}");
+            assert_ne!(report["unreadable"], serde_json::json!([]), "{garbage:?}");
+        }
     }
+    // Two files that were joined are no recording of both.
+    let (report, strict) = report(&file.repeat(2));
+    assert_eq!((report["accesses"].clone(), strict), (1.into(), 3));
+    let told = report["unreadable"][0].as_str().expect("it is told");
+    let want = format!("{} bytes behind the last section of the file", file.len());
+    assert!(told.starts_with(&want), "{told}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 
-use super::packed::{Packing, Unpacked};
+use super::packed::{Packing, TRUSTED, Unpacked};
 use super::spool;
 use crate::{Error, Recording};
 
@@ -61,15 +61,15 @@ enum Bytes<R: Read> {
 pub(crate) struct Incoming<R: Read>(Bytes<R>);
 
 impl<R: Read> Incoming<R> {
-    /// Looks at the first bytes. Of compressed ones `trusted` are given whatever they expand from.
+    /// Looks at the first bytes.
     ///
     /// # Errors
     /// If reading fails, or they are compressed in a way that is not read, or twice, or so badly
     /// damaged that there are not even first bytes.
-    pub(crate) fn new(reader: R, trusted: u64) -> Result<Self, Error> {
+    pub(crate) fn new(reader: R) -> Result<Self, Error> {
         let plain = Peeked::new(reader)?;
         let Some(packing) = Packing::of(plain.head()) else { return Ok(Self(Bytes::Plain(plain))) };
-        let unpacked = Peeked::new(Unpacked::new(plain, packing, trusted)?)?;
+        let unpacked = Peeked::new(Unpacked::new(plain, packing, TRUSTED)?)?;
         unpacked.reader.check(HEAD)?;
         match Packing::of(unpacked.head()) {
             Some(again) => Err(again.refusal()),

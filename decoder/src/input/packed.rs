@@ -13,9 +13,11 @@ use crate::{Error, Problem, TraceOffset};
 /// Largest window of Zstandard, as the power of two of its bytes: what `zstd` itself takes
 /// unless it is told otherwise, 128 MiB.
 const WINDOW_LOG_MAX: u32 = 27;
-/// No recording becomes so many times shorter when it is compressed; what was made to does. It is
-/// asked only of what is longer than may be spooled.
+/// How many times longer than its compressed bytes an input may be: no recording shrinks that much,
+/// only what was made to take long does.
 const EXPANSION_MAX: u64 = 256;
+/// Bytes up to which the expansion is not checked.
+pub(super) const TRUSTED: u64 = 64 << 20;
 
 /// How an input is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,9 +154,7 @@ impl<R: Read> Read for Unpacked<R> {
         let name = self.packing.name();
         let taken = self.packed().taken;
         if self.given > self.trusted && self.given / EXPANSION_MAX > taken {
-            return Ok(self.end(format!(
-                "{name} data that expands more than {EXPANSION_MAX}-fold beyond --max-spool"
-            )));
+            return Ok(self.end(format!("{name} data that expands more than {EXPANSION_MAX}-fold")));
         }
         let read = match &mut self.decoder {
             Decoder::Gzip(decoder) => decoder.read(bytes),
@@ -169,6 +169,11 @@ impl<R: Read> Read for Unpacked<R> {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
                 Ok(self.end(format!("{name} data that ends before its end")))
             }
+            // Zstandard's ZSTD_error_frameParameter_windowTooLarge, of which there is only the text.
+            Err(error) if error.to_string().contains("too much memory") => Ok(self.end(format!(
+                "{name} data with a window of more than {} MiB (zstd -dc --long=31 decompresses it)",
+                1_u64 << (WINDOW_LOG_MAX - 20)
+            ))),
             Err(error) => Ok(self.end(format!("{name} data that is damaged ({error})"))),
         }
     }

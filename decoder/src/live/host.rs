@@ -55,13 +55,6 @@ impl Host {
         pmus
     }
 
-    /// The kernel's version, as far as comparing goes: `(6, 1)`.
-    pub(super) fn release(&self) -> Option<(u32, u32)> {
-        let release = self.text("proc/sys/kernel/osrelease")?;
-        let mut numbers = release.split(|letter: char| !letter.is_ascii_digit());
-        Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
-    }
-
     /// CPUs that run now; `None` if that cannot be read.
     pub(super) fn online(&self) -> Option<Vec<u32>> {
         self.text("sys/devices/system/cpu/online").as_deref().and_then(cpu_list)

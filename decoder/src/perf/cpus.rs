@@ -3,6 +3,7 @@
 
 use core::fmt;
 
+use crate::cost;
 use crate::cursor::{ByteOrder, Cursor};
 
 /// CPUs with numbers below [`CpuSet::MAX`].
@@ -21,6 +22,18 @@ impl CpuSet {
     pub fn insert(&mut self, cpu: u32) {
         if cpu < Self::MAX {
             self.add_word((cpu / 64) as usize, 1 << (cpu % 64));
+        }
+    }
+
+    /// Adds the CPUs from `first` to `last`, as far as there can be such.
+    fn insert_range(&mut self, first: u32, last: u32) {
+        let last = last.min(Self::MAX - 1);
+        cost::bytes(self.words.capacity().max(last as usize / 64) * size_of::<u64>());
+        for at in first / 64..=last / 64 {
+            let (from, to) = (first.max(64 * at), last.min(64 * at + 63));
+            if from <= to {
+                self.add_word(at as usize, u64::MAX >> (63 - (to - from)) << (from % 64));
+            }
         }
     }
 
@@ -56,16 +69,20 @@ impl CpuSet {
     }
 
     /// Reads a list as the kernel prints it and perf takes it: `0-3,8`. `None` if it is none, or
-    /// names a CPU that cannot be.
+    /// names a CPU that cannot be, or many CPUs again and again.
     pub fn parse(text: &str) -> Option<Self> {
-        let mut cpus = Self::default();
+        let (mut cpus, mut named) = (Self::default(), 0);
         for range in text.split(',') {
             let (first, last) = range.split_once('-').unwrap_or((range, range));
             let (first, last): (u32, u32) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
             if first > last || last >= Self::MAX {
                 return None;
             }
-            (first..=last).for_each(|cpu| cpus.insert(cpu));
+            named += last - first + 1;
+            if named > 2 * Self::MAX {
+                return None;
+            }
+            cpus.insert_range(first, last);
         }
         Some(cpus)
     }
@@ -110,7 +127,7 @@ impl CpuSet {
                 if any != 0 {
                     return None;
                 }
-                (first..=last).for_each(|cpu| cpus.insert(cpu.into()));
+                cpus.insert_range(first.into(), last.into());
             }
             _ => return None,
         }

@@ -45,6 +45,11 @@ impl<O: Order> From<&RawSection<O>> for Section {
 }
 
 impl Section {
+    /// Where it ends.
+    pub fn end(self) -> u64 {
+        self.offset.saturating_add(self.size)
+    }
+
     /// The part of the section that the file has, and whether that is all of it.
     pub fn of(self, file: &[u8]) -> (&[u8], bool) {
         let start = usize::try_from(self.offset).ok().filter(|start| *start <= file.len());

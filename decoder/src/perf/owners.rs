@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! FORK        from this time on the number is a thread of this process; before, it was none of it
-//! any other   at this time the number is a thread of this process, which it was before already
+//! exec, other at this time the number is a thread of this process, which it was before already
 //! EXIT        up to this time it was a thread of this process; from then on it is nobody's
 //! ```
 //!
@@ -24,6 +24,9 @@ const MAX_RECORDS: usize = 1 << 22;
 const MAX_ENDED: usize = 1 << 18;
 /// Records of one number that are looked at for an access of which no time is known.
 const MAX_LOOKED_AT: usize = 16;
+/// How long a thread may be seen after its EXIT, in ns: the kernel writes that record before the
+/// thread is switched away from for the last time.
+const DYING_NS: u64 = 10_000_000;
 
 /// What a record says of a thread. The order is that of records of one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +35,10 @@ pub enum Sign {
     Ended,
     /// It is there, and was there before.
     Seen,
+    /// It runs a program from its start. If another thread than the first of a process does so, it
+    /// takes over the number of the first, whose EXIT stands just before (`de_thread` in
+    /// `fs/exec.c`).
+    Execed,
     /// It begins.
     Born,
 }
@@ -54,7 +61,8 @@ pub(super) struct Owners {
 impl Owners {
     /// Learns what a record of a time says; time 0 stands for an unknown one, or one before all
     /// others. Of two processes that are named at one time in the same way the greater counts, at
-    /// time 0 the last one, so that apart from that the order of learning does not matter.
+    /// time 0 the last one. Records may come in any order, as long as each is consistent with
+    /// those before it in time: a FORK stands between two processes that have one number.
     pub(super) fn learn(&mut self, Task { pid, tid }: Task, time: u64, sign: Sign) {
         if tid == 0 {
             return;
@@ -65,12 +73,12 @@ impl Owners {
             return;
         }
         let before = self.records.range((tid, 0, Sign::Ended)..key).next_back();
-        if sign == Sign::Seen && before.is_some_and(|(_, known)| *known == pid) {
-            // Also if that is its end: who dies may be seen for a moment longer.
+        if before.is_some_and(|(before, known)| *known == pid && says_nothing_new(before, &key)) {
             return;
         }
         let behind = self.records.range(key..=(tid, u64::MAX, Sign::Born)).next();
-        let behind = behind.filter(|((.., sign), known)| *sign == Sign::Seen && **known == pid);
+        let behind =
+            behind.filter(|(behind, known)| **known == pid && says_nothing_new(&key, behind));
         if let Some(known_anew) = behind.map(|(key, _)| *key) {
             self.records.remove(&known_anew);
         }
@@ -140,6 +148,16 @@ impl Owners {
     #[cfg(test)]
     fn len(&self) -> usize {
         self.records.len()
+    }
+}
+
+/// Whether a record of a number says nothing that the record before it, of the same process, has
+/// not said.
+fn says_nothing_new((_, before, sign): &Key, (_, time, now): &Key) -> bool {
+    match (sign, now) {
+        (Sign::Ended, Sign::Seen) => time - before < DYING_NS,
+        (Sign::Ended, _) => false,
+        (_, now) => matches!(now, Sign::Seen | Sign::Execed),
     }
 }
 
@@ -248,6 +266,26 @@ mod tests {
             let owners = owners(&[(100, sign, 1)]);
             assert_eq!(owners.at(7, 50), (0..=99, Some(1)), "{sign:?}");
             assert_eq!(owners.ever(7), Some(1));
+        }
+    }
+
+    #[test]
+    fn a_number_lives_on_behind_an_end_that_was_not_its_last() {
+        use Sign::{Born, Ended, Execed, Seen};
+        // The first thread ends, and another one takes over its number and runs a program.
+        let exec = owners(&[(5, Born, 1), (10, Ended, 1), (20, Execed, 1), (30, Seen, 1)]);
+        assert_eq!(exec.at(7, 15).1, None);
+        assert_eq!(exec.at(7, 20), (20..=u64::MAX, Some(1)));
+        // The number was given out again, and that record is lost.
+        let late = 10 + DYING_NS;
+        let again = owners(&[(10, Ended, 1), (late, Seen, 1)]);
+        assert_eq!(again.at(7, late), (late..=u64::MAX, Some(1)));
+        for records in
+            [[(10, Ended, 1), (late - 1, Seen, 1)], [(late - 1, Seen, 1), (10, Ended, 1)]]
+        {
+            let dying = owners(&records);
+            assert_eq!(dying.at(7, late - 1), (10..=u64::MAX, None), "seen while it dies");
+            assert_eq!(dying.len(), 1);
         }
     }
 

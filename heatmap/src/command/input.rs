@@ -72,7 +72,7 @@ impl InputOptions {
         let mut first_file = 0;
         for path in &self.inputs {
             let mut decode = |input: Input| match raw {
-                Some(raw) => input.decode_raw(raw, first_file, &options, sink),
+                Some(raw) => input.decode_raw(raw, first_file, sink),
                 None => input.decode(first_file, &options, sink),
             };
             let recording = open(path, raw)

@@ -140,11 +140,20 @@ impl Messages {
             serde_json::json!({ "level": level, "message": message }).to_string()
         } else {
             let lines: Vec<_> = message.lines().collect();
-            format!("{}: {}", self.program, lines.join(" "))
+            format!("{}: {}", self.program, without_controls(&lines.join(" ")))
         };
         // Where there is no room for it, there is nobody to tell.
         let _ = writeln!(std::io::stderr(), "{line}");
     }
+}
+
+/// A message as a terminal may show it: names in it may come from a recording.
+fn without_controls(message: &str) -> String {
+    let shown = |letter: char| match letter.is_control() {
+        true => letter.escape_default().collect::<String>(),
+        false => letter.to_string(),
+    };
+    message.chars().map(shown).collect()
 }
 
 /// Whether standard error is the journal's stream: systemd names its device and inode, see
@@ -159,6 +168,11 @@ fn to_journal() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_cannot_steer_the_terminal() {
+        assert_eq!(without_controls("a\u{1b}[31mb\tc\u{9b}ä"), "a\\u{1b}[31mb\\tc\\u{9b}ä");
+    }
 
     /// An error that may repeat its cause.
     #[derive(Debug, thiserror::Error)]

@@ -364,7 +364,7 @@ mod tests {
         assert_eq!(lines(Event::Spe, (false, true)), spe);
         let ibs = [
             "sudo folioscope record --event ibs --period 300000 --all-cpus -o perf.data",
-            "sudo perf record -e ibs_op// -d --phys-data -c 300000 -a -o perf.data -- sleep 10",
+            "sudo perf record -e ibs_op// -d --phys-data -R -c 300000 -a -o perf.data -- sleep 10",
             "sudo folioscope serve --live=ibs --period 300000 --http tcp:127.0.0.1:8080",
             "sudo folioscope report perf.data",
         ];

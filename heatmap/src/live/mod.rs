@@ -560,7 +560,7 @@ impl Sink for Live {
         facts.join(recording);
         let names = counting.filters.names();
         facts.query(names.filter(|name| !(settings.one_process && *name == "--pid")));
-        let known = Known::of(recording, facts, settings.page_size, settings.assume_complete);
+        let known = Known::of(recording, facts, settings.page_size);
         counting.known = Some(known);
         self.publish(&mut counting);
     }

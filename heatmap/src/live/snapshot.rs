@@ -8,7 +8,7 @@ use decoder::{FolioPfn, Ledger, PAGES_PER_FOLIO, Recording, TimeBase};
 
 use super::heat::{Heat, Warm};
 use crate::backing::Backing;
-use crate::facts::{Facts, guests, guests_are_missing, nothing_counted};
+use crate::facts::{Facts, guests, nothing_counted};
 use crate::filter::{ChunkOrder, HotFraction, HotThreshold, hot_fraction};
 use crate::folio::{Directions, Times};
 use crate::incomplete::Reason;
@@ -43,8 +43,8 @@ pub struct Known {
     pub facts: Facts,
     /// The kernel's base page.
     pub page_size: PageSize,
-    /// Sentences for readers.
-    pub notes: Vec<String>,
+    /// Nothing tells that size: it is the usual one.
+    page_size_assumed: bool,
 }
 
 /// The heat of all blocks at the end of an epoch, with its account.
@@ -131,22 +131,30 @@ impl Snapshot {
         (!forgotten).then_some(LiveFolio { snapshot: self, warm })
     }
 
+    /// The facts of the input, those that its records tell included.
+    fn facts(&self) -> Facts {
+        let mut facts = self.known.as_ref().map(|known| known.facts.clone()).unwrap_or_default();
+        facts.account(&self.ledger);
+        facts
+    }
+
     /// A judge at this order and threshold.
     pub fn judge(&self, order: ChunkOrder, threshold: HotThreshold) -> LiveJudge {
-        let facts = self.known.as_ref();
-        let leaves_out = facts.is_some_and(|known| known.facts.leaves_out());
         LiveJudge {
             judge: Judge::new(order, threshold),
             order,
-            filtered: !self.assume_complete && (leaves_out || guests_are_missing(&self.ledger)),
-            judged: facts.is_none_or(|known| known.page_size.is_4k()),
+            filtered: !self.assume_complete && self.facts().leaves_out(),
+            judged: self.known.as_ref().is_none_or(|known| known.page_size.is_4k()),
         }
     }
 
     /// What readers should know.
     pub fn notes(&self) -> Vec<String> {
-        let known = self.known.iter().flat_map(|known| &known.notes).cloned();
-        known.chain(guests(&self.ledger)).collect()
+        let Some(known) = &self.known else { return Vec::new() };
+        let page_size = (known.page_size, known.page_size_assumed);
+        let mut notes = self.facts().sentences(self.assume_complete, page_size);
+        notes.extend(guests(&self.ledger));
+        notes
     }
 
     /// Why nothing was counted, if nothing was.
@@ -248,15 +256,9 @@ impl LiveFolio<'_> {
 
 impl Known {
     /// What follows from what the input has said so far.
-    pub(super) fn of(
-        recording: &Recording,
-        facts: Facts,
-        given: Option<PageSize>,
-        assume: bool,
-    ) -> Self {
-        let page_size = PageSize::of(given, core::slice::from_ref(recording));
-        let notes = facts.sentences(assume, page_size);
-        Self { recording: recording.clone(), facts, page_size: page_size.0, notes }
+    pub(super) fn of(recording: &Recording, facts: Facts, given: Option<PageSize>) -> Self {
+        let (page_size, page_size_assumed) = PageSize::of(given, core::slice::from_ref(recording));
+        Self { recording: recording.clone(), facts, page_size, page_size_assumed }
     }
 }
 
