@@ -263,6 +263,11 @@ impl Announcements {
         self.cut();
     }
 
+    /// Rings of which anything is remembered.
+    pub(crate) fn rings(&self) -> usize {
+        self.rings.len()
+    }
+
     /// Bytes that were announced and are not in the recording. Before its end only those before
     /// others that came.
     pub(crate) fn missing(&self, ended: bool) -> u64 {

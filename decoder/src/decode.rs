@@ -991,7 +991,7 @@ pub(crate) fn recording(
     kind: InputKind,
     files: u32,
 ) -> Recording {
-    cost::steps(session.events.list().len() + queues.len());
+    cost::steps(session.steps_to_tell() + queues.len());
     let (mut ledger, mut aux_time_base) = (session.ledger, session.aux_time_base);
     for queue in queues {
         add_queue(&mut ledger, &mut aux_time_base, queue.so_far());

@@ -35,8 +35,9 @@ const MAX_PROBLEMS: usize = 64;
 /// How often all events are looked at anew because something else is said of the machine. It is
 /// said once, before the records.
 const MAX_REFRESHES: u32 = 16;
-/// A change of an event's pace is told at most once in so many records on average: what is told is a
-/// whole [`Recording`], which takes as long to make as many records take to read.
+/// A change of an event's pace is told at most once in so many records on average, or in as many as
+/// there are events and rings, if these are more: what is told is a whole [`Recording`], for which
+/// all of them are looked at.
 const TELLING_EVERY: u64 = 64;
 /// Records' worth of tellings that may come at once.
 const TELLINGS_SAVED: u64 = 256 * TELLING_EVERY;
@@ -420,6 +421,16 @@ impl Session {
         self.facts = Arc::new(facts);
     }
 
+    /// Steps that it takes to make a [`Recording`].
+    pub(crate) fn steps_to_tell(&self) -> usize {
+        self.events.list().len() + self.announcements.rings()
+    }
+
+    /// Records within which one telling is allowed.
+    fn telling_takes(&self) -> u64 {
+        TELLING_EVERY.max(self.steps_to_tell() as u64)
+    }
+
     /// Whether the event belongs to a unit of Arm SPE.
     fn refresh_unit(&mut self, index: EventIndex) {
         cost::steps(1);
@@ -481,7 +492,7 @@ impl Session {
             }
         } else if self.repaced && self.pace_untold <= self.problems.record + TELLINGS_SAVED {
             self.repaced = false;
-            self.pace_untold = self.pace_untold.max(self.problems.record) + TELLING_EVERY;
+            self.pace_untold = self.pace_untold.max(self.problems.record) + self.telling_takes();
             sink.recording_changed();
         }
     }

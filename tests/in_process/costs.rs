@@ -13,6 +13,7 @@ const AUX_OUTPUT_HW_ID: u32 = 21;
 const ATTR: u32 = 64;
 const AUXTRACE_INFO: u32 = 70;
 const AUXTRACE: u32 = 71;
+const CPU_MAP: u32 = 74;
 const EVENT_UPDATE: u32 = 78;
 const FEATURE: u32 = 80;
 const COMPRESSED: u32 = 81;
@@ -182,6 +183,32 @@ fn a_pace_that_changes_all_the_time() {
         stream.words(EVENT_UPDATE, &[1, 5, (number % 2).wrapping_mul(1.0_f64.to_bits())]);
     }
     allowed("scales in turn", &stream);
+}
+
+#[test]
+fn a_pace_that_changes_while_many_rings_are_remembered() {
+    let mut stream = Stream::new();
+    stream.event(SPE, TRAILED, SAMPLE_ID_ALL, &[1]).tracer(4);
+    for tid in 0..16_000 {
+        stream.words(AUX, &[0, 1, 0, tid << 32 | tid, tid, 0, 1]);
+    }
+    for number in 0..20_000_u64 {
+        stream.words(EVENT_UPDATE, &[1, 1, (number % 2).wrapping_mul(1.0_f64.to_bits())]);
+    }
+    allowed("scales and rings", &stream);
+}
+
+#[test]
+fn lists_of_all_cpus() {
+    /// A range of CPUs, the greatest that can be written: kind, any, first, last.
+    const ALL: u64 = 2 | 0xffff << 48;
+    let mut stream = Stream::new();
+    stream.event(1, IDENTIFIED, 0, &[1]);
+    for _ in 0..10_000 {
+        // The CPUs of the machine, and those of an event.
+        stream.words(CPU_MAP, &[ALL]).words(EVENT_UPDATE, &[3, 1, ALL]);
+    }
+    allowed("all CPUs in turn", &stream);
 }
 
 #[test]

@@ -78,8 +78,10 @@ impl Memory {
     }
 
     /// What the data source word tells. Which code means what differs between cores: without one the
-    /// word stays as it is, code and flags in bits 15:0. Events that do not sample latencies leave
-    /// it 0, which tells nothing.
+    /// word stays as it is, code and flags in bits 15:0. The codes are those of events that sample
+    /// latencies. A buffer does not tell which event wrote a record: most others leave the word 0,
+    /// which tells nothing, and store events before Golden Cove give its bits other meanings
+    /// (`precise_store_data` and `precise_datala_hsw` in `arch/x86/events/intel/ds.c`).
     fn told(&self, core: Option<Core>) -> Told {
         let [low, high, ..] = self.data_source.to_le_bytes();
         let code = u16::from_le_bytes([low, high]);
