@@ -560,8 +560,8 @@ pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filt
     if ledger.guest_address > 0 && ledger.guest_address + ledger.not_memory == records {
         return format!(
             "{records} records, all {} memory operations of them of virtual machines, and for none \
-             it is recorded that the hardware gave a physical address: record in the guests, or with \
-             `{RECORD_AMD}` on AMD",
+             the recording shows that the hardware gave a physical address: record in the guests, or \
+             with `{RECORD_AMD}` on AMD",
             ledger.guest_address
         );
     }

@@ -28,7 +28,7 @@ impl CpuSet {
     /// Adds the CPUs from `first` to `last`, as far as there can be such.
     fn insert_range(&mut self, first: u32, last: u32) {
         let last = last.min(Self::MAX - 1);
-        cost::bytes(self.words.capacity().max(last as usize / 64) * size_of::<u64>());
+        cost::bytes((last / 8) as usize);
         for at in first / 64..=last / 64 {
             let (from, to) = (first.max(64 * at), last.min(64 * at + 63));
             if from <= to {

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! FORK        from this time on the number is a thread of this process; before, it was none of it
-//! exec, other at this time the number is a thread of this process, which it was before already
+//! any other   at this time the number is a thread of this process, which it was before already
+//! exec        the same, also just behind an EXIT of the number
 //! EXIT        up to this time it was a thread of this process; from then on it is nobody's
 //! ```
 //!
@@ -61,8 +62,8 @@ pub(super) struct Owners {
 impl Owners {
     /// Learns what a record of a time says; time 0 stands for an unknown one, or one before all
     /// others. Of two processes that are named at one time in the same way the greater counts, at
-    /// time 0 the last one. Records may come in any order, as long as each is consistent with
-    /// those before it in time: a FORK stands between two processes that have one number.
+    /// time 0 the last one. Apart from that records may come in any order, unless a FORK is lost
+    /// or a thread is seen long after its end: then the answer may depend on the order.
     pub(super) fn learn(&mut self, Task { pid, tid }: Task, time: u64, sign: Sign) {
         if tid == 0 {
             return;
