@@ -390,6 +390,8 @@ pub struct Batch<'a> {
     pub source: Source,
     /// CPU they were taken on.
     pub cpu: Option<u32>,
+    /// The ring of AUX data that they stood in. `None`: sample records, see [`Access::queue`].
+    pub aux_queue: Option<QueueKey>,
     /// Number of the file that they stand in, see [`Position::file`].
     pub file: u32,
     /// All of them: `not_memory`, `no_physical_address` and the length of `addresses` together.
@@ -417,6 +419,7 @@ impl<'a> Batch<'a> {
         Self {
             source,
             cpu: None,
+            aux_queue: None,
             file: 0,
             records: addresses.len() as u64,
             not_memory: 0,
@@ -488,6 +491,21 @@ pub trait Shard: Sink + Send + Sized {
     fn part_begins(&mut self, _number: u64) {}
     /// The part is complete.
     fn part_ended(&mut self) {}
+    /// What comes next of this ring of AUX data follows on what was taken of it last, by this sink
+    /// or another one. Said before each part of a ring that is decoded in its order, in files.
+    fn queue_goes_on(&mut self, _queue: QueueKey) {}
+    /// That part is complete: another sink may take the next one.
+    fn queue_pauses(&mut self, _queue: QueueKey) {}
+    /// What comes next of this ring is a part that is decoded before the parts before it are. Said
+    /// to an empty sink that takes nothing else.
+    fn queue_is_ahead(&mut self, _queue: QueueKey) {}
+    /// Adds what another sink took of a part that was decoded ahead, now that the parts before it
+    /// have been taken, and goes on behind it. If the answer is false nothing was added, and the
+    /// part is decoded again: what it means depends on the parts before.
+    fn merge_ahead(&mut self, ahead: Self, _queue: QueueKey) -> bool {
+        self.merge(ahead);
+        true
+    }
     /// Adds what another thread's sink took. The result must not depend on which records
     /// went to which sink; only records of one position always go to one, in their order.
     fn merge(&mut self, other: Self);

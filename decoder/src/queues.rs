@@ -209,22 +209,23 @@ impl<'a, S: Shard> Chain<'a, S> {
     fn decode(&self, part: usize, sideband: &SideBand, sink: &mut S) {
         let mut going_on = if let Some(state) = self.hand_over.begin(part) {
             let mut state = state.unwrap_or_else(|| Queue::new(self.queue.key, &self.queue.unit));
-            self.run(part, &mut state, sideband, sink);
+            self.run_in_order(part, &mut state, sideband, sink);
             self.settled(part, state)
         } else {
             let Some(between) = self.expected(part) else { return };
             let mut ahead = sink.split();
+            ahead.queue_is_ahead(self.queue.key);
             let mut queue = Queue::resumed(self.queue.key, between);
             self.run(part, &mut queue, sideband, &mut ahead);
             self.hand_over.waits(part, (ahead, queue))
         };
         while let Some((part, Some(mut state), (ahead, queue))) = going_on {
-            if state.between().is_some() && state.between() == self.expected(part) {
-                sink.merge(ahead);
+            let as_expected = state.between().is_some() && state.between() == self.expected(part);
+            if as_expected && sink.merge_ahead(ahead, self.queue.key) {
                 let before = core::mem::replace(&mut state, queue);
                 self.account(before.finish());
             } else {
-                self.run(part, &mut state, sideband, sink);
+                self.run_in_order(part, &mut state, sideband, sink);
             }
             going_on = self.settled(part, state);
         }
@@ -242,6 +243,13 @@ impl<'a, S: Shard> Chain<'a, S> {
     /// What is expected before a part; nothing before the first one.
     fn expected(&self, part: usize) -> Option<Between> {
         self.cuts.get(part.checked_sub(1)?).map(|(_, between)| *between)
+    }
+
+    /// Decodes a part whose parts before have been settled.
+    fn run_in_order(&self, part: usize, queue: &mut Queue, sideband: &SideBand, sink: &mut S) {
+        sink.queue_goes_on(self.queue.key);
+        self.run(part, queue, sideband, sink);
+        sink.queue_pauses(self.queue.key);
     }
 
     fn run(&self, part: usize, queue: &mut Queue, sideband: &SideBand, sink: &mut S) {

@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use feeder::sink::damos::{Damos, Mark, Operations, Settings};
 use feeder::supervisor::{self, Supervisor};
-use heatmap::ChunkOrder;
+use heatmap::{ChunkOrder, MaxColdShare};
 
 #[derive(Debug, Parser)]
 struct Cli {
@@ -84,7 +84,8 @@ fn propose(
     let order = ChunkOrder::try_new(2)?;
     for path in &args.decisions {
         let file = File::open(path).with_context(|| path.display().to_string())?;
-        let decisions = feeder::decisions::read(BufReader::new(file), order)?;
+        let decisions =
+            feeder::decisions::read(BufReader::new(file), order, MaxColdShare::default())?;
         let applied = damos.propose_watched(&decisions, |mark| {
             if let Some(before) = supervisor.take() {
                 before.dismiss()?;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Parser;
-use heatmap::{ChunkOrder, Verdict};
+use heatmap::{ChunkOrder, MaxColdShare, Verdict};
 
 /// Bytes of a base page and of a folio.
 const PAGE: usize = 4096;
@@ -80,7 +80,8 @@ fn hold(folios: usize, sparse: &[usize]) -> anyhow::Result<()> {
 fn look(decisions: &PathBuf) -> anyhow::Result<()> {
     let file = BufReader::new(File::open(decisions)?);
     let mut out = std::io::stdout();
-    for decision in feeder::decisions::read(file, ChunkOrder::try_new(2)?)? {
+    for decision in feeder::decisions::read(file, ChunkOrder::try_new(2)?, MaxColdShare::default())?
+    {
         let pid = decision.pid.context("no process")?;
         let vaddr = decision.vaddr.context("no address")?;
         let entries = entries(pid, vaddr)?;

@@ -27,7 +27,7 @@ use feeder::{service, supervisor};
 use heatmap::client::Address;
 use heatmap::command::manual;
 use heatmap::command::messages::{MessageOptions, Messages};
-use heatmap::{ChunkOrder, HotThreshold, Verdict};
+use heatmap::{ChunkOrder, HotThreshold, MaxColdShare, Verdict};
 
 /// Feeds this host's kernel with decisions about folios, and proves what it holds.
 ///
@@ -105,6 +105,10 @@ struct Feed {
     /// else 30]
     #[arg(long, value_name = "PCT")]
     hot_threshold: Option<HotThreshold>,
+    /// Greatest cold share of a sparse folio that may be acted on: percent of its visits that lie
+    /// outside of its hot chunks
+    #[arg(long, value_name = "PCT", default_value = "20")]
+    max_cold_share: MaxColdShare,
     /// What is fed
     #[arg(long, value_name = "PLAN", default_value = "protect")]
     plan: Planned,
@@ -242,13 +246,17 @@ impl Command {
     }
 }
 
-fn read(path: &Path, order: ChunkOrder) -> anyhow::Result<Vec<feeder::decision::Decision>> {
+fn read(
+    path: &Path,
+    order: ChunkOrder,
+    most: MaxColdShare,
+) -> anyhow::Result<Vec<feeder::decision::Decision>> {
     let lines: Box<dyn BufRead> = if path.as_os_str() == "-" {
         Box::new(std::io::stdin().lock())
     } else {
         Box::new(BufReader::new(File::open(path).context("cannot open")?))
     };
-    feeder::decisions::read(lines, order)
+    feeder::decisions::read(lines, order, most)
 }
 
 impl Feed {
@@ -270,7 +278,8 @@ impl Feed {
         let terms = Terms { order, threshold, aim };
         let inbox = Inbox::new();
         if let Some(path) = &self.decisions {
-            let decisions = read(path, order).with_context(|| path.display().to_string())?;
+            let decisions = read(path, order, self.max_cold_share)
+                .with_context(|| path.display().to_string())?;
             inbox.put(News::State { decisions, epoch: 0, expires: None });
         }
         let kept = privileges::keep_only(&self.needs())?;
@@ -393,7 +402,9 @@ impl Feed {
         }
         let follows = self.decisions.is_none().then(|| {
             let address = self.service.clone().unwrap_or_else(Address::default_socket);
-            service::follow(address, terms.order, terms.threshold, inbox.clone())
+            let Terms { order, threshold, .. } = terms;
+            let asked = service::Asked { order, threshold, max_cold_share: self.max_cold_share };
+            service::follow(address, asked, inbox.clone())
         });
         if follows.is_none() {
             shared.lock().last_true = Some(SystemTime::now());

@@ -4,10 +4,10 @@
 use std::io::BufRead;
 
 use anyhow::{Context, bail, ensure};
-use heatmap::{ChunkOrder, Verdict, hot_fraction};
+use heatmap::{Backing, ChunkOrder, MaxColdShare, Verdict, hot_fraction};
 use serde::Deserialize;
 
-use crate::decision::Decision;
+use crate::decision::{Decision, Evidence};
 
 /// The longest line that is read: one with all 512 counters takes some 8 KiB.
 const LONGEST: u64 = 64 << 10;
@@ -23,15 +23,26 @@ struct Line {
     verdict: Option<String>,
     hot_bitmap: String,
     counts: Option<Vec<(usize, u32)>>,
+    backing: Option<String>,
+    visits: Option<u64>,
+    cold_visits: Option<u64>,
+    cold_share: Option<u32>,
+    steady: Option<bool>,
+    left_out: Option<bool>,
     pid: Option<u32>,
     vaddr: Option<String>,
 }
 
-/// Reads decisions to their end, for a plan at an order.
+/// Reads decisions to their end, for a plan at an order. Of sparse folios only those stay so that may
+/// be acted on, see [`Evidence::admit`].
 ///
 /// # Errors
 /// The number of the line that cannot be used, and why: nothing of such an input is to be fed.
-pub fn read(mut lines: impl BufRead, order: ChunkOrder) -> anyhow::Result<Vec<Decision>> {
+pub fn read(
+    mut lines: impl BufRead,
+    order: ChunkOrder,
+    most: MaxColdShare,
+) -> anyhow::Result<Vec<Decision>> {
     check_order(order)?;
     let mut decisions = Vec::new();
     let mut line = Vec::new();
@@ -44,7 +55,7 @@ pub fn read(mut lines: impl BufRead, order: ChunkOrder) -> anyhow::Result<Vec<De
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let decision = parse(&line, order).with_context(|| format!("line {number}"))?;
+        let decision = parse(&line, order, most).with_context(|| format!("line {number}"))?;
         decisions.push(decision);
     }
     Ok(decisions)
@@ -64,7 +75,7 @@ pub fn check_order(order: ChunkOrder) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn parse(line: &[u8], order: ChunkOrder) -> anyhow::Result<Decision> {
+fn parse(line: &[u8], order: ChunkOrder, most: MaxColdShare) -> anyhow::Result<Decision> {
     ensure!(line.ends_with(b"\n"), "is cut off, or longer than {LONGEST} bytes");
     let line: Line = serde_json::from_slice(line).context("is no decision")?;
     let folio_pfn = hexadecimal("folio_pfn", &line.folio_pfn)?;
@@ -94,8 +105,27 @@ fn parse(line: &[u8], order: ChunkOrder) -> anyhow::Result<Decision> {
             line.order
         ),
     };
+    let (verdict, standing) = line.evidence()?.admit(verdict, most);
     let (accesses, pid) = (line.accesses, line.pid);
-    Ok(Decision { folio_pfn, verdict, accesses, hot_chunks, pid, vaddr })
+    Ok(Decision { folio_pfn, verdict, accesses, hot_chunks, pid, vaddr, standing })
+}
+
+impl Line {
+    /// What it says of the evidence; lines of older programs say less.
+    fn evidence(&self) -> anyhow::Result<Evidence> {
+        let backing = match self.backing.as_deref() {
+            Some("thp") => Backing::Thp,
+            Some("hugetlb") => Backing::Hugetlb,
+            Some("smaller") => Backing::Smaller,
+            Some("unknown") | None => Backing::Unknown,
+            Some(other) => bail!("backing {other:?}"),
+        };
+        // The share is rounded down, so that it is asked only where there is nothing better.
+        let share = self.cold_share.map(|share| (share.into(), 100));
+        let cold = self.cold_visits.zip(self.visits).or(share);
+        let left_out = self.left_out.unwrap_or(false);
+        Ok(Evidence { backing, cold, steady: self.steady, left_out })
+    }
 }
 
 fn hexadecimal(name: &str, text: &str) -> anyhow::Result<u64> {
@@ -140,6 +170,7 @@ pub(crate) fn chunks(bitmap: &str, order: ChunkOrder) -> anyhow::Result<Vec<usiz
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decision::{Refusal, Standing};
 
     const LINE: &str = "{\"folio_pfn\":\"0x400\",\"order\":4,\"hot_threshold\":30,\"accesses\":12,\
                         \"verdict\":\"hot\",\"backing\":\"thp\",\"hot_bitmap\":\"8000000f\",\
@@ -158,23 +189,70 @@ mod tests {
             hot_chunks: vec![0, 1, 2, 3, 31],
             pid: Some(7),
             vaddr: Some(0x7f00_0000_0000),
+            standing: Standing::AsTold,
         };
         let text = format!("{LINE}\n{LINE}");
-        assert_eq!(read(text.as_bytes(), order(4)).unwrap(), [wanted.clone(), wanted]);
-        assert!(read(&b""[..], order(4)).unwrap().is_empty());
+        assert_eq!(
+            read(text.as_bytes(), order(4), MaxColdShare::default()).unwrap(),
+            [wanted.clone(), wanted]
+        );
+        assert!(read(&b""[..], order(4), MaxColdShare::default()).unwrap().is_empty());
     }
 
     #[test]
     fn counts_serve_every_order() {
         let line =
             LINE.replace("\"hot_bitmap\"", "\"counts\":[[0,10],[511,1],[510,1]],\"hot_bitmap\"");
-        let hot = |number| read(line.as_bytes(), order(number)).unwrap().remove(0).hot_chunks;
+        let hot = |number| {
+            read(line.as_bytes(), order(number), MaxColdShare::default())
+                .unwrap()
+                .remove(0)
+                .hot_chunks
+        };
         assert_eq!(hot(2), [0, 127]);
         assert_eq!(hot(8), [0, 1]);
         // A tenth of 20 is 2, which one access is not, and two together are.
         let line = line.replace("[0,10]", "[0,20]");
-        let hot = |number| read(line.as_bytes(), order(number)).unwrap().remove(0).hot_chunks;
+        let hot = |number| {
+            read(line.as_bytes(), order(number), MaxColdShare::default())
+                .unwrap()
+                .remove(0)
+                .hot_chunks
+        };
         assert_eq!((hot(2), hot(4)), (vec![0, 127], vec![0, 31]));
+    }
+
+    #[test]
+    fn a_sparse_folio_has_to_be_proposable() {
+        use Standing::{AsTold, Refused, Unverified};
+        let standing = |line: &str| {
+            let line = LINE.replace("\"hot\"", "\"sparse\"").replace("\"backing\":\"thp\"", line);
+            let decision =
+                read(line.as_bytes(), order(4), MaxColdShare::default()).unwrap().remove(0);
+            (decision.verdict, decision.standing)
+        };
+        let cases = [
+            // Of an older program.
+            ("\"backing\":\"thp\"", Verdict::Sparse, Unverified),
+            ("\"backing\":\"thp\",\"steady\":null", Verdict::Sparse, Unverified),
+            ("\"backing\":\"thp\",\"steady\":true,\"cold_share\":20", Verdict::Sparse, AsTold),
+            (
+                "\"backing\":\"thp\",\"visits\":1000,\"cold_visits\":201,\"cold_share\":20",
+                Verdict::Undersampled,
+                Refused(Refusal::ColdShare),
+            ),
+            (
+                "\"backing\":\"thp\",\"steady\":false",
+                Verdict::Undersampled,
+                Refused(Refusal::NotSteady),
+            ),
+            ("\"backing\":\"hugetlb\"", Verdict::Filtered, Refused(Refusal::Backing)),
+            ("\"backing\":\"smaller\"", Verdict::Filtered, Refused(Refusal::Backing)),
+            ("\"backing\":\"thp\",\"left_out\":true", Verdict::Filtered, Refused(Refusal::LeftOut)),
+        ];
+        for (fields, verdict, wanted) in cases {
+            assert_eq!(standing(fields), (verdict, wanted), "{fields}");
+        }
     }
 
     #[test]
@@ -187,6 +265,7 @@ mod tests {
             (LINE.replace("0x400", "0x1ffffffffffffffff"), 4, "is no hexadecimal number"),
             (LINE.replace("\"hot\"", "\"warm\""), 4, "verdict \"warm\""),
             (LINE.replace("\"hot\"", "null"), 4, "has no verdict"),
+            (LINE.replace("\"thp\"", "\"huge\""), 4, "backing \"huge\""),
             (LINE.replace("8000000f", "f"), 4, "has 1 digits, at order 4 there are 8"),
             (LINE.replace("8000000f", "8000000g"), 4, "is not hexadecimal"),
             (LINE.to_owned(), 2, "is of order 4, and the plan of order 2"),
@@ -199,7 +278,7 @@ mod tests {
             (format!("{{{}{LINE}", " ".repeat(70_000)), 4, "line 1: is cut off, or longer"),
         ];
         for (text, number, wanted) in cases {
-            let error = read(text.as_bytes(), order(number)).unwrap_err();
+            let error = read(text.as_bytes(), order(number), MaxColdShare::default()).unwrap_err();
             let error = format!("{error:#}");
             assert!(error.contains(wanted), "{wanted}: {error}");
         }

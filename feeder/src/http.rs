@@ -17,6 +17,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use crate::decision::{Refusal, Tally};
 use crate::sink::Figures;
 
 /// How the feeder is doing.
@@ -32,6 +33,8 @@ pub struct Status {
     pub last_true: Option<SystemTime>,
     /// How often decisions were lost.
     pub losses: u64,
+    /// What of the decisions may be acted on.
+    pub tally: Tally,
     /// Schemes of others run that split what has no entry.
     pub foreign_split: bool,
 }
@@ -201,6 +204,12 @@ impl Collector for Collected {
                 "A scheme of others splits the folios of all leases when this program is gone",
                 truth(status.foreign_split && figures.leases > 0),
             ),
+            ("sparse", "Sparse folios that may be acted on", number(status.tally.proposed)),
+            (
+                "sparse_unverified",
+                "Sparse folios that may be acted on, after one look",
+                number(status.tally.unverified),
+            ),
             ("epoch", "Number of the epoch of the decisions", number(status.epoch)),
             (
                 "decisions_timestamp_seconds",
@@ -210,6 +219,13 @@ impl Collector for Collected {
         ] {
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        let kind = ConstGauge::new(0.0).metric_type();
+        let help = "Sparse folios that are not acted on, by why";
+        let mut refused = encoder.encode_descriptor("sparse_refused", help, None, kind)?;
+        for (refusal, count) in Refusal::ALL.into_iter().zip(status.tally.refused) {
+            let reason = [("reason", refusal.name())];
+            ConstGauge::new(number(count)).encode(refused.encode_family(&reason)?)?;
         }
         Ok(())
     }

@@ -201,6 +201,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::decision::Standing;
     use crate::kernel::{Fed, MAX_ENTRIES, Reading};
 
     const NOW: Duration = Duration::from_secs(1);
@@ -252,6 +253,7 @@ mod tests {
                 counts.iter().for_each(|(page, count)| counters[*page] = *count);
                 let hot = hot_fraction(&counters, order).expect("it has accesses");
                 seen.insert(number).then(|| Decision {
+                    standing: Standing::AsTold,
                     folio_pfn: number << 9,
                     verdict,
                     accesses: counters.iter().map(|count| u64::from(*count)).sum(),
@@ -317,6 +319,7 @@ mod tests {
         for number in 1..=3000_u64 {
             let verdict = VERDICTS[(number % 5) as usize];
             all.push(Decision {
+                standing: Standing::AsTold,
                 folio_pfn: number << 9,
                 verdict,
                 accesses: number * 7919 % 997,
@@ -347,6 +350,7 @@ mod tests {
     #[test]
     fn what_was_there_before_takes_room_and_is_left_alone() {
         let decision = |number: u64| Decision {
+            standing: Standing::AsTold,
             folio_pfn: number << 9,
             verdict: Verdict::Hot,
             accesses: 5000 - number,
@@ -365,6 +369,7 @@ mod tests {
     #[test]
     fn what_the_kernel_would_not_find_is_not_fed() {
         let decision = |folio_pfn, hot_chunks: &[usize]| Decision {
+            standing: Standing::AsTold,
             folio_pfn,
             verdict: Verdict::Hot,
             accesses: 9,

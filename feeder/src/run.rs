@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::bail;
 use sd_notify::NotifyState;
 
-use crate::decision::Decision;
+use crate::decision::{Decision, Tally};
 use crate::host::{Host, SplitScheme, settle};
 use crate::http::Shared;
 use crate::inbox::{Ended, Inbox, News};
@@ -118,6 +118,10 @@ impl Run {
     fn hear(&mut self, news: News) {
         let (true_at, until) = match news {
             News::State { decisions, epoch, expires } => {
+                let tally = Tally::of(&decisions);
+                if std::mem::replace(&mut self.shared.lock().tally, tally) != tally {
+                    tracing::info!("{tally}");
+                }
                 self.decisions = Some(decisions);
                 self.is_news = true;
                 (epoch, expires)

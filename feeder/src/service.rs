@@ -11,11 +11,11 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, bail, ensure};
 use heatmap::client::{self, Address};
 use heatmap::command::messages::with_causes;
-use heatmap::{ChunkOrder, HotThreshold, Verdict};
+use heatmap::{Backing, ChunkOrder, HotThreshold, MaxColdShare, Verdict};
 use proto::v1;
 use proto::v1::watch_decisions_response::Kind;
 
-use crate::decision::Decision;
+use crate::decision::{Decision, Evidence};
 use crate::decisions::chunks;
 use crate::inbox::{Inbox, News};
 
@@ -26,12 +26,23 @@ const SILENCE: Duration = Duration::from_secs(120);
 /// Decisions that are kept at most: a daemon's store holds no more blocks than that in a terabyte.
 const MAX_DECISIONS: usize = 4 << 20;
 
+/// What a daemon is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// Chunk order.
+    pub order: ChunkOrder,
+    /// Percent of hot chunks from which on a folio is hot.
+    pub threshold: HotThreshold,
+    /// The greatest cold share of a sparse folio that may be acted on.
+    pub max_cold_share: MaxColdShare,
+}
+
 /// Follows a daemon's decisions for ever.
-pub async fn follow(address: Address, order: ChunkOrder, threshold: HotThreshold, inbox: Inbox) {
+pub async fn follow(address: Address, asked: Asked, inbox: Inbox) {
     let mut pause = PAUSES.0;
     loop {
         let begin = Instant::now();
-        let error = match stream(&address, order, threshold, &inbox).await {
+        let error = match stream(&address, asked, &inbox).await {
             Ok(()) => anyhow::anyhow!("{address}: the daemon has ended the stream"),
             Err(error) => error,
         };
@@ -45,23 +56,18 @@ pub async fn follow(address: Address, order: ChunkOrder, threshold: HotThreshold
 }
 
 /// Reads one stream to its end.
-async fn stream(
-    address: &Address,
-    order: ChunkOrder,
-    threshold: HotThreshold,
-    inbox: &Inbox,
-) -> anyhow::Result<()> {
+async fn stream(address: &Address, asked: Asked, inbox: &Inbox) -> anyhow::Result<()> {
     let mut client = client::heatmap(client::connect(address).await?);
     let request = v1::WatchDecisionsRequest {
-        order: Some(u32::from(order.get())),
-        hot_threshold: Some(u32::from(threshold.get())),
+        order: Some(u32::from(asked.order.get())),
+        hot_threshold: Some(u32::from(asked.threshold.get())),
         verdicts: Vec::new(),
         include_counts: false,
     };
     let answer =
         client.watch_decisions(request).await.map_err(|status| refusal(address, &status))?;
     let mut stream = answer.into_inner();
-    let mut state = State::new(order, threshold);
+    let mut state = State::new(asked);
     loop {
         let message = tokio::time::timeout(SILENCE, stream.message()).await;
         let message = message.with_context(|| {
@@ -83,8 +89,7 @@ fn refusal(address: &Address, status: &tonic::Status) -> anyhow::Error {
 /// The daemon's state as far as it was sent.
 #[derive(Debug)]
 struct State {
-    order: ChunkOrder,
-    threshold: HotThreshold,
+    asked: Asked,
     decisions: BTreeMap<u64, Decision>,
     /// Of the message before.
     sequence: u64,
@@ -95,9 +100,9 @@ struct State {
 }
 
 impl State {
-    fn new(order: ChunkOrder, threshold: HotThreshold) -> Self {
+    fn new(asked: Asked) -> Self {
         let decisions = BTreeMap::new();
-        Self { order, threshold, decisions, sequence: 0, is_open: false, has_changed: false }
+        Self { asked, decisions, sequence: 0, is_open: false, has_changed: false }
     }
 
     /// Takes a message in; news, once a state is whole.
@@ -160,8 +165,8 @@ impl State {
             "folio_pfn {folio_pfn:#x} is no multiple of 512: the kernel would not find it"
         );
         ensure!(
-            decision.order == u32::from(self.order.get())
-                && decision.hot_threshold == u32::from(self.threshold.get()),
+            decision.order == u32::from(self.asked.order.get())
+                && decision.hot_threshold == u32::from(self.asked.threshold.get()),
             "folio {folio_pfn:#x} is judged at order {} and {} %, not as it was asked",
             decision.order,
             decision.hot_threshold
@@ -174,12 +179,25 @@ impl State {
             v1::Verdict::Unsplittable => Verdict::Unsplittable,
             v1::Verdict::Unspecified => return Ok(None),
         };
-        let hot_chunks = chunks(&decision.hot_bitmap, self.order)
+        let hot_chunks = chunks(&decision.hot_bitmap, self.asked.order)
             .with_context(|| format!("folio {folio_pfn:#x}"))?;
+        let evidence = Evidence {
+            backing: match decision.backing() {
+                v1::Backing::Thp => Backing::Thp,
+                v1::Backing::Hugetlb => Backing::Hugetlb,
+                v1::Backing::Smaller => Backing::Smaller,
+                v1::Backing::Unknown | v1::Backing::Unspecified => Backing::Unknown,
+            },
+            cold: Some((decision.cold_visits, decision.visits)),
+            steady: decision.steady,
+            left_out: decision.left_out,
+        };
+        let (verdict, standing) = evidence.admit(verdict, self.asked.max_cold_share);
         let (pid, vaddr) = (decision.pid, decision.vaddr);
         Ok(Some(Decision {
             folio_pfn,
             verdict,
+            standing,
             accesses: decision.accesses,
             hot_chunks,
             pid,
@@ -193,7 +211,11 @@ mod tests {
     use super::*;
 
     fn state() -> State {
-        State::new(ChunkOrder::try_new(4).unwrap(), HotThreshold::default())
+        State::new(Asked {
+            order: ChunkOrder::try_new(4).unwrap(),
+            threshold: HotThreshold::default(),
+            max_cold_share: MaxColdShare::default(),
+        })
     }
 
     fn message(sequence: u64, kind: Kind, pfns: &[u64], more: bool) -> v1::WatchDecisionsResponse {

@@ -185,7 +185,7 @@ impl Counters {
     }
 
     /// The accesses to a page in 0..512.
-    fn get(&self, page: usize) -> u32 {
+    pub(crate) fn get(&self, page: usize) -> u32 {
         let (touched, rank) = self.rank(page);
         match &self.dense {
             _ if !touched => 0,
@@ -202,7 +202,7 @@ impl Counters {
         let sum = self.get(page).saturating_add(count);
         if sum > 0 && !self.set_few(page, sum) {
             let Self { pages, few, dense, .. } = self;
-            let dense = dense.get_or_insert_with(|| Dense::of(pages, few));
+            let dense = dense.get_or_insert_with(|| Dense::of(*pages, few));
             dense.set(page, sum);
             pages[page / 64] |= 1 << (page % 64);
         }
@@ -219,6 +219,25 @@ impl Counters {
         }
         self.few[rank] = count;
         true
+    }
+
+    /// Takes one access from a page in 0..512 that has some. Whether it has.
+    pub(crate) fn take_one(&mut self, page: usize) -> bool {
+        let count = self.get(page);
+        if count == 1 {
+            // What is left has another form, perhaps; this is done a few times in a run.
+            let mut rest = Self::default();
+            self.touched()
+                .filter(|(it, _)| *it != page)
+                .for_each(|(page, count)| rest.add(page, count));
+            *self = rest;
+        } else if count > 1
+            && !self.set_few(page, count - 1)
+            && let Some(dense) = &mut self.dense
+        {
+            dense.set(page, count - 1);
+        }
+        count > 0
     }
 
     /// All counters.
@@ -238,12 +257,30 @@ impl Counters {
 
     /// How many pages are touched.
     pub fn touched_pages(&self) -> u32 {
-        self.pages.iter().map(|word| word.count_ones()).sum()
+        self.touched_pages_with(None)
+    }
+
+    /// The pages that are touched here or in others.
+    fn pages_with(&self, others: Option<&Self>) -> [u64; WORDS] {
+        core::array::from_fn(|at| self.pages[at] | others.map_or(0, |others| others.pages[at]))
+    }
+
+    /// How many pages are touched here or in others.
+    pub(crate) fn touched_pages_with(&self, others: Option<&Self>) -> u32 {
+        self.pages_with(others).iter().map(|word| word.count_ones()).sum()
+    }
+
+    /// The pages that are touched here or in others, in ascending order.
+    pub(crate) fn touched_with(
+        &self,
+        others: Option<&Self>,
+    ) -> impl Iterator<Item = usize> + use<> {
+        pages_of(self.pages_with(others))
     }
 
     /// The touched pages, in ascending order, with their counts.
     pub fn touched(&self) -> impl Iterator<Item = (usize, u32)> + '_ {
-        pages_of(&self.pages).enumerate().map(|(rank, page)| match &self.dense {
+        pages_of(self.pages).enumerate().map(|(rank, page)| match &self.dense {
             None => (page, u32::from(self.few[rank])),
             Some(dense) => (page, dense.get(page)),
         })
@@ -286,15 +323,6 @@ impl Counters {
         }
     }
 
-    /// Halves all counters so many times. What is 0 then is untouched.
-    pub fn halve(&mut self, times: u32) {
-        let mut halved = Self::default();
-        for (page, count) in self.touched() {
-            halved.add(page, count.checked_shr(times).unwrap_or(0));
-        }
-        *self = halved;
-    }
-
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         self.dense.as_ref().map_or(0, |dense| {
@@ -334,7 +362,7 @@ impl Counters {
 
 impl Dense {
     /// The counts of a few pages.
-    fn of(pages: &[u64; WORDS], few: &[u8]) -> Box<Self> {
+    fn of(pages: [u64; WORDS], few: &[u8]) -> Box<Self> {
         let carries = Carries::Some(Vec::new());
         let mut dense = Box::new(Self { low: [0; PAGES_PER_FOLIO], carries });
         pages_of(pages).zip(few).for_each(|(page, count)| dense.low[page] = *count);
@@ -343,8 +371,8 @@ impl Dense {
 }
 
 /// The pages in a set, in ascending order.
-fn pages_of(words: &[u64; WORDS]) -> impl Iterator<Item = usize> {
-    words.iter().copied().enumerate().flat_map(|(word, mut pages)| {
+fn pages_of(words: [u64; WORDS]) -> impl Iterator<Item = usize> {
+    words.into_iter().enumerate().flat_map(|(word, mut pages)| {
         core::iter::from_fn(move || {
             let bit = (pages != 0).then(|| pages.trailing_zeros() as usize)?;
             pages &= pages - 1;

@@ -12,9 +12,8 @@ use decoder::pebs::Format;
 use decoder::perf::{Attr, AttrFlags, Event, Pace, SampleType, never_has_address};
 use decoder::{Ledger, Raw, Recording, Source, TimeBase};
 
-/// Why nothing is judged that everybody knows who asked for it: what was recorded, and the query.
+/// Why nothing is judged that everybody knows who recorded it.
 const NO_SAMPLE: &str = "faults, breakpoints and the like are no sample of accesses";
-const BY_QUERY: &str = "the query keeps only some accesses";
 
 /// The facts of all inputs of a run.
 #[derive(Clone, Debug, Default)]
@@ -50,18 +49,18 @@ mod spe_config {
 }
 
 impl Facts {
-    /// The facts of recordings that are read together.
-    pub fn of(recordings: &[Recording]) -> Self {
+    /// The facts of recordings that are read together, with this query.
+    pub fn of(recordings: &[Recording], filters: &Filters) -> Self {
         let mut facts = Self { incomplete: incomplete::reasons(recordings), ..Self::default() };
         let mut lost = Ledger::default();
         recordings.iter().for_each(|recording| lost += recording.ledger);
         let whole = facts.incomplete.is_empty() && lost.losses().next().is_none();
-        recordings.iter().for_each(|recording| facts.add(recording, whole));
+        recordings.iter().for_each(|recording| facts.add(recording, filters, whole));
         facts
     }
 
     /// Adds the facts of a recording that came after the others.
-    pub fn join(&mut self, recording: &Recording) {
+    pub fn join(&mut self, recording: &Recording, filters: &Filters) {
         let recordings = core::slice::from_ref(recording);
         for reason in incomplete::reasons(recordings) {
             if !self.incomplete.contains(&reason) {
@@ -69,12 +68,12 @@ impl Facts {
             }
         }
         let whole = self.incomplete.is_empty() && recording.ledger.losses().next().is_none();
-        self.add(recording, whole);
+        self.add(recording, filters, whole);
     }
 
     /// The facts of one recording, added to those of others. `whole`: nothing is known to be
     /// missing from any.
-    fn add(&mut self, recording: &Recording, whole: bool) {
+    fn add(&mut self, recording: &Recording, filters: &Filters, whole: bool) {
         let spe = || {
             recording
                 .arm_spe_events
@@ -113,8 +112,14 @@ impl Facts {
         for (event, source) in counted_events(recording) {
             if source != Source::ArmSpe {
                 let name = event.name.as_deref().unwrap_or("an event");
+                // Faults and the like that the query drops are in nobody's way.
+                let dropped = !filters.events.is_empty()
+                    && source == Source::Sample
+                    && !filters.wants_event(name);
                 for reason in sample_left_out(event, source, recording) {
-                    self.leave_out(&reason, name);
+                    if !(dropped && reason == NO_SAMPLE) {
+                        self.leave_out(&reason, name);
+                    }
                 }
                 if !(source == Source::Sample && event.is_synthesized(recording.synthesized))
                     && let Some(note) = sample_sampling(event, name, whole)
@@ -207,13 +212,6 @@ impl Facts {
         }
     }
 
-    /// Adds that a query leaves out accesses, by the names of its filters.
-    pub fn query(&mut self, filters: impl Iterator<Item = &'static str>) {
-        for name in filters {
-            self.leave_out(BY_QUERY, name);
-        }
-    }
-
     /// Whether hot pages may be missing.
     pub fn leaves_out(&self) -> bool {
         !self.left_out.is_empty()
@@ -260,7 +258,7 @@ impl Facts {
 
     /// Whether there is a reason why no block is judged that nobody asked for.
     pub fn surprises(&self) -> bool {
-        self.left_out.iter().any(|(reason, _)| reason != NO_SAMPLE && reason != BY_QUERY)
+        self.left_out.iter().any(|(reason, _)| reason != NO_SAMPLE)
     }
 
     /// Why, in one sentence without its full stop.

@@ -232,6 +232,19 @@ pub fn hot_fraction(counters: &[u32; PAGES_PER_FOLIO], order: ChunkOrder) -> Opt
     }
 }
 
+/// Of these counters those outside of the hot chunks, and the hot chunks that have one count only.
+/// `hot` is what [`hot_fraction`] says of them at this order.
+pub(crate) fn cold_visits(
+    counters: &[u32; PAGES_PER_FOLIO],
+    order: ChunkOrder,
+    hot: &HotFraction,
+) -> u64 {
+    let sums = counters.chunks(order.pages_per_chunk());
+    let sums = sums.map(|pages| pages.iter().map(|count| u64::from(*count)).sum::<u64>());
+    // A chunk with one count adds 1 either way.
+    sums.filter(|sum| *sum < hot.threshold.max(2)).sum()
+}
+
 fn filter<const PAGES_PER_CHUNK: usize>(
     counters: &[u32; PAGES_PER_FOLIO],
     order: ChunkOrder,

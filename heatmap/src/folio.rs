@@ -1,8 +1,9 @@
 //! Everything that is kept of one block.
 
-use decoder::{Batch, Detail, Direction, Touch, TraceOffset};
+use decoder::{Detail, Direction, PAGES_PER_FOLIO, Touch, TraceOffset};
 
 use crate::backing::Mapping;
+use crate::counted::Counted;
 use crate::counters::Counters;
 
 /// What a [`Store`](crate::Store) keeps of a block: its counters, alone or with more.
@@ -12,24 +13,33 @@ pub trait Block: Clone + core::fmt::Debug + Default {
 
     /// Counts access `at` of a batch so many times, at least once, where that takes no memory.
     /// Otherwise nothing happens, and the answer is false.
-    fn hit(&mut self, batch: &Batch<'_>, at: usize, times: u8) -> bool;
+    fn hit(&mut self, batch: &Counted<'_>, at: usize, times: u8) -> bool;
     /// Reads where [`Block::hit`] writes, so that it is in the cache.
     fn peek(&self, page: usize) -> u8;
     /// Counts access `at` of a batch so many times.
-    fn add(&mut self, batch: &Batch<'_>, at: usize, times: u32);
+    fn add(&mut self, batch: &Counted<'_>, at: usize, times: u32);
+    /// An access to a page that was counted as a visit is none.
+    fn take_back_visit(&mut self, _page: usize) {}
     /// Adds what another thread counted for the same block.
     fn merge(&mut self, other: Self);
-    /// Accesses to each page.
-    fn counters(&self) -> &Counters;
+    /// The pages with accesses, in ascending order, with how many.
+    fn touched(&self) -> impl Iterator<Item = (usize, u32)>;
+    /// How many counters have reached their greatest value.
+    fn saturated(&self) -> usize;
     /// All accesses.
     fn total(&self) -> u64;
     /// Bytes on the heap.
     fn heap_bytes(&self) -> usize;
+    /// Tests what holds between calls.
+    ///
+    /// # Panics
+    /// If it does not.
+    fn validate(&self);
 }
 
 /// The page in its block of access `at` of a batch.
 #[inline]
-fn page(batch: &Batch<'_>, at: usize) -> usize {
+fn page(batch: &Counted<'_>, at: usize) -> usize {
     batch.addresses[at].pfn().index_in_folio()
 }
 
@@ -37,7 +47,7 @@ impl Block for Counters {
     const DETAIL: Detail = Detail::Places;
 
     #[inline]
-    fn hit(&mut self, batch: &Batch<'_>, at: usize, times: u8) -> bool {
+    fn hit(&mut self, batch: &Counted<'_>, at: usize, times: u8) -> bool {
         self.hit(page(batch, at), times)
     }
 
@@ -46,7 +56,7 @@ impl Block for Counters {
         self.peek(page)
     }
 
-    fn add(&mut self, batch: &Batch<'_>, at: usize, times: u32) {
+    fn add(&mut self, batch: &Counted<'_>, at: usize, times: u32) {
         self.add(page(batch, at), times);
     }
 
@@ -54,8 +64,12 @@ impl Block for Counters {
         self.merge(other);
     }
 
-    fn counters(&self) -> &Counters {
-        self
+    fn touched(&self) -> impl Iterator<Item = (usize, u32)> {
+        self.touched()
+    }
+
+    fn saturated(&self) -> usize {
+        self.saturated()
     }
 
     fn total(&self) -> u64 {
@@ -65,51 +79,29 @@ impl Block for Counters {
     fn heap_bytes(&self) -> usize {
         self.heap_bytes()
     }
+
+    fn validate(&self) {
+        self.validate();
+        assert!(self.total() > 0, "a block is kept once it is accessed");
+    }
 }
 
 /// Accesses by direction.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Directions {
-    /// The lower halves, in the order of [`Direction`].
-    low: [u32; 4],
-    /// The upper halves, once one of them is not 0.
-    high: Option<Box<[u32; 4]>>,
-}
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Directions([u64; DIRECTIONS]); // in the order of `Direction`
+
+/// How many directions there are.
+const DIRECTIONS: usize = 4;
 
 impl Directions {
     fn get(&self, direction: Direction) -> u64 {
-        let at = direction as usize;
-        let high = self.high.as_ref().map_or(0, |high| high[at]);
-        u64::from(high) << 32 | u64::from(self.low[at])
-    }
-
-    fn add(&mut self, direction: Direction, count: u64) {
-        let sum = self.get(direction) + count;
-        #[expect(clippy::cast_possible_truncation, reason = "in two halves")]
-        let (low, high) = (sum as u32, (sum >> 32) as u32);
-        self.low[direction as usize] = low;
-        if high > 0 {
-            self.high.get_or_insert_default()[direction as usize] = high;
-        }
-    }
-
-    const ALL: [Direction; 4] =
-        [Direction::Load, Direction::Store, Direction::Atomic, Direction::Unknown];
-
-    fn merge(&mut self, other: &Self) {
-        for direction in Self::ALL {
-            self.add(direction, other.get(direction));
-        }
+        self.0[direction as usize]
     }
 
     /// The same after so many halvings.
     #[must_use]
     pub fn halved(&self, times: u32) -> Self {
-        let mut halved = Self::default();
-        for direction in Self::ALL {
-            halved.add(direction, self.get(direction).checked_shr(times).unwrap_or(0));
-        }
-        halved
+        Self(self.0.map(|count| count.checked_shr(times).unwrap_or(0)))
     }
 
     /// Accesses that read.
@@ -134,7 +126,7 @@ impl Directions {
 
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.loads() + self.stores() + self.atomics() + self.unknown()
+        self.0.iter().sum()
     }
 }
 
@@ -248,13 +240,18 @@ impl LastSeen {
 }
 
 /// One block of 2 MiB of physical memory.
+///
+/// Accesses to a page are its visits and the surplus over them: most accesses of most blocks are
+/// visits, so that most blocks have no surplus and pay nothing for it.
 #[derive(Clone, Debug, Default)]
 #[repr(C)]
 pub struct Folio {
-    /// Accesses to each of its pages.
-    pub counters: Counters,
-    /// The same by direction.
-    pub directions: Directions,
+    /// Visits to each of its pages.
+    visits: Counters,
+    /// Accesses by direction: the lower halves, in the order of [`Direction`].
+    low: [u32; DIRECTIONS],
+    /// What few blocks need.
+    more: Option<Box<More>>,
     /// When it was accessed.
     pub times: Times,
     /// How it is mapped.
@@ -263,18 +260,88 @@ pub struct Folio {
     pub last_seen: LastSeen,
 }
 
+/// What few blocks need.
+#[derive(Clone, Debug, Default)]
+struct More {
+    /// Accesses to each page that are no visits.
+    surplus: Counters,
+    /// The upper halves of accesses by direction.
+    high: [u32; DIRECTIONS],
+}
+
 impl Folio {
-    /// Halves all counts so many times, each by itself.
-    pub fn halve(&mut self, times: u32) {
-        if times > 0 {
-            self.counters.halve(times);
-            self.directions = self.directions.halved(times);
+    /// Accesses to each page.
+    pub fn accesses(&self) -> [u32; PAGES_PER_FOLIO] {
+        let mut counts = self.visits.to_array();
+        if let Some(more) = &self.more {
+            for (page, surplus) in more.surplus.touched() {
+                counts[page] = counts[page].saturating_add(surplus);
+            }
         }
+        counts
+    }
+
+    /// Visits to each page.
+    pub fn visits(&self) -> [u32; PAGES_PER_FOLIO] {
+        self.visits.to_array()
+    }
+
+    /// Whether accesses and visits differ.
+    pub fn has_surplus(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.surplus.touched_pages() > 0)
+    }
+
+    /// Pages with accesses, in 0..=512.
+    pub fn touched_pages(&self) -> u32 {
+        let surplus = self.more.as_ref().map(|more| &more.surplus);
+        self.visits.touched_pages_with(surplus)
+    }
+
+    /// Accesses by direction.
+    pub fn directions(&self) -> Directions {
+        let high = self.more.as_ref().map_or([0; DIRECTIONS], |more| more.high);
+        let whole = |at: usize| u64::from(high[at]) << 32 | u64::from(self.low[at]);
+        Directions(core::array::from_fn(whole))
+    }
+
+    fn add_directions(&mut self, added: Directions) {
+        let sums = self.directions();
+        for (at, added) in added.0.into_iter().enumerate() {
+            let sum = sums.0[at] + added;
+            #[expect(clippy::cast_possible_truncation, reason = "in two halves")]
+            let (low, high) = (sum as u32, (sum >> 32) as u32);
+            self.low[at] = low;
+            if high > 0 || self.more.is_some() {
+                self.more.get_or_insert_default().high[at] = high;
+            }
+        }
+    }
+
+    /// Halves accesses and visits so many times, each count by itself.
+    pub fn halve(&mut self, times: u32) {
+        if times == 0 {
+            return;
+        }
+        let directions = self.directions().halved(times);
+        let before = core::mem::take(self);
+        let mut surplus = Counters::default();
+        for (page, accesses) in before.touched() {
+            let accesses = accesses.checked_shr(times).unwrap_or(0);
+            let visits = before.visits.get(page).checked_shr(times).unwrap_or(0);
+            self.visits.add(page, visits);
+            surplus.add(page, accesses - visits);
+        }
+        if surplus.touched_pages() > 0 {
+            self.more = Some(Box::new(More { surplus, high: [0; DIRECTIONS] }));
+        }
+        self.add_directions(directions);
+        (self.times, self.mapping, self.last_seen) =
+            (before.times, before.mapping, before.last_seen);
     }
 
     /// Takes in what an access says beside its place.
     #[inline]
-    fn seen(&mut self, batch: &Batch<'_>, at: usize) {
+    fn seen(&mut self, batch: &Counted<'_>, at: usize) {
         let Some(touch) = batch.touches.get(at) else { return };
         if let Some(time) = touch.time_ns {
             self.times.add(time);
@@ -288,7 +355,7 @@ impl Folio {
 
 /// The direction of access `at` of a batch.
 #[inline]
-fn direction(batch: &Batch<'_>, at: usize) -> Direction {
+fn direction(batch: &Counted<'_>, at: usize) -> Direction {
     batch.touches.get(at).map_or(Direction::Unknown, |touch| touch.direction)
 }
 
@@ -296,13 +363,18 @@ impl Block for Folio {
     const DETAIL: Detail = Detail::Touches;
 
     #[inline]
-    fn hit(&mut self, batch: &Batch<'_>, at: usize, times: u8) -> bool {
+    fn hit(&mut self, batch: &Counted<'_>, at: usize, times: u8) -> bool {
         let direction = direction(batch, at);
-        let low = &mut self.directions.low[direction as usize];
-        let Some(sum) = low.checked_add(times.into()) else { return false };
-        let hit = self.counters.hit(page(batch, at), times);
+        let Some(sum) = self.low[direction as usize].checked_add(times.into()) else {
+            return false;
+        };
+        let hit = if batch.repeats(at) {
+            self.more.as_mut().is_some_and(|more| more.surplus.hit(page(batch, at), times))
+        } else {
+            self.visits.hit(page(batch, at), times)
+        };
         if hit {
-            *low = sum;
+            self.low[direction as usize] = sum;
             self.seen(batch, at);
         }
         hit
@@ -310,33 +382,150 @@ impl Block for Folio {
 
     #[inline]
     fn peek(&self, page: usize) -> u8 {
-        let rest = self.directions.low[0] ^ self.last_seen.file;
-        self.counters.peek(page) ^ rest.to_le_bytes()[0]
+        let rest = self.low[0] ^ self.last_seen.file;
+        self.visits.peek(page) ^ rest.to_le_bytes()[0]
     }
 
-    fn add(&mut self, batch: &Batch<'_>, at: usize, times: u32) {
-        self.counters.add(page(batch, at), times);
-        self.directions.add(direction(batch, at), times.into());
+    fn add(&mut self, batch: &Counted<'_>, at: usize, times: u32) {
+        let counters = if batch.repeats(at) {
+            &mut self.more.get_or_insert_default().surplus
+        } else {
+            &mut self.visits
+        };
+        counters.add(page(batch, at), times);
+        let mut added = Directions::default();
+        added.0[direction(batch, at) as usize] = times.into();
+        self.add_directions(added);
         self.seen(batch, at);
     }
 
+    fn take_back_visit(&mut self, page: usize) {
+        if self.visits.take_one(page) {
+            self.more.get_or_insert_default().surplus.add(page, 1);
+        }
+    }
+
     fn merge(&mut self, other: Self) {
-        self.counters.merge(other.counters);
-        self.directions.merge(&other.directions);
+        self.add_directions(other.directions());
+        self.visits.merge(other.visits);
+        if let Some(more) = other.more
+            && more.surplus.touched_pages() > 0
+        {
+            self.more.get_or_insert_default().surplus.merge(more.surplus);
+        }
         self.times.merge(&other.times);
         self.mapping.merge(&other.mapping);
         self.last_seen.merge(&other.last_seen);
     }
 
-    fn counters(&self) -> &Counters {
-        &self.counters
+    fn touched(&self) -> impl Iterator<Item = (usize, u32)> {
+        let surplus = self.more.as_ref().map(|more| &more.surplus);
+        self.visits.touched_with(surplus).map(move |page| {
+            let surplus = surplus.map_or(0, |surplus| surplus.get(page));
+            (page, self.visits.get(page).saturating_add(surplus))
+        })
+    }
+
+    fn saturated(&self) -> usize {
+        if self.more.is_none() {
+            return self.visits.saturated();
+        }
+        self.touched().filter(|(_, count)| *count == u32::MAX).count()
     }
 
     fn total(&self) -> u64 {
-        self.directions.total()
+        self.directions().total()
     }
 
     fn heap_bytes(&self) -> usize {
-        self.counters.heap_bytes() + self.directions.high.as_deref().map_or(0, size_of_val)
+        self.visits.heap_bytes()
+            + self.more.as_deref().map_or(0, |more| size_of::<More>() + more.surplus.heap_bytes())
+    }
+
+    fn validate(&self) {
+        self.visits.validate();
+        if let Some(more) = &self.more {
+            more.surplus.validate();
+        }
+        let counted: u64 = self.touched().map(|(_, count)| u64::from(count)).sum();
+        assert!(counted > 0, "a block is kept once it is accessed");
+        assert!(counted <= self.total(), "less only where one is saturated");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use decoder::{Batch, PhysAddr, Source};
+    use proptest::prelude::*;
+
+    /// Counts an access to a page.
+    fn count(folio: &mut Folio, page: usize, repeats: bool, times: u32) {
+        let address = [PhysAddr::new_truncate((page as u64) << 12)];
+        let batch =
+            Counted { repeats: &[repeats], ..Batch::of_places(Source::Pebs, &address).into() };
+        let few = u8::try_from(times).ok().filter(|times| *times > 0);
+        if few.is_none_or(|times| !folio.hit(&batch, 0, times)) {
+            folio.add(&batch, 0, times);
+        }
+    }
+
+    /// Visits and accesses of each page.
+    type Naive = ([u32; PAGES_PER_FOLIO], [u32; PAGES_PER_FOLIO]);
+
+    fn check(folio: &Folio, (visits, accesses): &Naive) {
+        assert_eq!((&folio.visits(), &folio.accesses()), (visits, accesses));
+        let touched = accesses.iter().copied().enumerate().filter(|(_, count)| *count > 0);
+        assert!(folio.touched().eq(touched.clone()));
+        assert_eq!(folio.touched_pages() as usize, touched.count());
+        let saturated = accesses.iter().filter(|count| **count == u32::MAX).count();
+        assert_eq!(folio.saturated(), saturated);
+    }
+
+    proptest! {
+        #[test]
+        fn visits_and_accesses_are_counted_merged_and_cooled_exactly(
+            counted in prop::collection::vec(
+                (0..2_usize, 0..80_usize, any::<bool>(), prop_oneof![4 => 1..4_u32, 1 => 250..1000_u32]),
+                1..400,
+            ),
+            halvings in 1..5_u32,
+            back in prop::collection::vec(0..80_usize, 0..10),
+        ) {
+            let mut folios = [Folio::default(), Folio::default()];
+            let (mut visits, mut accesses) = ([0_u32; PAGES_PER_FOLIO], [0_u32; PAGES_PER_FOLIO]);
+            for (which, page, repeats, times) in counted {
+                count(&mut folios[which], page, repeats, times);
+                accesses[page] += times;
+                visits[page] += if repeats { 0 } else { times };
+            }
+            let [mut folio, other] = folios;
+            folio.merge(other);
+            folio.validate();
+            check(&folio, &(visits, accesses));
+            for page in back {
+                folio.take_back_visit(page);
+                visits[page] = visits[page].saturating_sub(1);
+            }
+            check(&folio, &(visits, accesses));
+            folio.halve(halvings);
+            let halved = |counts: [u32; PAGES_PER_FOLIO]| counts.map(|count| count >> halvings);
+            check(&folio, &(halved(visits), halved(accesses)));
+        }
+    }
+
+    #[test]
+    fn a_block_without_surplus_takes_what_it_always_took() {
+        assert_eq!(size_of::<Folio>(), 200);
+    }
+
+    #[test]
+    fn directions_are_exact_beyond_32_bits() {
+        let mut folio = Folio::default();
+        (0..5).for_each(|_| count(&mut folio, 3, false, u32::MAX));
+        assert_eq!(folio.directions().unknown(), 5 * u64::from(u32::MAX));
+        assert_eq!((folio.accesses()[3], folio.saturated()), (u32::MAX, 1));
+        folio.halve(1);
+        assert_eq!(folio.directions().total(), 5 * u64::from(u32::MAX) / 2);
     }
 }

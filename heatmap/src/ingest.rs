@@ -1,17 +1,23 @@
-//! From accesses to counters: filters, counts, and keeps the account of records.
+//! From accesses to counters: filters, decides what is a visit, counts, and keeps the account of
+//! records.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use decoder::perf::QueueKey;
 use decoder::{Access, Batch, Detail, EventIndex, Ledger, Origin, PhysAddr, Shard, Sink, Source};
 use hashbrown::HashMap;
 
+use crate::counted::Counted;
 use crate::folio::{Block, Folio, Times};
+use crate::in_turn::{InTurn, Part};
 use crate::latency::Latencies;
-use crate::query::Filters;
+use crate::left_out::LeftOut;
+use crate::query::{Fate, Filters};
 use crate::recent::Recent;
 use crate::store::Store;
 use crate::stripes::{Sorted, Stripes};
+use crate::visits::{Lane, Trail, Trails, Visit};
 
 /// CPUs of which coverage is told. More come only from damage.
 const MAX_CPUS: usize = 1 << 16;
@@ -36,7 +42,28 @@ pub(crate) struct Account {
     ledgers: [Ledger; Source::ALL.len()],
     coverage: HashMap<u32, Coverage>,
     times: Times,
+    /// Times of records within each range that the query asks for.
+    within: Vec<Times>,
     latencies: Latencies,
+}
+
+/// An access that has a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Placed {
+    /// Where.
+    pub(crate) paddr: PhysAddr,
+    /// What the query makes of it.
+    pub(crate) fate: Fate,
+}
+
+/// How long a recording is, in ns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Length {
+    /// From the first to the last record with a time.
+    pub whole: u64,
+    /// The same within the ranges of times that the query asks for, if it asks for any; of several
+    /// the sum.
+    pub judged: u64,
 }
 
 /// Counts the accesses of one run, and keeps of each block what `B` says.
@@ -52,7 +79,17 @@ pub struct Counter<B: Block = Folio> {
     counts: Counts,
     /// Bytes from which on a shard is large.
     large: usize,
-    spans: Vec<u64>,
+    lengths: Vec<Length>,
+    /// Blocks from which the query left something out.
+    left_out: LeftOut,
+    /// The latest accesses of the queues that this one takes.
+    trails: Trails,
+    /// What its shards know together.
+    in_turn: Arc<InTurn>,
+    /// The part of a stream of records that it takes, and the samples in it.
+    part: Option<Part>,
+    /// Room for saying which accesses of a batch are no visits.
+    repeats: Vec<bool>,
 }
 
 /// Where a counter counts.
@@ -70,11 +107,12 @@ impl Account {
     /// An empty account of what `filters` keep.
     pub(crate) fn new(filters: Arc<Filters>) -> Self {
         Self {
-            filters,
             event_wanted: Vec::new(),
             ledgers: [Ledger::default(); Source::ALL.len()],
             coverage: HashMap::new(),
             times: Times::default(),
+            within: vec![Times::default(); filters.times.len()],
+            filters,
             latencies: Latencies::default(),
         }
     }
@@ -116,6 +154,9 @@ impl Account {
     fn record(&mut self, origin: &Origin) {
         let times = Times::from_iter(origin.time_ns);
         self.times.merge(&times);
+        if let Some(range) = self.filters.range_of(origin.time_ns) {
+            self.within[range].merge(&times);
+        }
         self.cover(origin.cpu, &Coverage { records: 1, times });
         let ledger = &mut self.ledgers[origin.source as usize];
         ledger.records += 1;
@@ -137,21 +178,22 @@ impl Account {
         batch.touches.iter().for_each(|touch| self.latencies.add(touch.latency_cycles));
     }
 
-    /// Takes in an access. The answer is where it is to be counted, if it is.
-    pub(crate) fn access(&mut self, access: &Access) -> Option<PhysAddr> {
+    /// Takes in an access. The answer is its place, if it has one, and whether it is to be counted.
+    pub(crate) fn access(&mut self, access: &Access) -> Option<Placed> {
         self.record(&access.origin);
         let ledger = &mut self.ledgers[access.origin.source as usize];
         ledger.tid_unknown += u64::from(access.tid.is_none());
         // In the order in which a record ends in the first that fits.
         ledger.frame(access);
         let paddr = access.paddr?;
-        if !self.filters.keep(access, &self.event_wanted) {
+        let fate = self.filters.fate(access, &self.event_wanted);
+        if fate == Fate::Kept {
+            ledger.counted += 1;
+            self.latencies.add(access.latency_cycles.unwrap_or(0));
+        } else {
             ledger.filtered += 1;
-            return None;
         }
-        ledger.counted += 1;
-        self.latencies.add(access.latency_cycles.unwrap_or(0));
-        Some(paddr)
+        Some(Placed { paddr, fate })
     }
 
     /// Takes in a record that is no access.
@@ -170,6 +212,20 @@ impl Account {
         self.times
     }
 
+    /// How long the recording is, up to an end if one is given.
+    pub(crate) fn length(&self, end: Option<u64>) -> Option<Length> {
+        let span = |times: &Times| end.map_or(*times, |end| times.before(end)).span();
+        let whole = span(&self.times)?;
+        let within = || self.within.iter().filter_map(span).sum();
+        Some(Length { whole, judged: if self.within.is_empty() { whole } else { within() } })
+    }
+
+    /// The recording has ended: the next one has a clock of its own.
+    fn recording_ended(&mut self) {
+        self.times = Times::default();
+        self.within.fill(Times::default());
+    }
+
     /// The records' part of the ledger, by source.
     pub(crate) fn ledgers(&self) -> [Ledger; Source::ALL.len()] {
         self.ledgers
@@ -183,6 +239,9 @@ impl Account {
             self.coverage.entry(*cpu).or_default().merge(coverage);
         }
         self.times.merge(&other.times);
+        for (times, others) in self.within.iter_mut().zip(&other.within) {
+            times.merge(others);
+        }
         self.latencies.merge(&other.latencies);
     }
 }
@@ -191,20 +250,20 @@ impl<B: Block> Counter<B> {
     /// Counts what `filters` keep, in at most `memory` bytes for counters.
     pub fn new(filters: Filters, memory: usize) -> Self {
         let store = Store::new(memory);
-        let together = Arc::new(Stripes::new(&store));
-        Self::with(Account::new(Arc::new(filters)), store, together, Counts::Apart)
-    }
-
-    fn with(account: Account, store: Store<B>, together: Arc<Stripes<B>>, counts: Counts) -> Self {
         Self {
-            account,
-            store,
+            account: Account::new(Arc::new(filters)),
             recent: Recent::new(),
-            together,
+            together: Arc::new(Stripes::new(&store)),
             sorted: Sorted::new(),
-            counts,
+            counts: Counts::Apart,
             large: LARGE,
-            spans: Vec::new(),
+            lengths: Vec::new(),
+            left_out: LeftOut::new(store.share()),
+            trails: Trails::default(),
+            in_turn: Arc::default(),
+            part: None,
+            repeats: Vec::new(),
+            store,
         }
     }
 
@@ -215,20 +274,36 @@ impl<B: Block> Counter<B> {
 
     /// An empty counter that shares this one's budget.
     fn shard(&self, counts: Counts) -> Self {
-        let (account, store) = (self.account.split(), self.store.split());
-        Self { large: self.large, ..Self::with(account, store, Arc::clone(&self.together), counts) }
+        Self {
+            account: self.account.split(),
+            store: self.store.split(),
+            recent: Recent::new(),
+            together: Arc::clone(&self.together),
+            sorted: Sorted::new(),
+            counts,
+            large: self.large,
+            lengths: Vec::new(),
+            left_out: self.left_out.split(),
+            trails: Trails::default(),
+            in_turn: Arc::clone(&self.in_turn),
+            part: None,
+            repeats: Vec::new(),
+        }
     }
 
-    /// Counts in blocks.
-    fn count(&mut self, batch: &Batch<'_>) {
+    /// Whether somebody asks which accesses are visits.
+    const JUDGED: bool = B::DETAIL as u8 > Detail::Places as u8;
+
+    /// Counts in blocks. `repeats` says which accesses are no visits.
+    fn count(&mut self, batch: Counted<'_>) {
         if self.counts == Counts::Together {
-            self.together.batch(batch, &mut self.sorted);
+            self.together.batch(&batch, &mut self.sorted);
             return;
         }
-        if B::DETAIL == Detail::Places {
-            self.recent.batch(batch, &mut self.store);
+        if Self::JUDGED {
+            self.store.batch(&batch);
         } else {
-            self.store.batch(batch);
+            self.recent.batch(&batch, &mut self.store);
         }
         if self.counts == Counts::ApartYet && self.store.used() > self.large {
             self.counts = Counts::Together;
@@ -236,6 +311,44 @@ impl<B: Block> Counter<B> {
             let empty = self.store.split();
             self.together.put(core::mem::replace(&mut self.store, empty));
         }
+    }
+
+    /// Takes in an access that has a place: decides whether it is a visit, and counts it if the
+    /// query keeps it.
+    fn take(&mut self, placed: Placed, access: &Access) {
+        let Placed { paddr, fate } = placed;
+        if fate == Fate::LeftOut {
+            self.left_out.insert(paddr.get() >> decoder::FOLIO_SHIFT);
+        }
+        let mut repeats = false;
+        if Self::JUDGED {
+            let lane = Lane::of(access);
+            if let (Some(part), Lane::Samples(_)) = (&mut self.part, lane) {
+                part.hold(
+                    lane,
+                    paddr,
+                    (fate == Fate::Kept).then_some(access),
+                    access.origin.time_ns,
+                );
+                return;
+            }
+            let trail = self.trails.of(lane);
+            let visit = trail.visit(paddr, access.origin.time_ns);
+            if visit == Visit::Open && fate == Fate::Kept {
+                trail.counted_as_visit(paddr);
+            }
+            repeats = visit == Visit::No;
+        }
+        if fate == Fate::Kept {
+            Store::<B>::of_one(paddr, access, |batch| {
+                self.count(Counted { batch: *batch, repeats: &[repeats] });
+            });
+        }
+    }
+
+    /// The blocks from which the query left something out.
+    pub(crate) fn left_out(&self) -> &LeftOut {
+        &self.left_out
     }
 
     /// The counters. All accesses, and those of shards, are in it once [`Sink::recording_ended`].
@@ -248,10 +361,9 @@ impl<B: Block> Counter<B> {
         self.account.coverage()
     }
 
-    /// Lengths in ns of the recordings that ended, from the first to the last record with a
-    /// time. Each has a clock of its own.
-    pub fn spans(&self) -> &[u64] {
-        &self.spans
+    /// Lengths of the recordings that ended. Each has a clock of its own.
+    pub fn lengths(&self) -> &[Length] {
+        &self.lengths
     }
 
     /// Latencies in cycles of the counted accesses that have one, also of those whose block had
@@ -286,7 +398,12 @@ impl<B: Block> Sink for Counter<B> {
 
     fn batch(&mut self, batch: &Batch<'_>) {
         self.account.batch(batch);
-        self.count(batch);
+        let mut repeats = core::mem::take(&mut self.repeats);
+        if Self::JUDGED {
+            self.trails.mark(batch, &mut repeats);
+        }
+        self.count(Counted { batch: *batch, repeats: &repeats });
+        self.repeats = repeats;
     }
 
     fn event_name(&mut self, event: EventIndex, name: &str) {
@@ -294,8 +411,8 @@ impl<B: Block> Sink for Counter<B> {
     }
 
     fn access(&mut self, access: &Access) {
-        if let Some(paddr) = self.account.access(access) {
-            Store::<B>::of_one(paddr, access, |batch| self.count(batch));
+        if let Some(placed) = self.account.access(access) {
+            self.take(placed, access);
         }
     }
 
@@ -306,7 +423,10 @@ impl<B: Block> Sink for Counter<B> {
     fn recording_ended(&mut self) {
         self.recent.end(&mut self.store);
         self.together.empty_into(&mut self.store);
-        self.spans.extend(core::mem::take(&mut self.account.times).span());
+        self.lengths.extend(self.account.length(None));
+        self.account.recording_ended();
+        self.trails = Trails::default();
+        self.in_turn = Arc::default();
     }
 }
 
@@ -319,12 +439,58 @@ impl<B: Block + Send> Shard for Counter<B> {
         self.shard(Counts::ApartYet)
     }
 
+    fn part_begins(&mut self, number: u64) {
+        if Self::JUDGED {
+            self.part = Some(Part::new(number, &self.in_turn));
+        }
+    }
+
+    fn part_ended(&mut self) {
+        if let Some(part) = self.part.take() {
+            part.end(|batch| self.count(batch));
+        }
+    }
+
+    fn queue_goes_on(&mut self, queue: QueueKey) {
+        if Self::JUDGED {
+            self.trails.put(queue, self.in_turn.take(queue));
+        }
+    }
+
+    fn queue_pauses(&mut self, queue: QueueKey) {
+        if let Some(trail) = self.trails.take(queue) {
+            self.in_turn.put(queue, trail);
+        }
+    }
+
+    fn queue_is_ahead(&mut self, queue: QueueKey) {
+        if Self::JUDGED {
+            self.trails.put(queue, Trail::ahead());
+        }
+    }
+
+    fn merge_ahead(&mut self, mut ahead: Self, queue: QueueKey) -> bool {
+        if let Some(part) = ahead.trails.take(queue) {
+            if !part.is_usable() {
+                return false;
+            }
+            let mut trail = self.in_turn.take(queue);
+            for paddr in trail.follow(part) {
+                ahead.store.take_back_visit(paddr);
+            }
+            self.in_turn.put(queue, trail);
+        }
+        self.merge(ahead);
+        true
+    }
+
     fn merge(&mut self, mut other: Self) {
         // Stores may change places, and with them what they have taken of the budget.
         self.recent.end(&mut self.store);
         other.recent.end(&mut other.store);
         self.store.merge(other.store);
         self.account.merge(&other.account);
+        self.left_out.merge(&other.left_out);
     }
 }
 
@@ -404,6 +570,7 @@ mod tests {
         counter.batch(&Batch {
             source: Source::ArmSpe,
             cpu: Some(3),
+            aux_queue: None,
             file: 1,
             records: accesses.len() as u64,
             not_memory: 0,
@@ -421,7 +588,7 @@ mod tests {
         counter.store().validate();
         let blocks = counter.store().in_order();
         let pages = blocks.flat_map(|(pfn, block)| {
-            block.counters().touched().map(move |(page, count)| (pfn.page(page).get(), count))
+            block.touched().map(move |(page, count)| (pfn.page(page).get(), count))
         });
         pages.collect()
     }
@@ -429,8 +596,8 @@ mod tests {
     /// All that is known of each block beside its pages, and of the whole.
     fn known(counter: &Counter) -> impl PartialEq + core::fmt::Debug {
         let blocks = counter.store().in_order().map(|(pfn, folio)| {
-            let Folio { directions, times, mapping, last_seen, .. } = folio.clone();
-            (pfn, directions, times, mapping, last_seen)
+            let Folio { times, mapping, last_seen, .. } = folio.clone();
+            (pfn, folio.visits(), folio.directions(), times, mapping, last_seen)
         });
         let ledgers: Vec<_> = counter.ledgers().collect();
         (blocks.collect::<Vec<_>>(), ledgers, counter.coverage(), counter.latencies().clone())

@@ -15,6 +15,7 @@ mod budget;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod command;
+mod counted;
 mod counters;
 mod distribution;
 pub mod doctor;
@@ -22,10 +23,13 @@ mod facts;
 mod filter;
 mod folio;
 mod ibs_filters;
+mod in_turn;
 mod incomplete;
 mod index;
 mod ingest;
+mod judging;
 mod latency;
+mod left_out;
 pub mod live;
 mod page_size;
 mod parts;
@@ -42,8 +46,10 @@ mod store;
 mod stripes;
 mod summary;
 mod verdict;
+mod visits;
 
 pub use backing::{Backing, Mapping};
+pub use counted::Counted;
 pub use counters::Counters;
 pub use distribution::{TenPercentBuckets, touched_percent};
 pub use facts::Facts;
@@ -51,7 +57,8 @@ pub use filter::{
     ChunkOrder, HotBitmap, HotFraction, HotThreshold, InvalidOrder, InvalidThreshold, hot_fraction,
 };
 pub use folio::{Block, Directions, Folio, LastSeen, Times};
-pub use ingest::{Counter, Coverage};
+pub use ingest::{Counter, Coverage, Length};
+pub use judging::{Case, Finding, InvalidColdShare, MaxColdShare, Terms, cold_share, proposable};
 pub use latency::Latencies;
 pub use page_size::{BadPageSize, PageSize};
 pub use query::{BadValue, Duration, Filters, NumberList, PfnRange, Size, TimeRange};

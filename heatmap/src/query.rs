@@ -3,7 +3,7 @@
 use core::str::FromStr;
 
 use decoder::spe::Midr;
-use decoder::{Access, DataSource, Direction, Pfn};
+use decoder::{Access, DataSource, Direction, Pfn, Source};
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_while, take_while1};
 use nom::character::complete::{char, digit1, hex_digit1};
@@ -39,13 +39,28 @@ pub struct Filters {
     pub pfns: Vec<PfnRange>,
 }
 
+/// What a query makes of an access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is counted.
+    Kept,
+    /// It was made outside of the ranges of times: in another, shorter recording.
+    OtherTime,
+    /// It is a fault, a breakpoint or the like of an event that is not wanted: those are no sample
+    /// of accesses, and nothing is missing without them.
+    NoSample,
+    /// It is not counted, so that something is missing of its block.
+    LeftOut,
+}
+
 impl Filters {
     /// Whether everything is kept.
     pub fn is_empty(&self) -> bool {
-        self.names().next().is_none() && self.pfns.is_empty()
+        self.names().next().is_none() && self.times.is_empty()
     }
 
-    /// The options that leave out accesses of blocks that are otherwise counted.
+    /// The options that leave out accesses of blocks that are otherwise counted. A range of times
+    /// is a shorter recording, and leaves nothing out.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         [
             ("--loads", self.loads),
@@ -56,7 +71,7 @@ impl Filters {
             ("--cpu", self.cpus.is_some()),
             ("--source", !self.sources.is_empty()),
             ("--event", !self.events.is_empty()),
-            ("--time", !self.times.is_empty()),
+            ("--pfn", !self.pfns.is_empty()),
         ]
         .into_iter()
         .filter(|(_, used)| *used)
@@ -69,20 +84,22 @@ impl Filters {
         pids.next().filter(|_| pids.next().is_none())
     }
 
-    /// Whether a range of page frames cuts this block, so that some of its pages are left out.
-    pub fn cuts(&self, folio: decoder::FolioPfn) -> bool {
-        let (first, last) = (folio.page(0), folio.page(decoder::PAGES_PER_FOLIO - 1));
-        !self.pfns.is_empty()
-            && !self.pfns.iter().any(|range| range.contains(first) && range.contains(last))
-    }
-
     /// Whether an access is kept. `event_wanted` says whether each event has a wanted name.
     pub fn keep(&self, access: &Access, event_wanted: &[bool]) -> bool {
+        self.fate(access, event_wanted) == Fate::Kept
+    }
+
+    /// What becomes of an access, and what follows for its block. `event_wanted` says whether each
+    /// event has a wanted name.
+    pub(crate) fn fate(&self, access: &Access, event_wanted: &[bool]) -> Fate {
         let number = |wanted: &Option<RoaringBitmap>, number: Option<u32>| {
             wanted
                 .as_ref()
                 .is_none_or(|wanted| number.is_some_and(|number| wanted.contains(number)))
         };
+        if !self.times.is_empty() && self.range_of(access.origin.time_ns).is_none() {
+            return Fate::OtherTime;
+        }
         let direction = match access.operation.direction {
             _ if !self.loads && !self.stores => true,
             Direction::Load => self.loads,
@@ -96,7 +113,10 @@ impl Filters {
                 .event
                 .and_then(|event| event_wanted.get(usize::from(event.0)))
                 .is_some_and(|wanted| *wanted);
-        direction
+        if !event && access.origin.source == Source::Sample {
+            return Fate::NoSample;
+        }
+        let kept = direction
             && event
             && self
                 .min_latency_cycles
@@ -106,15 +126,17 @@ impl Filters {
             && number(&self.cpus, access.origin.cpu)
             && (self.sources.is_empty()
                 || access.data_source.is_some_and(|source| self.sources.contains(&source)))
-            && (self.times.is_empty()
-                || access
-                    .origin
-                    .time_ns
-                    .is_some_and(|time| self.times.iter().any(|range| range.contains(time))))
             && (self.pfns.is_empty()
-                || access
-                    .paddr
-                    .is_some_and(|paddr| self.pfns.iter().any(|range| range.contains(paddr.pfn()))))
+                || access.paddr.is_some_and(|paddr| {
+                    self.pfns.iter().any(|range| range.contains(paddr.pfn()))
+                }));
+        if kept { Fate::Kept } else { Fate::LeftOut }
+    }
+
+    /// The number of the first range of times that has this one.
+    pub(crate) fn range_of(&self, time_ns: Option<u64>) -> Option<usize> {
+        let time_ns = time_ns?;
+        self.times.iter().position(|range| range.contains(time_ns))
     }
 
     /// Whether an event's name is one of those that are wanted: the whole name, or what stands

@@ -76,7 +76,7 @@ impl Recent {
     pub(crate) fn batch<B: Block>(&mut self, batch: &Batch<'_>, store: &mut Store<B>) {
         if self.aside > 0 {
             self.aside = self.aside.saturating_sub(batch.addresses.len());
-            store.batch(batch);
+            store.batch(&(*batch).into());
             return;
         }
         if self.source != batch.source {
@@ -85,7 +85,7 @@ impl Recent {
         }
         if self.words.is_empty() && !self.make_room(store) {
             self.aside = usize::MAX;
-            store.batch(batch);
+            store.batch(&(*batch).into());
             return;
         }
         for addresses in batch.addresses.chunks(MAX_PAGES) {

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use decoder::{Access, AccessFlags, Batch, FOLIO_SHIFT, FolioPfn, PhysAddr, Source, Touch};
 
 use crate::budget::Share;
+use crate::counted::Counted;
 use crate::counters::Counters;
 use crate::folio::{Block, Folio};
 use crate::index::Index;
@@ -115,12 +116,25 @@ pub(crate) fn lock<B: Block>(store: &Mutex<Store<B>>) -> MutexGuard<'_, Store<B>
     store.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What counting takes of an access.
+pub(crate) fn touch_of(access: &Access) -> Touch {
+    Touch {
+        direction: access.operation.direction,
+        latency_cycles: access.latency_cycles.unwrap_or(0),
+        pid: access.pid,
+        // A guest's says nothing of how the host maps the page, or where.
+        vaddr: access.vaddr.filter(|_| !access.flags.contains(AccessFlags::GUEST)),
+        time_ns: access.origin.time_ns,
+        offset: access.origin.position.offset,
+    }
+}
+
 impl<B: Block> Store<B> {
     /// What a piece of the list of blocks takes. Eviction sorts a word for each block.
     const PIECE_BYTES: usize =
         Slab::<Entry<B>>::PIECE_BYTES + Slab::<Entry<B>>::PIECE * size_of::<u64>();
     /// More than what one access or one merge allocates beside pieces and index.
-    const MAX_GROWTH: usize = Counters::MAX_GROWTH + 128;
+    const MAX_GROWTH: usize = 2 * Counters::MAX_GROWTH + 512;
 
     /// An empty store that uses at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
@@ -151,39 +165,46 @@ impl<B: Block> Store<B> {
         Self::with(self.share.split(), READ_AHEAD / parts.max(1))
     }
 
+    /// Another share of its budget.
+    pub(crate) fn share(&self) -> Share {
+        self.share.split()
+    }
+
     /// Bytes that it has taken of the budget.
     pub(crate) fn used(&self) -> usize {
         self.share.used()
     }
 
-    /// Counts an access.
+    /// Counts an access, as a visit.
     pub fn access(&mut self, paddr: PhysAddr, access: &Access) {
-        Self::of_one(paddr, access, |batch| self.batch(batch));
+        Self::of_one(paddr, access, |batch| self.batch(&(*batch).into()));
     }
 
     /// Has a batch counted that is one access.
     pub(crate) fn of_one(paddr: PhysAddr, access: &Access, count: impl FnOnce(&Batch<'_>)) {
-        let touch = Touch {
-            direction: access.operation.direction,
-            latency_cycles: access.latency_cycles.unwrap_or(0),
-            pid: access.pid,
-            // A guest's says nothing of how the host maps the page, or where.
-            vaddr: access.vaddr.filter(|_| !access.flags.contains(AccessFlags::GUEST)),
-            time_ns: access.origin.time_ns,
-            offset: access.origin.position.offset,
-        };
         count(&Batch {
             cpu: access.origin.cpu,
+            aux_queue: access.aux_queue,
             file: access.origin.position.file,
-            touches: &[touch],
+            touches: &[touch_of(access)],
             ..Batch::of_places(access.origin.source, &[paddr])
         });
+    }
+
+    /// An access to a page that was counted as a visit is none, if its block is still there.
+    pub(crate) fn take_back_visit(&mut self, paddr: PhysAddr) {
+        let number = paddr.get() >> FOLIO_SHIFT;
+        if self.index.find(number).is_some() {
+            self.take_for_change(number);
+            let place = self.kept(number);
+            self.change(place, |entry| entry.block.take_back_visit(paddr.pfn().index_in_folio()));
+        }
     }
 
     /// Counts so many accesses to a page, of which no more is known.
     pub(crate) fn add(&mut self, paddr: PhysAddr, times: u32, source: Source) {
         let addresses = [paddr];
-        let batch = Batch::of_places(source, &addresses);
+        let batch = Counted::from(Batch::of_places(source, &addresses));
         self.make_time();
         self.find(&batch);
         self.clock += 1;
@@ -207,17 +228,15 @@ impl<B: Block> Store<B> {
     }
 
     /// Counts the accesses of a batch.
-    pub fn batch(&mut self, batch: &Batch<'_>) {
+    pub fn batch(&mut self, batch: &Counted<'_>) {
         let mut rest = *batch;
         while !rest.addresses.is_empty() {
-            let counted = self.count(&rest);
-            rest.addresses = &rest.addresses[counted..];
-            rest.touches = rest.touches.get(counted..).unwrap_or_default();
+            rest = rest.rest(self.count(&rest));
         }
     }
 
     /// Counts the first accesses of a batch, at least one, and says how many.
-    fn count(&mut self, batch: &Batch<'_>) -> usize {
+    fn count(&mut self, batch: &Counted<'_>) -> usize {
         self.make_time();
         let found = self.find(batch);
         if self.share.used() > self.read_ahead {
@@ -241,7 +260,7 @@ impl<B: Block> Store<B> {
 
     /// Reads what counting is about to change. No read waits for another, as it would where
     /// branches depend on them; so the processor does many at once.
-    fn read_ahead(&self, batch: &Batch<'_>, found: usize) {
+    fn read_ahead(&self, batch: &Counted<'_>, found: usize) {
         let places = || self.places[..found].iter().map(|place| *place as usize);
         let uses = places().fold(0, |sum, place| sum ^ self.entries.at(place).last_use);
         let counts = places().zip(batch.addresses).fold(0, |sum, (place, paddr)| {
@@ -252,7 +271,7 @@ impl<B: Block> Store<B> {
 
     /// Finds or makes the blocks of the first accesses of a batch, at least of one. Says of how
     /// many.
-    fn find(&mut self, batch: &Batch<'_>) -> usize {
+    fn find(&mut self, batch: &Counted<'_>) -> usize {
         let wanted = batch.addresses.len().min(GATHERED);
         if self.share.used() > self.read_ahead {
             let numbers = batch.addresses[..wanted].iter().map(|paddr| paddr.get() >> FOLIO_SHIFT);
@@ -285,7 +304,7 @@ impl<B: Block> Store<B> {
     /// Counts access `at` of a batch so many times. It may need memory, or come from another source than the
     /// block's first. Whether others had to go for it.
     #[cold]
-    fn count_growing(&mut self, place: usize, batch: &Batch<'_>, at: usize, times: u32) -> bool {
+    fn count_growing(&mut self, place: usize, batch: &Counted<'_>, at: usize, times: u32) -> bool {
         let number = self.entries.at(place).number;
         let evicted = self.take_for_change(number);
         let place = if evicted { self.kept(number) } else { place };
@@ -570,10 +589,7 @@ impl<B: Block> Store<B> {
         let mut used = self.index.heap_bytes() + self.entries.pieces() * Self::PIECE_BYTES;
         for (place, entry) in self.entries.iter().enumerate() {
             assert_eq!(self.index.find(entry.number), Some(place));
-            let counters = entry.block.counters();
-            counters.validate();
-            assert!(counters.total() > 0, "a block is kept once it is accessed");
-            assert!(counters.total() <= entry.block.total(), "less only where one is saturated");
+            entry.block.validate();
             used += entry.heap_bytes();
         }
         assert_eq!(used, self.share.used(), "the memory that is accounted for");
@@ -634,8 +650,8 @@ mod tests {
         assert_eq!(merged.len(), whole.len());
         for (pfn, folio) in whole.folios() {
             let same = merged.folios().find(|(other, _)| *other == pfn).unwrap().1;
-            assert_eq!(same.counters.to_array(), folio.counters.to_array());
-            assert_eq!(same.directions, folio.directions);
+            assert_eq!(same.accesses(), folio.accesses());
+            assert_eq!(same.directions(), folio.directions());
         }
     }
 
@@ -690,8 +706,8 @@ mod tests {
             assert_eq!(merged.len(), whole.len());
             for ((number, sources, folio), same) in merged.iter().zip(&whole) {
                 assert_eq!((number, sources), (&same.0, &same.1));
-                assert_eq!(folio.counters.to_array(), same.2.counters.to_array());
-                assert_eq!(folio.directions, same.2.directions);
+                assert_eq!(folio.accesses(), same.2.accesses());
+                assert_eq!(folio.directions(), same.2.directions());
             }
         }
     }
@@ -709,7 +725,7 @@ mod tests {
             first.merge(second);
             first.validate();
             assert_eq!(first.share.over(0), 0, "{pieces} pieces");
-            let kept: u64 = first.folios().map(|(_, folio)| folio.directions.total()).sum();
+            let kept: u64 = first.folios().map(|(_, folio)| folio.directions().total()).sum();
             assert_eq!(kept + first.evicted().iter().sum::<u64>(), 4000);
             assert!(!first.is_empty());
         }
@@ -726,7 +742,7 @@ mod tests {
             assert!(store.share.used() <= limit);
         }
         store.validate();
-        let kept: u64 = store.folios().map(|(_, folio)| folio.directions.total()).sum();
+        let kept: u64 = store.folios().map(|(_, folio)| folio.directions().total()).sum();
         assert_eq!(kept + store.evicted()[Source::Sample as usize], 1000 + 9_999);
         assert!(store.folios().any(|(pfn, _)| pfn.get() == 0), "the hot block stays");
         assert!(store.folios().any(|(pfn, _)| pfn.number() == 9_999), "so does the latest");

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 
 use decoder::{Batch, Direction, FOLIO_SHIFT, PhysAddr, Touch, TraceOffset};
 
+use crate::counted::Counted;
 use crate::folio::Block;
 use crate::store::{Store, lock};
 
@@ -28,6 +29,7 @@ pub(crate) struct Stripes<B: Block> {
 pub(crate) struct Sorted {
     addresses: [PhysAddr; SORTED],
     touches: Vec<Touch>, // SORTED of them, or none until there are any
+    repeats: [bool; SORTED],
 }
 
 impl<B: Block> Stripes<B> {
@@ -50,20 +52,17 @@ impl<B: Block> Stripes<B> {
     }
 
     /// Counts the accesses of a batch.
-    pub(crate) fn batch(&self, batch: &Batch<'_>, sorted: &mut Sorted) {
+    pub(crate) fn batch(&self, batch: &Counted<'_>, sorted: &mut Sorted) {
         let mut rest = *batch;
         while !rest.addresses.is_empty() {
             let now = rest.addresses.len().min(SORTED);
-            let (addresses, later) = rest.addresses.split_at(now);
-            let touches = rest.touches.get(..now).unwrap_or_default();
-            self.count(&Batch { addresses, touches, ..rest }, sorted);
-            rest.addresses = later;
-            rest.touches = rest.touches.get(now..).unwrap_or_default();
+            self.count(&rest.part(0, now), sorted);
+            rest = rest.rest(now);
         }
     }
 
     /// Counts at most as many accesses as can be sorted.
-    fn count(&self, batch: &Batch<'_>, sorted: &mut Sorted) {
+    fn count(&self, batch: &Counted<'_>, sorted: &mut Sorted) {
         let which = |address: &PhysAddr| self.which(address.get() >> FOLIO_SHIFT);
         // How many come before each store's first; then, behind each store's last.
         let mut ends = [0u8; *STRIPES.end() + 1];
@@ -80,6 +79,7 @@ impl<B: Block> Stripes<B> {
             if let Some(touch) = batch.touches.get(at) {
                 sorted.touches[usize::from(*end)] = *touch;
             }
+            sorted.repeats[usize::from(*end)] = batch.repeats(at);
             *end += 1;
         }
         let mut start = 0;
@@ -91,8 +91,10 @@ impl<B: Block> Stripes<B> {
             }
             let touches =
                 if batch.touches.is_empty() { &[] } else { &sorted.touches[range.clone()] };
-            let addresses = &sorted.addresses[range];
-            lock(store).batch(&Batch { addresses, touches, ..*batch });
+            let repeats =
+                if batch.repeats.is_empty() { &[] } else { &sorted.repeats[range.clone()] };
+            let batch = Batch { addresses: &sorted.addresses[range], touches, ..batch.batch };
+            lock(store).batch(&Counted { batch, repeats });
         }
     }
 
@@ -108,7 +110,8 @@ impl<B: Block> Stripes<B> {
 
 impl Sorted {
     pub(crate) const fn new() -> Self {
-        Self { addresses: [PhysAddr::new_truncate(0); SORTED], touches: Vec::new() }
+        let addresses = [PhysAddr::new_truncate(0); SORTED];
+        Self { addresses, touches: Vec::new(), repeats: [false; SORTED] }
     }
 
     #[cold]

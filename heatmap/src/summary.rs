@@ -7,16 +7,17 @@ use decoder::{FolioPfn, Ledger, Pfn, Recording};
 use crate::backing::Backing;
 use crate::distribution::{TenPercentBuckets, touched_percent};
 use crate::facts::{Facts, guests, nothing_counted};
-use crate::filter::{ChunkOrder, HotFraction, HotThreshold, hot_fraction};
-use crate::folio::{Block, Folio, Times};
+use crate::filter::{ChunkOrder, HotThreshold};
+use crate::folio::{Block, Folio};
 use crate::incomplete::Reason;
-use crate::ingest::Counter;
+use crate::ingest::{Counter, Length};
+use crate::judging::{Case, Finding, MaxColdShare, Terms};
 use crate::page_size::PageSize;
 use crate::report::{
-    CpuCoverage, Decision, InputInfo, InputKind, LatencySummary, Report, RunLedger, TimeBase,
-    TopFolio, VerdictCounts,
+    CpuCoverage, Decision, Evidence, InputInfo, InputKind, LatencySummary, Report, RunLedger,
+    TimeBase, TopFolio, VerdictCounts,
 };
-use crate::verdict::{Judge, Span, Verdict};
+use crate::verdict::{Judge, SIGNIFICANCE, Verdict};
 
 /// The longest span that a sparse block is asked for by default: 1 s.
 const MIN_SPAN_NS: u64 = 1_000_000_000;
@@ -36,6 +37,8 @@ pub struct Wanted {
     pub min_span_ns: Option<u64>,
     /// Nothing is taken to be missing, whatever recording and query left out.
     pub assume_complete: bool,
+    /// The greatest cold share of a block that is proposed.
+    pub max_cold_share: MaxColdShare,
     /// The kernel's base page, if it was given.
     pub page_size: Option<PageSize>,
 }
@@ -86,14 +89,14 @@ pub struct Summary<'a, B: Block = Folio> {
     page_size: (PageSize, bool),
     ledger: Ledger,
     judge: Judge,
+    terms: Terms,
 }
 
-/// What the filter and the verdict say of one block.
+/// A block and what is to be said of it.
 struct Judged<'a> {
     pfn: FolioPfn,
     folio: &'a Folio,
-    hot: HotFraction,
-    verdict: Option<Verdict>,
+    found: Finding,
 }
 
 impl<'a, B: Block> Summary<'a, B> {
@@ -104,17 +107,23 @@ impl<'a, B: Block> Summary<'a, B> {
         counter: &'a Counter<B>,
         wanted: Wanted,
     ) -> Self {
-        let mut facts = Facts::of(recordings);
-        facts.query(counter.filters().names());
+        let mut facts = Facts::of(recordings, counter.filters());
         let mut ledger = Ledger::default();
         recordings.iter().for_each(|recording| ledger += recording.ledger);
         counter.ledgers().for_each(|(_, part)| ledger += part);
         ledger.saturated_counters =
-            counter.store().folios().map(|(_, block)| block.counters().saturated() as u64).sum();
+            counter.store().folios().map(|(_, block)| block.saturated() as u64).sum();
         facts.account(&ledger);
         let page_size = PageSize::of(wanted.page_size, recordings);
         let judge = Judge::new(wanted.order, wanted.threshold);
-        Self { counter, recordings, wanted, path, facts, page_size, ledger, judge }
+        let shortest = counter.lengths().iter().map(|length| length.judged).min();
+        let terms = Terms {
+            left_out: facts.leaves_out(),
+            assume_complete: wanted.assume_complete,
+            judged: page_size.0.is_4k(),
+            least_span_ns: shortest.map(|shortest| least_span(wanted.min_span_ns, shortest)),
+        };
+        Self { counter, recordings, wanted, path, facts, page_size, ledger, judge, terms }
     }
 
     /// The account of the run.
@@ -160,7 +169,7 @@ impl<'a, B: Block> Summary<'a, B> {
     /// The counted pages in ascending order.
     pub fn pages(&self) -> impl Iterator<Item = (Pfn, u32)> + '_ {
         self.counter.store().in_order().flat_map(|(pfn, block)| {
-            block.counters().touched().map(move |(page, count)| (pfn.page(page), count))
+            block.touched().map(move |(page, count)| (pfn.page(page), count))
         })
     }
 }
@@ -168,7 +177,7 @@ impl<'a, B: Block> Summary<'a, B> {
 impl<'a> Summary<'a> {
     /// So many blocks by accesses, highest first, then by PFN.
     fn hottest(&self, limit: usize) -> Vec<(FolioPfn, &'a Folio)> {
-        let key = |(pfn, folio): &(FolioPfn, &Folio)| (Reverse(folio.directions.total()), *pfn);
+        let key = |(pfn, folio): &(FolioPfn, &Folio)| (Reverse(folio.directions().total()), *pfn);
         let mut hottest = Vec::new();
         for block in self.counter.store().folios() {
             hottest.push(block);
@@ -184,25 +193,9 @@ impl<'a> Summary<'a> {
     }
 
     fn judge(&self, pfn: FolioPfn, folio: &'a Folio) -> Option<Judged<'a>> {
-        let counts = folio.counters.to_array();
-        let hot = hot_fraction(&counts, self.wanted.order)?;
-        let accesses = counts.iter().map(|count| u64::from(*count)).sum();
-        let filtered = !self.wanted.assume_complete
-            && (self.facts.leaves_out() || self.counter.filters().cuts(pfn));
-        let verdict = self
-            .page_size()
-            .is_4k()
-            .then(|| self.judge.verdict(&hot, accesses, self.span(&folio.times), filtered));
-        Some(Judged { pfn, folio, hot, verdict })
-    }
-
-    /// Whether a block's accesses span enough time.
-    fn span(&self, times: &Times) -> Span {
-        let (Some(span), Some(shortest)) = (times.span(), self.counter.spans().iter().min()) else {
-            return Span::NotAsked;
-        };
-        let least = least_span(self.wanted.min_span_ns, *shortest);
-        if span >= least { Span::Long } else { Span::Short }
+        let left_out = self.counter.left_out().contains(pfn.number());
+        let found = self.judge.find(&Case::of(folio, left_out), &self.terms)?;
+        Some(Judged { pfn, folio, found })
     }
 
     /// The decisions, hottest first.
@@ -210,8 +203,8 @@ impl<'a> Summary<'a> {
         let limit = self.wanted.top.unwrap_or(usize::MAX);
         let hottest = self.hottest(limit).into_iter();
         let judged = hottest.filter_map(|(pfn, folio)| self.judge(pfn, folio));
-        judged.filter_map(move |Judged { pfn, folio, hot, verdict }| {
-            let backing = folio.mapping.backing();
+        judged.filter_map(move |Judged { pfn, folio, found }| {
+            let Finding { hot, backing, .. } = found;
             Some(Decision {
                 folio_pfn: pfn,
                 order: u32::from(self.wanted.order.get()),
@@ -219,27 +212,44 @@ impl<'a> Summary<'a> {
                 hot_percent: hot.percent(),
                 hot_chunks: hot.hot_chunks,
                 chunks: hot.chunks,
-                accesses: folio.directions.total(),
-                verdict: verdict?,
+                accesses: folio.directions().total(),
+                verdict: found.verdict?,
                 backing,
                 unverified: backing == Backing::Unknown,
                 hot_bitmap: hot.bitmap.to_hex(self.wanted.order),
                 pid: folio.last_seen.pid(),
                 vaddr: folio.last_seen.vaddr(),
+                evidence: self.evidence(&found),
                 counts: counts.then(|| {
                     // Pages are below 512.
                     #[expect(clippy::cast_possible_truncation, reason = "see above")]
-                    let pairs = folio.counters.touched().map(|(page, count)| (page as u16, count));
+                    let pairs = folio.touched().map(|(page, count)| (page as u16, count));
                     pairs.collect()
                 }),
             })
         })
     }
 
+    /// What a verdict rests on.
+    fn evidence(&self, found: &Finding) -> Evidence {
+        Evidence {
+            visits: found.visits,
+            cold_visits: found.cold_visits,
+            cold_share: found.cold_share(),
+            proposable: found.is_proposable(self.wanted.max_cold_share),
+            steady: None,
+            left_out: found.left_out,
+        }
+    }
+
     /// The blocks that are listed, hottest first; with their counters if they are to be drawn.
     fn listed(&self, drawn: bool) -> impl Iterator<Item = TopFolio> + '_ {
         let hottest = self.hottest(self.wanted.top.unwrap_or(usize::MAX)).into_iter();
-        hottest.filter_map(move |(pfn, folio)| Some(self.judge(pfn, folio)?.listed(drawn)))
+        hottest.filter_map(move |(pfn, folio)| {
+            let judged = self.judge(pfn, folio)?;
+            let evidence = self.evidence(&judged.found);
+            Some(judged.listed(evidence, drawn))
+        })
     }
 
     /// The report; with the counters of the blocks that are listed if it is to be drawn.
@@ -257,14 +267,17 @@ impl<'a> Summary<'a> {
         let mut touched = TenPercentBuckets::default();
         let mut hot = TenPercentBuckets::default();
         let mut verdicts = VerdictCounts::default();
-        let mut pages = 0;
+        let (mut pages, mut proposable, mut left_out) = (0, 0, 0);
         for (pfn, folio) in self.counter.store().folios() {
             let Some(judged) = self.judge(pfn, folio) else { continue };
-            let touched_pages = folio.counters.touched_pages();
+            let touched_pages = folio.touched_pages();
+            let found = &judged.found;
+            proposable += u64::from(found.is_proposable(self.wanted.max_cold_share));
+            left_out += u64::from(found.left_out);
             pages += u64::from(touched_pages);
             touched.add(touched_percent(touched_pages));
-            hot.add(judged.hot.percent());
-            if let Some(verdict) = judged.verdict {
+            hot.add(found.hot.percent());
+            if let Some(verdict) = found.verdict {
                 *match verdict {
                     Verdict::Hot => &mut verdicts.hot,
                     Verdict::Sparse => &mut verdicts.sparse,
@@ -286,7 +299,7 @@ impl<'a> Summary<'a> {
             pages,
             folios: self.counter.store().len() as u64,
             reason: self.reason(),
-            notes: self.notes(),
+            notes: self.notes(&verdicts, left_out),
             ledger: RunLedger {
                 sums: self.ledger,
                 recording_incomplete: self
@@ -301,6 +314,8 @@ impl<'a> Summary<'a> {
             touched_distribution: row(&touched),
             hot_distribution: row(&hot),
             verdicts,
+            max_cold_share: u32::from(self.wanted.max_cold_share.get()),
+            proposable,
             coverage: self.coverage(),
             latency: self.latency(),
             top: Vec::new(),
@@ -329,11 +344,17 @@ impl<'a> Summary<'a> {
                 decoder::TimeBase::Ticks => TimeBase::Ticks,
                 decoder::TimeBase::None => TimeBase::None,
             },
-            duration_ns: self.counter.spans().iter().copied().reduce(u64::saturating_add),
+            duration_ns: self
+                .counter
+                .lengths()
+                .iter()
+                .map(|Length { whole, .. }| *whole)
+                .reduce(u64::saturating_add),
         }
     }
 
-    fn notes(&self) -> Vec<String> {
+    /// `left_out`: blocks from which something was left out.
+    fn notes(&self, verdicts: &VerdictCounts, left_out: u64) -> Vec<String> {
         let mut notes = self.facts.sentences(self.wanted.assume_complete, self.page_size);
         if self.judge.min_hot_chunks() <= 1 {
             let (order, threshold) = (self.wanted.order, self.wanted.threshold);
@@ -343,9 +364,12 @@ impl<'a> Summary<'a> {
                 100 / order.chunks()
             ));
         }
-        if !self.counter.filters().pfns.is_empty() {
-            notes
-                .push("Blocks that a range of page frames (--pfn) cuts are not judged.".to_owned());
+        if !self.terms.left_out && self.terms.judged {
+            let names: Vec<_> = self.counter.filters().names().collect();
+            notes.extend(by_query(&names, left_out, self.counter.left_out().is_full()));
+        }
+        if let Some(wrong) = expected_wrong(verdicts) {
+            notes.push(wrong);
         }
         notes.extend(guests(&self.ledger));
         if self.ledger.looked_up > 0 {
@@ -416,28 +440,65 @@ impl<'a> Summary<'a> {
     }
 }
 
+/// What a query means for verdicts, if it leaves anything out. `blocks`: so many of those that
+/// were counted.
+pub(crate) fn by_query(names: &[&str], blocks: u64, full: bool) -> Option<String> {
+    let names = names.join(", ");
+    match blocks {
+        _ if full => Some(format!(
+            "{names} left out accesses of more blocks than the memory budget can remember: none is \
+             judged; raise --max-memory."
+        )),
+        0 => None,
+        1 => Some(format!(
+            "1 block is not judged: {names} left out accesses of it. The others lost nothing."
+        )),
+        _ => Some(format!(
+            "{blocks} blocks are not judged: {names} left out accesses of them. Blocks that lost \
+             nothing are judged as always."
+        )),
+    }
+}
+
+/// How many sparse blocks may be called so by chance. Told where there are any.
+fn expected_wrong(verdicts: &VerdictCounts) -> Option<String> {
+    let VerdictCounts { hot, sparse, undersampled, .. } = *verdicts;
+    #[expect(clippy::cast_precision_loss, reason = "it is told, not counted with")]
+    let wrong = (hot + sparse + undersampled) as f64 * SIGNIFICANCE;
+    let about = if wrong < 1.0 { "less than 1".to_owned() } else { format!("{wrong:.0}") };
+    (sparse > 0).then(|| {
+        format!(
+            "One look: of {} blocks judged, {about} may be called sparse by chance alone. A daemon \
+             looks again and again, and says which are steady.",
+            hot + sparse + undersampled
+        )
+    })
+}
+
 impl Judged<'_> {
     /// Its entry in the list; with its counters if it is to be drawn.
-    fn listed(&self, drawn: bool) -> TopFolio {
-        let Self { pfn, folio, hot, verdict } = self;
+    fn listed(&self, evidence: Evidence, drawn: bool) -> TopFolio {
+        let Self { pfn, folio, found } = self;
+        let directions = folio.directions();
         TopFolio {
             folio_pfn: *pfn,
-            accesses: folio.directions.total(),
-            loads: folio.directions.loads(),
-            stores: folio.directions.stores(),
-            atomics: folio.directions.atomics(),
-            unknown_op: folio.directions.unknown(),
-            touched_pages: folio.counters.touched_pages(),
-            peak: hot.peak,
-            hot_chunks: hot.hot_chunks,
-            chunks: hot.chunks,
-            hot_percent: hot.percent(),
-            verdict: *verdict,
+            accesses: directions.total(),
+            loads: directions.loads(),
+            stores: directions.stores(),
+            atomics: directions.atomics(),
+            unknown_op: directions.unknown(),
+            touched_pages: folio.touched_pages(),
+            peak: found.hot.peak,
+            hot_chunks: found.hot.hot_chunks,
+            chunks: found.hot.chunks,
+            hot_percent: found.hot.percent(),
+            verdict: found.verdict,
             mapping_order_max: folio.mapping.order_max(),
-            backing: folio.mapping.backing(),
+            backing: found.backing,
             first_ns: folio.times.first(),
             last_ns: folio.times.last(),
-            counts: drawn.then(|| Box::new(folio.counters.to_array())),
+            evidence,
+            counts: drawn.then(|| Box::new(folio.accesses())),
         }
     }
 }

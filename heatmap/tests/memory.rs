@@ -66,9 +66,10 @@ impl Accesses {
     }
 
     fn count<B: Block>(&self, store: &mut Store<B>, source: Source) {
-        store.batch(&Batch {
+        let batch = Batch {
             source,
             cpu: None,
+            aux_queue: None,
             file: 0,
             records: self.0.len() as u64,
             not_memory: 0,
@@ -78,7 +79,8 @@ impl Accesses {
             times: None,
             addresses: &self.0,
             touches: &self.1,
-        });
+        };
+        store.batch(&batch.into());
     }
 }
 

@@ -155,6 +155,7 @@ fn two_hundred_heat_maps_are_read_as_they_were_meant() {
                 counts[page] += numbers.below(200) + 1;
             }
             decisions.push(Decision {
+                standing: feeder::decision::Standing::AsTold,
                 folio_pfn: (folio * 7 + map) << 9,
                 verdict: VERDICTS[usize::try_from(numbers.below(5)).expect("below 5")],
                 accesses: counts.iter().sum(),
@@ -183,6 +184,7 @@ fn decision_of(line: &str) -> Decision {
         verdict: feeder::decisions::verdict_named(&text("verdict")).expect("a verdict"),
         accesses: line["accesses"].as_u64().expect("a number"),
         hot_chunks: digits.enumerate().flat_map(of_digit).collect(),
+        standing: feeder::decision::Standing::AsTold,
         pid: None,
         vaddr: None,
     }

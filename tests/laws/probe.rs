@@ -4,7 +4,7 @@ use decoder::{
     Access, EventIndex, InputKind, Ledger, Origin, Position, Recording, Shard, Sink, Source,
 };
 use heatmap::report::{self, Format};
-use heatmap::{ChunkOrder, Counter, Filters, HotThreshold, Summary, Wanted};
+use heatmap::{Block, ChunkOrder, Counter, Filters, HotThreshold, Summary, Wanted};
 
 /// Records that are remembered one by one; beyond, they are only counted.
 const MOST_RECORDS: usize = 1 << 15;
@@ -71,7 +71,7 @@ impl Probe {
             .store()
             .folios()
             .flat_map(|(pfn, folio)| {
-                folio.counters.touched().map(move |(page, count)| (pfn.page(page).get(), count))
+                folio.touched().map(move |(page, count)| (pfn.page(page).get(), count))
             })
             .collect();
         pages.sort_unstable();
@@ -132,7 +132,7 @@ pub(super) fn check(recording: Recording, probe: &Probe, len: usize, wanted: Wan
     assert_eq!(ledger.records, probe.seen);
     let store = probe.counter.store();
     store.validate();
-    let counted: u64 = store.folios().map(|(_, folio)| folio.directions.total()).sum();
+    let counted: u64 = store.folios().map(|(_, folio)| folio.directions().total()).sum();
     assert_eq!((ledger.counted, ledger.over_budget), (counted, store.evicted().iter().sum()));
 
     let recordings = [recording];
@@ -156,6 +156,7 @@ pub(super) fn wanted(order: u8, threshold: u8, assume_complete: bool) -> Wanted 
         top: None,
         min_span_ns: None,
         assume_complete,
+        max_cold_share: heatmap::MaxColdShare::default(),
         page_size: None,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Frames, Why};
 use crate::addr::PAGE_SHIFT;
+use crate::perf::QueueKey;
 use crate::{
     Access, AccessFlags, Batch, Detail, EventIndex, Origin, Pfn, PhysAddr, Recording, Shard, Sink,
     Source, VirtAddr,
@@ -154,6 +155,22 @@ impl<S: Shard, F: Frames> Shard for LookUp<S, F> {
 
     fn part_ended(&mut self) {
         self.sink.part_ended();
+    }
+
+    fn queue_goes_on(&mut self, queue: QueueKey) {
+        self.sink.queue_goes_on(queue);
+    }
+
+    fn queue_pauses(&mut self, queue: QueueKey) {
+        self.sink.queue_pauses(queue);
+    }
+
+    fn queue_is_ahead(&mut self, queue: QueueKey) {
+        self.sink.queue_is_ahead(queue);
+    }
+
+    fn merge_ahead(&mut self, ahead: Self, queue: QueueKey) -> bool {
+        self.sink.merge_ahead(ahead.sink, queue)
     }
 
     fn merge(&mut self, other: Self) {

@@ -2,6 +2,7 @@
 
 use core::cell::RefCell;
 
+use crate::perf::QueueKey;
 use crate::{Batch, Direction, PhysAddr, Sink, Source, Touch, TraceOffset};
 
 /// Accesses in a batch of addresses alone. While they are counted nothing is decoded, and the
@@ -49,7 +50,7 @@ pub(super) struct Filling<'a> {
 
 /// The numbers of a [`Batch`].
 pub(super) struct Totals {
-    cpu: Option<u32>,
+    queue: QueueKey,
     file: u32,
     pub(super) len: usize, // in 0..=BATCH
     pub(super) records: u64,
@@ -60,9 +61,9 @@ pub(super) struct Totals {
 }
 
 impl Gathered {
-    /// An empty batch of records of one CPU that stand in one file.
-    pub(super) fn start(&mut self, cpu: Option<u32>, file: u32) -> Filling<'_> {
-        Filling { totals: Totals::new(cpu, file), room: self, touched: false }
+    /// An empty batch of records of one ring that stand in one file.
+    pub(super) fn start(&mut self, queue: QueueKey, file: u32) -> Filling<'_> {
+        Filling { totals: Totals::new(queue, file), room: self, touched: false }
     }
 }
 
@@ -111,9 +112,9 @@ impl<'a> Filling<'a> {
 }
 
 impl Totals {
-    fn new(cpu: Option<u32>, file: u32) -> Self {
+    fn new(queue: QueueKey, file: u32) -> Self {
         Self {
-            cpu,
+            queue,
             file,
             len: 0,
             records: 0,
@@ -147,7 +148,8 @@ impl Totals {
         }
         sink.batch(&Batch {
             source: Source::ArmSpe,
-            cpu: self.cpu,
+            cpu: self.queue.cpu,
+            aux_queue: Some(self.queue),
             file: self.file,
             records: self.records,
             not_memory: self.not_memory,
@@ -159,7 +161,7 @@ impl Totals {
             addresses: &addresses[..self.len],
             touches: touches.get(..self.len).unwrap_or_default(),
         });
-        *self = Self::new(self.cpu, self.file);
+        *self = Self::new(self.queue, self.file);
     }
 }
 

@@ -138,12 +138,12 @@ impl<S: Sink + ?Sized> Steps for Decoding<'_, S> {
         let (key, sink) = (*key, &mut **sink);
         match sink.detail() {
             Detail::Places => with_room(|room| {
-                let mut batch = room.start(key.cpu, at.file);
+                let mut batch = room.start(key, at.file);
                 decoder.take(bytes, place, &mut Places { batch: &mut batch, sink });
                 batch.end(sink);
             }),
             Detail::Touches => with_room(|room| {
-                let mut batch = room.start(key.cpu, at.file);
+                let mut batch = room.start(key, at.file);
                 let mut taker =
                     Touches { batch: &mut batch, piece, key, at, threads, sideband, sink };
                 decoder.take(bytes, place, &mut taker);

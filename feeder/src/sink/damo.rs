@@ -127,9 +127,18 @@ fn ranges(decisions: &[Decision], verdicts: &[Verdict]) -> anyhow::Result<Vec<Ra
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decision::Standing;
 
     fn decision(folio_pfn: u64, verdict: Verdict) -> Decision {
-        Decision { folio_pfn, verdict, accesses: 9, hot_chunks: vec![0], pid: None, vaddr: None }
+        Decision {
+            standing: Standing::AsTold,
+            folio_pfn,
+            verdict,
+            accesses: 9,
+            hot_chunks: vec![0],
+            pid: None,
+            vaddr: None,
+        }
     }
 
     #[test]

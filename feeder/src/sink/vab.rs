@@ -178,9 +178,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::decision::Standing;
 
     fn decision(pid: u32, vaddr: u64) -> Decision {
         Decision {
+            standing: Standing::AsTold,
             folio_pfn: 0x200,
             verdict: Verdict::Sparse,
             accesses: 9,

@@ -7,6 +7,7 @@ use clap::Args;
 use decoder::{DataSource, Raw, pebs};
 
 use crate::filter::{ChunkOrder, HotThreshold};
+use crate::judging::MaxColdShare;
 use crate::page_size::PageSize;
 use crate::query::{Duration, Filters, MidrEl1, NumberList, PfnRange, Size, TimeRange};
 use crate::report::Format;
@@ -161,6 +162,10 @@ pub(super) struct JudgeOptions {
     /// Judge as if nothing had been left out by filters of recording or query
     #[arg(long)]
     assume_complete: bool,
+    /// Greatest cold share of a block that is proposed: percent of its visits that lie outside of its
+    /// hot chunks, 0 to 100
+    #[arg(long, value_name = "PCT", default_value = "20")]
+    max_cold_share: MaxColdShare,
     /// The kernel's base page: 4KiB, 16KiB or 64KiB [default: as the recorded kernel release
     /// says, else 4KiB]
     #[arg(long, value_name = "SIZE")]
@@ -176,6 +181,7 @@ impl JudgeOptions {
             top: (top > 0).then_some(top),
             min_span_ns: self.min_span.map(|span| span.ns),
             assume_complete: self.assume_complete,
+            max_cold_share: self.max_cold_share,
             page_size: self.page_size,
         }
     }

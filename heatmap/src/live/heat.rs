@@ -7,8 +7,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use decoder::{FolioPfn, PAGES_PER_FOLIO};
+use decoder::FolioPfn;
 
+use super::ends::Ends;
+use super::hands::Hands;
+use crate::filter::ChunkOrder;
 use crate::folio::{Block, Folio};
 
 /// Blocks of a region: as a power of two.
@@ -25,6 +28,13 @@ pub(crate) struct Warm {
     interval: u64,
     /// Accesses counted since it is known, halved or not.
     counted: u64,
+    /// What it was like at ends of cooling intervals.
+    pub(crate) ends: Ends,
+    /// Whose it is.
+    hands: Hands,
+    /// The greatest count of a page when something was last left out of the block, halved as its
+    /// counters are: once it is 0, nothing of what was counted by then is left.
+    left_out: u32,
 }
 
 impl Warm {
@@ -43,19 +53,21 @@ impl Warm {
         u32::try_from(interval.saturating_sub(self.interval)).unwrap_or(u32::MAX)
     }
 
-    /// Its counters at an interval.
-    pub(crate) fn counts(&self, interval: u64) -> [u32; PAGES_PER_FOLIO] {
-        let halvings = self.halvings(interval);
-        if halvings >= u32::BITS {
-            return [0; PAGES_PER_FOLIO];
-        }
-        let mut counts = self.folio.counters.to_array();
-        counts.iter_mut().for_each(|count| *count >>= halvings);
-        counts
+    /// Whether something that was left out may still be missing in an interval.
+    pub(crate) fn is_left_out(&self, interval: u64) -> bool {
+        self.left_out.checked_shr(self.halvings(interval)).unwrap_or(0) > 0
     }
 
-    fn has_expired(&self, forgotten_before: u64) -> bool {
-        self.folio.times.last().is_some_and(|last| last < forgotten_before)
+    /// Whether anything was ever counted in it.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.counted > 0
+    }
+
+    /// It had no accesses for too long; or nothing was counted in it, and what was left out is of
+    /// no matter any more.
+    fn has_expired(&self, moment: Moment) -> bool {
+        let old = self.folio.times.last().is_some_and(|last| last < moment.forgotten_before);
+        old || !self.is_counted() && !self.is_left_out(moment.interval)
     }
 }
 
@@ -70,6 +82,8 @@ pub(crate) struct Heat {
     blocks: usize,
     /// Bytes of all blocks.
     bytes: usize,
+    /// Blocks of which something was left out, ever.
+    marked: u64,
     /// Blocks that have been forgotten.
     pub(crate) forgotten: u64,
     /// Where the next sweep begins.
@@ -91,6 +105,14 @@ impl Heat {
         self.bytes
     }
 
+    /// Blocks with accesses of which something may be missing in an interval.
+    pub(crate) fn left_out(&self, interval: u64) -> u64 {
+        if self.marked == 0 {
+            return 0;
+        }
+        self.from(0).filter(|warm| warm.is_counted() && warm.is_left_out(interval)).count() as u64
+    }
+
     /// A block by its number.
     pub(crate) fn get(&self, number: u64) -> Option<&Warm> {
         let region = self.regions.get(&(number >> REGION_SHIFT))?;
@@ -105,25 +127,25 @@ impl Heat {
         blocks.skip_while(move |warm| warm.number < first)
     }
 
-    /// Adds what was accessed: blocks by number, in ascending order, each once. Returns the bytes
-    /// that only those keep now who still have the state before.
-    pub(crate) fn add(&mut self, accessed: Vec<(u64, Folio)>, moment: Moment) -> usize {
+    /// Adds what was accessed: blocks by number, in ascending order, each once; of each what was
+    /// counted, if anything, and whether something was left out. Returns the bytes that only those
+    /// keep now who still have the state before.
+    pub(crate) fn add(&mut self, accessed: Vec<Accessed>, moment: Moment) -> usize {
         let mut replaced = 0;
         let mut accessed = accessed.into_iter().peekable();
-        while let Some((number, _)) = accessed.peek() {
+        while let Some(Accessed { number, .. }) = accessed.peek() {
             let key = number >> REGION_SHIFT;
             let mut rest = self.take_region(key).into_iter().peekable();
             let mut region = Region::new();
-            while let Some((number, folio)) =
-                accessed.next_if(|(number, _)| number >> REGION_SHIFT == key)
-            {
-                while let Some(warm) = rest.next_if(|warm| warm.number < number) {
+            while let Some(block) = accessed.next_if(|it| it.number >> REGION_SHIFT == key) {
+                while let Some(warm) = rest.next_if(|warm| warm.number < block.number) {
                     replaced += self.keep(&mut region, warm, moment);
                 }
-                let before = rest.next_if(|warm| warm.number == number);
+                let before = rest.next_if(|warm| warm.number == block.number);
                 replaced += before.as_ref().map_or(0, |warm| warm.bytes());
-                let before = before.filter(|warm| !warm.has_expired(moment.forgotten_before));
-                self.put(&mut region, Arc::new(warmed(number, before.as_deref(), folio, moment)));
+                let before = before.filter(|warm| !warm.has_expired(moment));
+                self.marked += u64::from(block.left_out);
+                self.put(&mut region, Arc::new(warmed(before.as_deref(), block, moment)));
             }
             for warm in rest {
                 replaced += self.keep(&mut region, warm, moment);
@@ -134,16 +156,14 @@ impl Heat {
     }
 
     /// Takes expired blocks out of some regions; of all of them if it is called often.
-    pub(crate) fn sweep(&mut self, forgotten_before: u64) {
+    pub(crate) fn sweep(&mut self, moment: Moment) {
         let wanted = self.regions.len().div_ceil(SWEPT_PART);
         let behind = self.regions.range(self.sweep..);
         let before = self.regions.range(..self.sweep);
         let keys: Vec<_> = behind.chain(before).map(|(key, _)| *key).take(wanted + 1).collect();
         self.sweep = keys.get(wanted).or(keys.first()).copied().unwrap_or(0);
-        let moment = Moment { interval: 0, forgotten_before };
         for key in keys.into_iter().take(wanted) {
-            let expired =
-                |region: &Arc<Region>| region.iter().any(|warm| warm.has_expired(forgotten_before));
+            let expired = |region: &Arc<Region>| region.iter().any(|warm| warm.has_expired(moment));
             if self.regions.get(&key).is_some_and(expired) {
                 let mut region = Region::new();
                 for warm in self.take_region(key) {
@@ -159,7 +179,7 @@ impl Heat {
     /// Gives up blocks until so many bytes are freed: those below the median of accesses first,
     /// least recently accessed first. Returns the accesses that were counted in them.
     pub(crate) fn evict(&mut self, bytes: usize) -> u64 {
-        let mut totals: Vec<u64> = self.from(0).map(|warm| warm.folio.counters.total()).collect();
+        let mut totals: Vec<u64> = self.from(0).map(|warm| warm.folio.total()).collect();
         if totals.is_empty() {
             return 0;
         }
@@ -168,7 +188,7 @@ impl Heat {
         let mut order: Vec<_> = self
             .from(0)
             .map(|warm| {
-                let class = warm.folio.counters.total().cmp(&median);
+                let class = warm.folio.total().cmp(&median);
                 (class, warm.folio.times.last(), warm.number)
             })
             .collect();
@@ -213,8 +233,8 @@ impl Heat {
     /// Puts a block back that was not accessed, unless it has expired. Returns the bytes that
     /// are not in it any more.
     fn keep(&mut self, region: &mut Region, warm: Arc<Warm>, moment: Moment) -> usize {
-        if warm.has_expired(moment.forgotten_before) {
-            self.forgotten += 1;
+        if warm.has_expired(moment) {
+            self.forgotten += u64::from(warm.is_counted());
             return warm.bytes();
         }
         self.put(region, warm);
@@ -237,17 +257,42 @@ impl Heat {
     }
 }
 
+/// What happened to a block in an epoch.
+#[derive(Clone, Debug)]
+pub(crate) struct Accessed {
+    pub(crate) number: u64,
+    /// What was counted; nothing if all was left out.
+    pub(crate) folio: Option<Folio>,
+    /// The query left something out.
+    pub(crate) left_out: bool,
+}
+
 /// A block as it is after it was accessed.
-fn warmed(number: u64, before: Option<&Warm>, accessed: Folio, moment: Moment) -> Warm {
-    let counted = accessed.total() + before.map_or(0, |warm| warm.counted);
-    let folio = match before {
-        None => accessed,
-        Some(warm) => {
-            let mut folio = warm.folio.clone();
-            folio.halve(warm.halvings(moment.interval));
-            folio.merge(accessed);
-            folio
-        }
-    };
-    Warm { number, folio, interval: moment.interval, counted }
+fn warmed(before: Option<&Warm>, accessed: Accessed, moment: Moment) -> Warm {
+    let Accessed { number, folio: added, left_out: loses } = accessed;
+    // Where the kernel maps small pages, a block has many hands at a time.
+    let whole = |folio: &&Folio| folio.mapping.order_max() == Some(ChunkOrder::MAX.get());
+    let seen = added.as_ref().filter(whole).map(|folio| folio.last_seen).unwrap_or_default();
+    let added_count = added.as_ref().map_or(0, Block::total);
+    let counted = added_count + before.map_or(0, |warm| warm.counted);
+    let mut hands = before.map(|warm| warm.hands).unwrap_or_default();
+    let stays = hands.pass_to(seen, moment.interval);
+    // In other hands it is another block, whose evidence begins now.
+    let before = before.filter(|_| stays);
+    let halvings = before.map_or(0, |warm| warm.halvings(moment.interval));
+    let mut ends = before.map(|warm| warm.ends).unwrap_or_default();
+    if let Some(warm) = before {
+        ends.pass(&warm.folio, halvings);
+    }
+    let mut folio = before.map(|warm| warm.folio.clone()).unwrap_or_default();
+    folio.halve(halvings);
+    if let Some(added) = added {
+        folio.merge(added);
+    }
+    let mut left_out = before.map_or(0, |warm| warm.left_out.checked_shr(halvings).unwrap_or(0));
+    if loses {
+        let peak = folio.accesses().into_iter().max().unwrap_or(0);
+        left_out = left_out.max(peak).max(1);
+    }
+    Warm { number, folio, interval: moment.interval, counted, ends, hands, left_out }
 }

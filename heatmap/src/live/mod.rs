@@ -10,6 +10,8 @@
 //! which epoch an access belongs to depends on those before it.
 
 mod clock;
+mod ends;
+mod hands;
 mod heat;
 mod part;
 mod snapshot;
@@ -21,16 +23,23 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use decoder::{Access, Batch, Detail, EventIndex, InputKind, Origin, Recording, Shard, Sink};
+use decoder::{
+    Access, Batch, Detail, EventIndex, FOLIO_SHIFT, InputKind, Origin, Recording, Shard, Sink,
+};
 
+use crate::counted::Counted;
 use crate::facts::Facts;
 use crate::folio::{Block, Folio};
-use crate::ingest::Account;
+use crate::ingest::{Account, Placed};
+use crate::judging::MaxColdShare;
+use crate::left_out::LeftOut;
 use crate::page_size::PageSize;
-use crate::query::Filters;
+use crate::query::{Fate, Filters};
 use crate::store::Store;
+use crate::summary::least_span;
+use crate::visits::{Lane, Trails, Visit};
 use clock::Clock;
-use heat::{Heat, Moment};
+use heat::{Accessed, Heat, Moment};
 use part::{Held, Part};
 pub use snapshot::{InputState, Known, LiveFolio, LiveFraction, LiveJudge, Snapshot};
 
@@ -56,8 +65,8 @@ pub struct Settings {
     pub min_span_ns: Option<u64>,
     /// Nothing is taken to be missing.
     pub assume_complete: bool,
-    /// One process is captured, and filters keep it: as far as it goes, that leaves nothing out.
-    pub one_process: bool,
+    /// The greatest cold share of a block that is proposed.
+    pub max_cold_share: MaxColdShare,
     /// The kernel's base page, if it was given.
     pub page_size: Option<PageSize>,
     /// The trace's time against wall time at which accesses are taken in; `None`: as they come.
@@ -75,7 +84,7 @@ impl Default for Settings {
             memory: usize::MAX,
             min_span_ns: None,
             assume_complete: false,
-            one_process: false,
+            max_cold_share: MaxColdShare::default(),
             page_size: None,
             speed: None,
             live: false,
@@ -109,13 +118,17 @@ struct Counting {
     account: Account,
     filters: Arc<Filters>,
     clock: Clock,
+    /// The latest accesses of the input's queues.
+    trails: Trails,
     /// Epochs that are open and have accesses, in no order.
-    open: Vec<(u64, Store)>,
+    open: Vec<Open>,
     /// What open epochs are split from: it holds their budget.
     budget: Store,
     heat: Heat,
     /// Bytes of the heat that only the snapshot before keeps.
     replaced: usize,
+    /// Of more blocks was something left out than the budget could remember.
+    too_many_left_out: bool,
     /// Accesses that the budget had no room for.
     evicted: u64,
     late: u64,
@@ -141,6 +154,14 @@ struct Counting {
     stop: bool,
 }
 
+/// An epoch that is open.
+#[derive(Debug)]
+struct Open {
+    epoch: u64,
+    store: Store,
+    left_out: LeftOut,
+}
+
 impl Live {
     /// Counts what `filters` keep.
     pub fn new(settings: Settings, filters: Filters) -> Self {
@@ -149,7 +170,9 @@ impl Live {
             account: Account::new(Arc::clone(&filters)),
             filters,
             clock: Clock::new(settings.epoch_ns),
+            trails: Trails::default(),
             open: Vec::new(),
+            too_many_left_out: false,
             budget: Store::new(settings.memory / OPEN_PART),
             heat: Heat::default(),
             replaced: 0,
@@ -270,14 +293,16 @@ impl Live {
         self.pace(batch.touches.last().and_then(|touch| touch.time_ns));
         let mut counting = self.lock();
         counting.account.batch(batch);
-        counting.count(batch);
+        let mut repeats = Vec::with_capacity(batch.addresses.len());
+        counting.trails.mark(batch, &mut repeats);
+        counting.count(&Counted { batch: *batch, repeats: &repeats });
     }
 
     fn count_access(&self, access: &Access) {
         self.pace(access.origin.time_ns);
         let mut counting = self.lock();
-        if let Some(paddr) = counting.account.access(access) {
-            Store::<Folio>::of_one(paddr, access, |batch| counting.count(batch));
+        if let Some(placed) = counting.account.access(access) {
+            counting.take(placed, access);
         }
     }
 
@@ -306,21 +331,54 @@ impl Counting {
         self.settings.memory - self.settings.memory / OPEN_PART
     }
 
-    /// The counters of an epoch.
-    fn store(&mut self, epoch: u64) -> &mut Store {
-        let place = self.open.iter().position(|(open, _)| *open == epoch);
+    /// What belongs to an epoch.
+    fn open(&mut self, epoch: u64) -> &mut Open {
+        let place = self.open.iter().position(|open| open.epoch == epoch);
         let place = place.unwrap_or_else(|| {
-            self.open.push((epoch, self.budget.split()));
+            let (store, left_out) = (self.budget.split(), LeftOut::new(self.budget.share()));
+            self.open.push(Open { epoch, store, left_out });
             self.open.len() - 1
         });
-        &mut self.open[place].1
+        &mut self.open[place]
     }
 
-    /// Counts the accesses of a batch, each in its epoch.
-    fn count(&mut self, batch: &Batch<'_>) {
+    /// Something comes.
+    fn goes_on(&mut self) {
         self.last_input = Some(Instant::now());
         self.state = InputState::Running;
         self.wall_driven = false;
+    }
+
+    /// Takes in an access that has a place: decides whether it is a visit, and counts it if the
+    /// query keeps it. Time passes either way.
+    fn take(&mut self, placed: Placed, access: &Access) {
+        let Placed { paddr, fate } = placed;
+        let time_ns = access.origin.time_ns;
+        let visit = self.trails.of(Lane::of(access)).visit(paddr, time_ns);
+        if fate == Fate::Kept {
+            let repeats = &[visit == Visit::No];
+            Store::<Folio>::of_one(paddr, access, |batch| {
+                self.count(&Counted { batch: *batch, repeats });
+            });
+            return;
+        }
+        self.goes_on();
+        let before = self.clock.open();
+        let epoch = match time_ns {
+            Some(time) => self.clock.place(time).epoch,
+            None => before.unwrap_or(0),
+        };
+        if self.clock.open() != before && before.is_some() {
+            self.close();
+        }
+        if fate == Fate::LeftOut {
+            self.open(epoch).left_out.insert(paddr.get() >> FOLIO_SHIFT);
+        }
+    }
+
+    /// Counts the accesses of a batch, each in its epoch.
+    fn count(&mut self, batch: &Counted<'_>) {
+        self.goes_on();
         let mut start = 0;
         let mut run = None;
         for (at, touch) in batch.touches.iter().enumerate() {
@@ -347,41 +405,46 @@ impl Counting {
         self.count_run(batch, start..batch.touches.len(), run);
     }
 
-    fn count_run(&mut self, batch: &Batch<'_>, run: core::ops::Range<usize>, epoch: Option<u64>) {
+    fn count_run(&mut self, batch: &Counted<'_>, run: core::ops::Range<usize>, epoch: Option<u64>) {
         let Some(epoch) = epoch.filter(|_| !run.is_empty()) else { return };
-        let addresses = &batch.addresses[run.clone()];
-        let part = Batch { addresses, touches: &batch.touches[run], ..*batch };
-        self.store(epoch).batch(&part);
+        let part = batch.part(run.start, run.len());
+        self.open(epoch).store.batch(&part);
     }
 
     /// Puts the counters of all epochs that have closed into the heat.
     fn close(&mut self) {
         let Some(open) = self.clock.open() else { return };
-        let mut closed: Vec<_> = self.open.extract_if(.., |(epoch, _)| *epoch < open).collect();
-        closed.sort_unstable_by_key(|(epoch, _)| *epoch);
+        let mut closed: Vec<_> = self.open.extract_if(.., |it| it.epoch < open).collect();
+        closed.sort_unstable_by_key(|it| it.epoch);
         self.replaced = 0;
-        for (epoch, store) in closed {
-            self.add(epoch, store);
+        for epoch in closed {
+            self.add(epoch);
         }
         if let Some(last) = open.checked_sub(1) {
             self.closed = Some(last);
-            let forgotten_before = self.forgotten_before(last);
-            self.heat.sweep(forgotten_before);
+            self.heat.sweep(self.moment(last));
         }
         self.changed = true;
     }
 
-    fn add(&mut self, epoch: u64, store: Store) {
+    fn add(&mut self, open: Open) {
+        let Open { epoch, store, left_out } = open;
+        self.too_many_left_out |= left_out.is_full();
         self.evicted += store.evicted().iter().sum::<u64>();
-        let moment = Moment {
-            interval: self.interval(epoch.saturating_mul(self.settings.epoch_ns)),
-            forgotten_before: self.forgotten_before(epoch),
-        };
-        self.replaced += self.heat.add(store.into_blocks(), moment);
+        let moment = self.moment(epoch);
+        self.replaced += self.heat.add(accessed(store, &left_out), moment);
         let used = self.heat.bytes() + self.replaced;
         if used > self.heat_limit() {
             let wanted = used - self.heat_limit() + self.heat.bytes() / EVICTED_PART;
             self.evicted += self.heat.evict(wanted);
+        }
+    }
+
+    /// When the blocks of an epoch are put in.
+    fn moment(&self, epoch: u64) -> Moment {
+        Moment {
+            interval: self.interval(epoch.saturating_mul(self.settings.epoch_ns)),
+            forgotten_before: self.forgotten_before(epoch),
         }
     }
 
@@ -400,7 +463,7 @@ impl Counting {
 
     /// The input has ended: all epochs close.
     fn end(&mut self) {
-        if let Some(last) = self.open.iter().map(|(epoch, _)| *epoch).max() {
+        if let Some(last) = self.open.iter().map(|it| it.epoch).max() {
             if self.clock.open().is_some() {
                 self.clock.advance(last.saturating_add(1));
                 self.close();
@@ -414,8 +477,8 @@ impl Counting {
     /// Without times all accesses are of one epoch, which is shown as far as it has come.
     fn close_untimed(&mut self) {
         self.replaced = 0;
-        for (epoch, store) in core::mem::take(&mut self.open) {
-            self.add(epoch, store);
+        for epoch in core::mem::take(&mut self.open) {
+            self.add(epoch);
         }
         self.closed = Some(0);
         self.changed = true;
@@ -467,7 +530,7 @@ impl Counting {
         let end_ns = end_ns.map(|epoch| self.clock.end(epoch));
         let interval = end_ns.map_or(0, |end| self.interval(end));
         // How far beyond the epoch has been read by now is of no matter to its verdicts.
-        let seen = end_ns.map_or(self.account.times(), |end| self.account.times().before(end));
+        let seen = self.account.length(end_ns);
         Snapshot {
             sequence: self.sequence,
             epoch: self.closed,
@@ -484,7 +547,7 @@ impl Counting {
             wall_driven: self.wall_driven,
             memory: self.heat.bytes()
                 + self.replaced
-                + self.open.iter().map(|(_, store)| store.used()).sum::<usize>(),
+                + self.open.iter().map(|open| open.store.used()).sum::<usize>(),
             memory_limit: self.settings.memory,
             forgotten: self.heat.forgotten,
             coolings: interval
@@ -500,11 +563,37 @@ impl Counting {
                 Some(epoch) if end_ns.is_some() => self.forgotten_before(epoch),
                 _ => 0,
             },
-            least_span_ns: snapshot::span_wanted(self.settings.min_span_ns, seen),
+            least_span_ns: seen.map(|seen| least_span(self.settings.min_span_ns, seen.judged)),
             assume_complete: self.settings.assume_complete,
             filters: Arc::clone(&self.filters),
+            left_out: (!self.too_many_left_out).then(|| self.heat.left_out(interval)),
+            max_cold_share: self.settings.max_cold_share,
         }
     }
+}
+
+/// The blocks of an epoch, by number, in ascending order: those with accesses that count, and those
+/// of which something was left out.
+fn accessed(store: Store, left_out: &LeftOut) -> Vec<Accessed> {
+    let mut blocks: Vec<_> = store
+        .into_blocks()
+        .into_iter()
+        .map(|(number, folio)| {
+            let loses = !left_out.is_empty() && left_out.contains(number);
+            Accessed { number, folio: Some(folio), left_out: loses }
+        })
+        .collect();
+    let counted = blocks.len();
+    let others = left_out.numbers().into_iter().filter(|number| {
+        blocks.binary_search_by_key(number, |block: &Accessed| block.number).is_err()
+    });
+    let others: Vec<_> =
+        others.map(|number| Accessed { number, folio: None, left_out: true }).collect();
+    blocks.extend(others);
+    if blocks.len() > counted {
+        blocks.sort_unstable_by_key(|block| block.number);
+    }
+    blocks
 }
 
 impl Sink for Live {
@@ -557,9 +646,7 @@ impl Sink for Live {
         let mut counting = self.lock();
         let settings = counting.settings;
         let mut facts = counting.facts_before.clone();
-        facts.join(recording);
-        let names = counting.filters.names();
-        facts.query(names.filter(|name| !(settings.one_process && *name == "--pid")));
+        facts.join(recording, &counting.filters);
         let known = Known::of(recording, facts, settings.page_size);
         counting.known = Some(known);
         self.publish(&mut counting);
@@ -568,6 +655,7 @@ impl Sink for Live {
     fn recording_ended(&mut self) {
         let mut counting = self.lock();
         counting.turn = 0;
+        counting.trails = Trails::default();
         counting.end();
     }
 

@@ -9,14 +9,15 @@ use decoder::{FolioPfn, Ledger, PAGES_PER_FOLIO, Recording, TimeBase};
 use super::heat::{Heat, Warm};
 use crate::backing::Backing;
 use crate::facts::{Facts, guests, nothing_counted};
-use crate::filter::{ChunkOrder, HotFraction, HotThreshold, hot_fraction};
+use crate::filter::{ChunkOrder, HotThreshold};
 use crate::folio::{Directions, Times};
 use crate::incomplete::Reason;
 use crate::ingest::Coverage;
+use crate::judging::{Case, Finding, MaxColdShare, Terms};
 use crate::page_size::PageSize;
 use crate::query::Filters;
-use crate::summary::least_span;
-use crate::verdict::{Judge, Span, Verdict};
+use crate::summary::by_query;
+use crate::verdict::{Judge, Verdict};
 
 /// How an input is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,6 +93,10 @@ pub struct Snapshot {
     pub(super) least_span_ns: Option<u64>,
     pub(super) assume_complete: bool,
     pub(super) filters: std::sync::Arc<Filters>,
+    /// Blocks from which the filters left something out; more than can be remembered if `None`.
+    pub(super) left_out: Option<u64>,
+    /// The greatest cold share of a block that is proposed.
+    pub(super) max_cold_share: MaxColdShare,
 }
 
 /// One block in a snapshot.
@@ -101,17 +106,20 @@ pub struct LiveFolio<'a> {
     warm: &'a Warm,
 }
 
-/// What filter and verdict say of a block.
+/// What is to be said of a block.
 #[derive(Clone, Debug)]
 pub struct LiveFraction {
-    /// The filter's answer.
-    pub hot: HotFraction,
+    /// By the judge.
+    pub found: Finding,
     /// The sum of the present counters.
     pub accesses: u64,
-    /// The verdict; none where blocks are not judged (base pages of other sizes).
-    pub verdict: Option<Verdict>,
     /// Pages with accesses.
     pub touched_pages: u32,
+    /// It was sparse at its last two ends of cooling intervals, and is now. Never so where nothing
+    /// cools.
+    pub steady: bool,
+    /// A policy may act on it: it is proposable, and steady.
+    pub proposed: bool,
 }
 
 impl Snapshot {
@@ -128,7 +136,7 @@ impl Snapshot {
     /// A block, unless it is forgotten.
     fn shown<'a>(&'a self, warm: &'a Warm) -> Option<LiveFolio<'a>> {
         let forgotten = warm.folio.times.last().is_some_and(|last| last < self.forgotten_before);
-        (!forgotten).then_some(LiveFolio { snapshot: self, warm })
+        (!forgotten && warm.is_counted()).then_some(LiveFolio { snapshot: self, warm })
     }
 
     /// The facts of the input, those that its records tell included.
@@ -140,12 +148,13 @@ impl Snapshot {
 
     /// A judge at this order and threshold.
     pub fn judge(&self, order: ChunkOrder, threshold: HotThreshold) -> LiveJudge {
-        LiveJudge {
-            judge: Judge::new(order, threshold),
-            order,
-            filtered: !self.assume_complete && self.facts().leaves_out(),
+        let terms = Terms {
+            left_out: self.facts().leaves_out(),
+            assume_complete: self.assume_complete,
             judged: self.known.as_ref().is_none_or(|known| known.page_size.is_4k()),
-        }
+            least_span_ns: self.least_span_ns,
+        };
+        LiveJudge { judge: Judge::new(order, threshold), terms }
     }
 
     /// What readers should know.
@@ -154,6 +163,17 @@ impl Snapshot {
         let page_size = (known.page_size, known.page_size_assumed);
         let mut notes = self.facts().sentences(self.assume_complete, page_size);
         notes.extend(guests(&self.ledger));
+        if !self.facts().leaves_out() && !self.assume_complete && known.page_size.is_4k() {
+            let names: Vec<_> = self.filters.names().collect();
+            notes.extend(by_query(&names, self.left_out.unwrap_or(0), self.left_out.is_none()));
+        }
+        if self.cooling_ns == 0 {
+            notes.push(
+                "Nothing cools, so that no verdict can be steady and nothing is proposed \
+                 (--cooling-interval)."
+                    .to_owned(),
+            );
+        }
         notes
     }
 
@@ -168,6 +188,11 @@ impl Snapshot {
     /// Why the recording is not complete, as far as the input has told.
     pub fn incomplete(&self) -> &[Reason] {
         self.known.as_ref().map_or(&[], |known| &known.facts.incomplete)
+    }
+
+    /// The greatest cold share of a block that is proposed.
+    pub fn max_cold_share(&self) -> MaxColdShare {
+        self.max_cold_share
     }
 
     /// Whether answers say something: an epoch has closed.
@@ -185,11 +210,7 @@ impl Snapshot {
 #[derive(Clone, Copy, Debug)]
 pub struct LiveJudge {
     judge: Judge,
-    order: ChunkOrder,
-    /// Hot pages may be missing.
-    filtered: bool,
-    /// Blocks are PMD blocks here.
-    judged: bool,
+    terms: Terms,
 }
 
 impl LiveFolio<'_> {
@@ -198,14 +219,24 @@ impl LiveFolio<'_> {
         self.warm.pfn()
     }
 
+    fn halvings(&self) -> u32 {
+        self.warm.halvings(self.snapshot.interval)
+    }
+
+    fn case(&self) -> Case {
+        let left_out =
+            self.snapshot.left_out.is_none() || self.warm.is_left_out(self.snapshot.interval);
+        Case::cooled(&self.warm.folio, self.halvings(), left_out)
+    }
+
     /// Accesses to each page, halved as often as intervals have passed.
     pub fn counts(&self) -> [u32; PAGES_PER_FOLIO] {
-        self.warm.counts(self.snapshot.interval)
+        self.case().accesses
     }
 
     /// Accesses by direction, halved likewise.
     pub fn directions(&self) -> Directions {
-        self.warm.folio.directions.halved(self.warm.halvings(self.snapshot.interval))
+        self.warm.folio.directions().halved(self.halvings())
     }
 
     /// When it was accessed, since it is known.
@@ -233,24 +264,22 @@ impl LiveFolio<'_> {
         (self.warm.folio.last_seen.pid(), self.warm.folio.last_seen.vaddr())
     }
 
-    /// Its hot fraction and verdict; `None` if its counters have all been halved to 0.
+    /// What is to be said of it; `None` if its counters have all been halved to 0.
     pub fn fraction(&self, judge: &LiveJudge) -> Option<LiveFraction> {
-        let counts = self.counts();
-        let hot = hot_fraction(&counts, judge.order)?;
-        let accesses = counts.iter().map(|count| u64::from(*count)).sum();
-        let touched = counts.iter().map(|count| u32::from(*count > 0)).sum();
-        let filtered = judge.filtered || self.snapshot.filters.cuts(self.pfn());
-        let verdict =
-            judge.judged.then(|| judge.judge.verdict(&hot, accesses, self.span(), filtered));
-        Some(LiveFraction { hot, accesses, verdict, touched_pages: touched })
-    }
-
-    fn span(&self) -> Span {
-        match (self.times().span(), self.snapshot.least_span_ns) {
-            (Some(span), Some(least)) if span < least => Span::Short,
-            (Some(_), Some(_)) => Span::Long,
-            _ => Span::NotAsked,
-        }
+        let case = self.case();
+        let found = judge.judge.find(&case, &judge.terms)?;
+        let steady = found.verdict == Some(Verdict::Sparse) && {
+            let mut ends = self.warm.ends;
+            ends.pass(&self.warm.folio, self.halvings());
+            ends.are_sparse(&judge.judge)
+        };
+        Some(LiveFraction {
+            accesses: case.accesses.iter().map(|count| u64::from(*count)).sum(),
+            touched_pages: case.accesses.iter().map(|count| u32::from(*count > 0)).sum(),
+            steady,
+            proposed: steady && found.is_proposable(self.snapshot.max_cold_share),
+            found,
+        })
     }
 }
 
@@ -260,9 +289,4 @@ impl Known {
         let (page_size, page_size_assumed) = PageSize::of(given, core::slice::from_ref(recording));
         Self { recording: recording.clone(), facts, page_size, page_size_assumed }
     }
-}
-
-/// The least span that is asked of sparse blocks: what was given, or a part of what was seen.
-pub(super) fn span_wanted(given: Option<u64>, seen: Times) -> Option<u64> {
-    seen.span().map(|seen| least_span(given, seen))
 }

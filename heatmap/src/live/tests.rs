@@ -246,8 +246,8 @@ fn a_stream_without_cooling_is_counted_as_reports_count_it() {
             let mut blocks = 0;
             for (pfn, folio) in counter.store().in_order() {
                 let live = snapshot.folio(pfn).expect("it was accessed");
-                assert_eq!(live.counts(), folio.counters.to_array());
-                assert_eq!(live.directions(), folio.directions);
+                assert_eq!(live.counts(), folio.accesses());
+                assert_eq!(live.directions(), folio.directions());
                 assert_eq!(live.times(), folio.times);
                 assert_eq!(live.last_seen(), (folio.last_seen.pid(), folio.last_seen.vaddr()));
                 blocks += 1;
@@ -344,13 +344,14 @@ fn what_a_report_refuses_to_judge_is_not_judged() {
     part.features.cpus_online = Some(80);
     let all = Filters::default;
     let pid = || Filters { pids: Some([7].into_iter().collect()), ..all() };
-    let refused = |settings: Settings, filters: Filters, recordings: &[&Recording]| {
+    // Process 7 and, where it is told, process 8 load from the same block.
+    let judged = |settings: Settings, filters: Filters, recordings: &[&Recording], pids: &[u32]| {
         let live = Live::new(settings, filters);
         let mut sink = live.clone();
         for (time, recording) in (1000..).step_by(500).zip(recordings) {
             live.next_recording();
-            for time in [time, time + 300] {
-                sink.access(&Access { pid: Some(7), ..access(5, Some(time)) });
+            for (time, pid) in [time, time + 300].into_iter().zip(pids.iter().cycle()) {
+                sink.access(&Access { pid: Some(*pid), ..access(5, Some(time)) });
             }
             sink.recording_so_far(recording);
         }
@@ -358,20 +359,26 @@ fn what_a_report_refuses_to_judge_is_not_judged() {
         let judge = snapshot.judge("0".parse().expect("an order"), "30".parse().expect("percent"));
         let mut folios = snapshot.folios(Pfn::new_truncate(0).folio());
         let fraction = folios.next().and_then(|folio| folio.fraction(&judge)).expect("accessed");
-        fraction.verdict == Some(Verdict::Filtered)
+        let refused = fraction.found.verdict == Some(Verdict::Filtered);
+        assert_eq!(refused, fraction.found.left_out);
+        (refused, snapshot.notes().iter().any(|note| note.contains("not judged")))
+    };
+    let refused = |settings, filters, recordings: &[&Recording]| {
+        let (refused, told) = judged(settings, filters, recordings, &[7]);
+        assert_eq!(refused, told);
+        refused
     };
     let kept = Settings { cooling_ns: 0, ttl_ns: 0, ..settings() };
     assert!(!refused(kept, all(), &[&whole]));
     assert!(refused(kept, all(), &[&part]));
     assert!(refused(kept, all(), &[&part, &whole]), "heat of the first is there still");
     assert!(refused(kept, all(), &[&whole, &part]));
-    assert!(refused(kept, pid(), &[&whole]));
-    assert!(refused(kept, Filters { loads: true, ..all() }, &[&whole]));
-    assert!(!refused(Settings { assume_complete: true, ..kept }, pid(), &[&part]));
-    // One process is captured, which `--pid` names.
-    let captured = Settings { one_process: true, ..kept };
-    assert!(!refused(captured, pid(), &[&whole]));
-    assert!(refused(captured, Filters { loads: true, ..pid() }, &[&whole]));
+    assert!(!refused(kept, pid(), &[&whole]), "nobody else was there");
+    assert_eq!(judged(kept, pid(), &[&whole], &[7, 8]), (true, true));
+    assert_eq!(judged(kept, all(), &[&whole], &[7, 8]), (false, false));
+    assert!(!refused(kept, Filters { loads: true, ..all() }, &[&whole]), "there are no others");
+    let complete = Settings { assume_complete: true, ..kept };
+    assert_eq!(judged(complete, pid(), &[&part], &[7, 8]), (false, false));
 }
 
 #[test]

@@ -5,11 +5,11 @@ use std::borrow::Borrow;
 use std::io;
 
 use super::lines::{Lines, any_byte};
-use super::{TopFolio, digits};
+use super::{Evidence, TopFolio, digits};
 use crate::verdict::Verdict;
 
 /// Columns of the report's CSV and Parquet: the names of the JSON rows.
-pub const TOP_COLUMNS: [&str; 16] = [
+pub const TOP_COLUMNS: [&str; 22] = [
     "folio_pfn",
     "accesses",
     "loads",
@@ -26,6 +26,12 @@ pub const TOP_COLUMNS: [&str; 16] = [
     "backing",
     "first_ns",
     "last_ns",
+    "visits",
+    "cold_visits",
+    "cold_share",
+    "proposable",
+    "steady",
+    "left_out",
 ];
 
 /// Writes the rows of a report; PFNs as in JSON, `0x...`.
@@ -66,10 +72,24 @@ pub fn report<F: Borrow<TopFolio>>(
             number(line, folio.first_ns);
             line.push(b',');
             number(line, folio.last_ns);
+            evidence(line, &folio.evidence);
             line.push(b'\n');
         })?;
     }
     lines.finish()
+}
+
+/// Appends the columns of what a verdict rests on, each behind a comma.
+pub(super) fn evidence(line: &mut Vec<u8>, evidence: &Evidence) {
+    let Evidence { visits, cold_visits, cold_share, proposable, steady, left_out } = *evidence;
+    for value in [Some(visits), Some(cold_visits), cold_share.map(u64::from)] {
+        line.push(b',');
+        number(line, value);
+    }
+    for value in [Some(proposable), steady, Some(left_out)] {
+        let name = value.map_or("", |value| if value { ",true" } else { ",false" });
+        line.extend_from_slice(if name.is_empty() { b"," } else { name.as_bytes() });
+    }
 }
 
 /// The header line.
@@ -121,10 +141,11 @@ mod tests {
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "folio_pfn,accesses,loads,stores,atomics,unknown_op,touched_pages,peak,hot_chunks,\
-             chunks,hot_percent,verdict,mapping_order_max,backing,first_ns,last_ns\n\
+             chunks,hot_percent,verdict,mapping_order_max,backing,first_ns,last_ns,visits,\
+             cold_visits,cold_share,proposable,steady,left_out\n\
              0x820db800,18446744073709551615,18446744073709551605,5,3,2,3,20000,3,512,0,sparse,\
-             9,thp,1000000000,2500000000\n\
-             0x0,7,7,0,0,0,4,3,4,512,0,undersampled,,unknown,,\n"
+             9,thp,1000000000,2500000000,18000000000000000000,1,0,true,,false\n\
+             0x0,7,7,0,0,0,4,3,4,512,0,undersampled,,unknown,,,5,4,80,false,,false\n"
         );
     }
 

@@ -6,7 +6,7 @@ use decoder::FolioPfn;
 use serde::{Serialize, Serializer};
 
 use super::lines::Lines;
-use super::{Format, csv, digits};
+use super::{Evidence, Format, csv, digits};
 use crate::backing::Backing;
 use crate::verdict::Verdict;
 
@@ -14,7 +14,7 @@ use crate::verdict::Verdict;
 pub const SCHEMA: &str = "folioscope.decisions/1";
 
 /// Columns of every format; `counts` only where asked for.
-pub const COLUMNS: [&str; 14] = [
+pub const COLUMNS: [&str; 20] = [
     "folio_pfn",
     "order",
     "hot_threshold",
@@ -28,6 +28,12 @@ pub const COLUMNS: [&str; 14] = [
     "hot_bitmap",
     "pid",
     "vaddr",
+    "visits",
+    "cold_visits",
+    "cold_share",
+    "proposable",
+    "steady",
+    "left_out",
     "counts",
 ];
 
@@ -64,6 +70,9 @@ pub struct Decision {
     /// Virtual address of the block as last seen.
     #[serde(serialize_with = "address")]
     pub vaddr: Option<u64>,
+    /// What the verdict rests on.
+    #[serde(flatten)]
+    pub evidence: Evidence,
     /// Index and count of each page whose count is not 0, where asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counts: Option<Vec<(u16, u32)>>,
@@ -173,6 +182,7 @@ fn csv_line(line: &mut Vec<u8>, decision: &Decision, counts: bool) {
     csv::number(line, decision.pid.map(u64::from));
     line.push(b',');
     csv::address(line, decision.vaddr);
+    csv::evidence(line, &decision.evidence);
     if counts {
         line.push(b',');
         if let Some(counts) = &decision.counts {
@@ -209,11 +219,15 @@ mod tests {
         let first = "{\"folio_pfn\":\"0x820db800\",\"order\":6,\"hot_threshold\":30,\
                      \"hot_percent\":12,\"hot_chunks\":1,\"chunks\":8,\"accesses\":39794,\
                      \"verdict\":\"sparse\",\"backing\":\"unknown\",\"unverified\":true,\
-                     \"hot_bitmap\":\"04\",\"pid\":41,\"vaddr\":\"0xffff9aa00000\"";
+                     \"hot_bitmap\":\"04\",\"pid\":41,\"vaddr\":\"0xffff9aa00000\",\
+                     \"visits\":30000,\"cold_visits\":1,\"cold_share\":0,\"proposable\":true,\
+                     \"steady\":false,\"left_out\":false";
         let second = "{\"folio_pfn\":\"0x0\",\"order\":9,\"hot_threshold\":30,\
                       \"hot_percent\":100,\"hot_chunks\":1,\"chunks\":1,\"accesses\":1,\
                       \"verdict\":\"unsplittable\",\"backing\":\"thp\",\"unverified\":false,\
-                      \"hot_bitmap\":\"1\",\"pid\":null,\"vaddr\":null";
+                      \"hot_bitmap\":\"1\",\"pid\":null,\"vaddr\":null,\"visits\":0,\
+                      \"cold_visits\":0,\"cold_share\":null,\"proposable\":false,\
+                      \"steady\":null,\"left_out\":true";
         let plain = format!("{first}}}\n{second}}}\n");
         assert_eq!(written(Format::Text, false), plain);
         assert_eq!(written(Format::Json, false), plain);
@@ -229,14 +243,16 @@ mod tests {
         assert_eq!(
             written(Format::Csv, false),
             "folio_pfn,order,hot_threshold,hot_percent,hot_chunks,chunks,accesses,verdict,\
-             backing,unverified,hot_bitmap,pid,vaddr\n\
-             0x820db800,6,30,12,1,8,39794,sparse,unknown,true,04,41,0xffff9aa00000\n\
-             0x0,9,30,100,1,1,1,unsplittable,thp,false,1,,\n"
+             backing,unverified,hot_bitmap,pid,vaddr,visits,cold_visits,cold_share,proposable,\
+             steady,left_out\n\
+             0x820db800,6,30,12,1,8,39794,sparse,unknown,true,04,41,0xffff9aa00000,30000,1,0,\
+             true,false,false\n\
+             0x0,9,30,100,1,1,1,unsplittable,thp,false,1,,,0,0,,false,,true\n"
         );
         let with = written(Format::Csv, true);
         let rows: Vec<_> = with.lines().collect();
-        assert!(rows[0].ends_with(",vaddr,counts"), "{}", rows[0]);
-        assert!(rows[1].ends_with(",0xffff9aa00000,\"[[128,39793],[191,1]]\""), "{}", rows[1]);
-        assert!(rows[2].ends_with(",,,[]"), "{}", rows[2]);
+        assert!(rows[0].ends_with(",left_out,counts"), "{}", rows[0]);
+        assert!(rows[1].ends_with(",true,false,false,\"[[128,39793],[191,1]]\""), "{}", rows[1]);
+        assert!(rows[2].ends_with(",,true,[]"), "{}", rows[2]);
     }
 }

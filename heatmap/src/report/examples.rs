@@ -33,6 +33,14 @@ fn block(pfn: u64, counts: [u32; PAGES_PER_FOLIO], verdict: Verdict, backing: Ba
         backing,
         first_ns: None,
         last_ns: None,
+        evidence: Evidence {
+            visits: accesses,
+            cold_visits: 0,
+            cold_share: Some(0),
+            proposable: verdict == Verdict::Sparse && backing != Backing::Smaller,
+            steady: None,
+            left_out: verdict == Verdict::Filtered,
+        },
         counts: Some(Box::new(counts)),
     }
 }
@@ -58,12 +66,15 @@ pub(crate) fn small() -> Report {
     published.mapping_order_max = Some(9);
     published.first_ns = Some(1_000_000_000);
     published.last_ns = Some(2_500_000_000);
-    let cold = block(
+    (published.evidence.visits, published.evidence.cold_visits) = (18_000_000_000_000_000_000, 1);
+    let mut cold = block(
         0,
         counts(&[(0, 1), (1, 2), (2, 1), (40, 3)]),
         Verdict::Undersampled,
         Backing::Unknown,
     );
+    (cold.evidence.visits, cold.evidence.cold_visits) = (5, 4);
+    cold.evidence.cold_share = Some(80);
     Report {
         input: InputInfo {
             path: "perf.data".to_owned(),
@@ -95,6 +106,8 @@ pub(crate) fn small() -> Report {
         touched_distribution: [2, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         hot_distribution: [1, 0, 0, 0, 0, 0, 0, 0, 0, 1],
         verdicts: VerdictCounts { sparse: 1, undersampled: 1, ..VerdictCounts::default() },
+        max_cold_share: 20,
+        proposable: 1,
         coverage: vec![
             CpuCoverage {
                 cpu: 0,
@@ -163,6 +176,8 @@ pub(super) fn published() -> Report {
             undersampled: 788,
             ..VerdictCounts::default()
         },
+        max_cold_share: 20,
+        proposable: 1,
         coverage: (0..4)
             .map(|cpu| CpuCoverage {
                 cpu,
@@ -217,6 +232,8 @@ pub(super) fn nothing_counted() -> Report {
         touched_distribution: [0; 10],
         hot_distribution: [0; 10],
         verdicts: VerdictCounts::default(),
+        max_cold_share: 20,
+        proposable: 0,
         latency: None,
         top: vec![],
         ..small()
@@ -334,6 +351,8 @@ pub(super) fn adversarial() -> Report {
             filtered: max,
             unsplittable: max,
         },
+        max_cold_share: 20,
+        proposable: 1,
         coverage: (0..1000)
             .map(|cpu| CpuCoverage {
                 cpu: u32::MAX - 5000 + cpu * 3,
@@ -444,6 +463,14 @@ pub(super) fn decisions() -> Vec<Decision> {
             hot_bitmap: "04".to_owned(),
             pid: Some(41),
             vaddr: Some(0xffff_9aa0_0000),
+            evidence: Evidence {
+                visits: 30_000,
+                cold_visits: 1,
+                cold_share: Some(0),
+                proposable: true,
+                steady: Some(false),
+                left_out: false,
+            },
             counts: Some(vec![(128, 39_793), (191, 1)]),
         },
         Decision {
@@ -460,6 +487,14 @@ pub(super) fn decisions() -> Vec<Decision> {
             hot_bitmap: "1".to_owned(),
             pid: None,
             vaddr: None,
+            evidence: Evidence {
+                visits: 0,
+                cold_visits: 0,
+                cold_share: None,
+                proposable: false,
+                steady: None,
+                left_out: true,
+            },
             counts: Some(vec![]),
         },
     ]

@@ -85,6 +85,10 @@ pub struct Report {
     pub hot_distribution: [u64; 10],
     /// Blocks by verdict.
     pub verdicts: VerdictCounts,
+    /// The greatest cold share, in percent, of a block that is proposed.
+    pub max_cold_share: u32,
+    /// Blocks that a policy may act on: [`Evidence::proposable`].
+    pub proposable: u64,
     /// What each CPU delivered, by CPU number; CPUs known to have delivered nothing may
     /// stand in it with 0 records.
     pub coverage: Vec<CpuCoverage>,
@@ -248,6 +252,24 @@ pub struct LatencySummary {
     pub max: u64,
 }
 
+/// What the verdict on a block rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Evidence {
+    /// Accesses that are evidence of their own: a burst within 10 ms counts once.
+    pub visits: u64,
+    /// Visits outside of the hot chunks, and hot chunks with one visit; hot chunks by visits.
+    pub cold_visits: u64,
+    /// Cold visits in percent of all, rounded down; none without visits.
+    pub cold_share: Option<u32>,
+    /// Whether it is sparse, may be a huge page that can be split, and has at most the wanted cold
+    /// share.
+    pub proposable: bool,
+    /// Whether it was sparse at the last two ends of cooling intervals too. Only a daemon knows.
+    pub steady: Option<bool>,
+    /// Whether recording or query left out something of it.
+    pub left_out: bool,
+}
+
 /// One block of the list of hottest ones. Counts are accesses unless said otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TopFolio {
@@ -284,6 +306,9 @@ pub struct TopFolio {
     pub first_ns: Option<u64>,
     /// Latest access, in ns of the trace clock.
     pub last_ns: Option<u64>,
+    /// What the verdict rests on.
+    #[serde(flatten)]
+    pub evidence: Evidence,
     /// Accesses to each page, for the heat line; only text needs them.
     #[serde(skip)]
     pub counts: Option<Box<[u32; PAGES_PER_FOLIO]>>,

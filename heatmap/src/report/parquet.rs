@@ -52,7 +52,8 @@ pub fn report<W: io::Write + Send, F: Borrow<TopFolio>>(
     let without_rows = String::from_utf8_lossy(&without_rows).into_owned();
     let mut columns = TopColumns::default();
     let types = columns.types();
-    let fields = fields(&csv::TOP_COLUMNS, &types, &["mapping_order_max", "first_ns", "last_ns"]);
+    let nullable = ["mapping_order_max", "first_ns", "last_ns", "cold_share", "steady"];
+    let fields = fields(&csv::TOP_COLUMNS, &types, &nullable);
     let mut file = File::new(out, super::SCHEMA, fields, Some(without_rows))?;
     for row in rows {
         columns.append(row.borrow());
@@ -154,7 +155,7 @@ impl<W: io::Write + Send> Decisions<W> {
             types.push(counts.finish_cloned().data_type().clone());
         }
         let names = &decisions::COLUMNS[..types.len()];
-        let fields = fields(names, &types, &["pid", "vaddr", "counts"]);
+        let fields = fields(names, &types, &["pid", "vaddr", "cold_share", "steady", "counts"]);
         Ok(Self { file: File::new(out, decisions::SCHEMA, fields, None)?, columns, counts })
     }
 
@@ -228,6 +229,12 @@ columns! {
         backing: Names => Some(folio.backing.name()),
         first_ns: Int64Builder => folio.first_ns.and_then(time),
         last_ns: Int64Builder => folio.last_ns.and_then(time),
+        visits: UInt64Builder => Some(folio.evidence.visits),
+        cold_visits: UInt64Builder => Some(folio.evidence.cold_visits),
+        cold_share: UInt32Builder => folio.evidence.cold_share,
+        proposable: BooleanBuilder => Some(folio.evidence.proposable),
+        steady: BooleanBuilder => folio.evidence.steady,
+        left_out: BooleanBuilder => Some(folio.evidence.left_out),
     }
 }
 
@@ -269,6 +276,12 @@ columns! {
         hot_bitmap: StringBuilder => Some(decision.hot_bitmap.as_str()),
         pid: UInt32Builder => decision.pid,
         vaddr: UInt64Builder => decision.vaddr,
+        visits: UInt64Builder => Some(decision.evidence.visits),
+        cold_visits: UInt64Builder => Some(decision.evidence.cold_visits),
+        cold_share: UInt32Builder => decision.evidence.cold_share,
+        proposable: BooleanBuilder => Some(decision.evidence.proposable),
+        steady: BooleanBuilder => decision.evidence.steady,
+        left_out: BooleanBuilder => Some(decision.evidence.left_out),
     }
 }
 
@@ -491,6 +504,12 @@ mod tests {
                 want("backing", names_type(), false),
                 want("first_ns", DataType::Int64, true),
                 want("last_ns", DataType::Int64, true),
+                want("visits", DataType::UInt64, false),
+                want("cold_visits", DataType::UInt64, false),
+                want("cold_share", DataType::UInt32, true),
+                want("proposable", DataType::Boolean, false),
+                want("steady", DataType::Boolean, true),
+                want("left_out", DataType::Boolean, false),
             ]
         );
         assert_eq!(back.physical[11], ("verdict".to_owned(), Type::BYTE_ARRAY));
@@ -617,7 +636,7 @@ mod tests {
             writer.finish().unwrap();
             let back = read(file);
             let columns: Vec<_> = types(&back.rows).into_iter().map(|field| field.0).collect();
-            assert_eq!(columns, decisions::COLUMNS[..13 + usize::from(with_counts)]);
+            assert_eq!(columns, decisions::COLUMNS[..19 + usize::from(with_counts)]);
             assert_eq!(u32s(&back.rows, "pid"), [Some(41), None, Some(41)]);
             assert_eq!(
                 names(&back.rows, "verdict"),

@@ -259,7 +259,7 @@ pub(super) fn get_folio(
     Ok(v1::GetFolioResponse {
         folio: Some(convert::folio(folio, &fraction, message)),
         counts: folio.counts().to_vec(),
-        hot_bitmap: fraction.hot.bitmap.to_hex(asked.order),
+        hot_bitmap: fraction.found.hot.bitmap.to_hex(asked.order),
     })
 }
 
@@ -379,10 +379,10 @@ pub(super) fn list_folios(
     let mut found = Vec::new();
     for folio in asked.snapshot.folios(first).take_while(|folio| folio.pfn().get() <= last) {
         let Some(fraction) = folio.fraction(&asked.judge) else { continue };
-        let percent = fraction.hot.percent();
+        let percent = fraction.found.hot.percent();
         let wanted = fraction.accesses >= request.min_accesses
             && (verdicts.is_empty()
-                || fraction.verdict.is_some_and(|verdict| verdicts.contains(&verdict)))
+                || fraction.found.verdict.is_some_and(|verdict| verdicts.contains(&verdict)))
             && request.min_hot_percent.is_none_or(|least| percent >= least)
             && request.max_hot_percent.is_none_or(|most| percent <= most);
         if !wanted {
@@ -445,11 +445,11 @@ pub(super) fn distribution(asked: &Asked) -> v1::GetDistributionResponse {
     for folio in asked.snapshot.folios(Pfn::new_truncate(0).folio()) {
         let Some(fraction) = folio.fraction(&asked.judge) else { continue };
         touched.add(touched_percent(fraction.touched_pages));
-        hot.add(fraction.hot.percent());
+        hot.add(fraction.found.hot.percent());
         accesses += fraction.accesses;
         pages += u64::from(fraction.touched_pages);
         folios += 1;
-        let count = match fraction.verdict {
+        let count = match fraction.found.verdict {
             Some(Verdict::Hot) => &mut verdicts.hot,
             Some(Verdict::Sparse) => &mut verdicts.sparse,
             Some(Verdict::Undersampled) => &mut verdicts.undersampled,

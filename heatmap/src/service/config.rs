@@ -17,6 +17,7 @@ use toml::Spanned;
 use crate::client::Address;
 use crate::doctor::{Host, advised_period};
 use crate::filter::{ChunkOrder, HotThreshold};
+use crate::judging::MaxColdShare;
 use crate::live;
 use crate::page_size::PageSize;
 use crate::query::{Duration, Percent, RingSize, Size};
@@ -140,6 +141,9 @@ settings! {
         /// Time that the accesses of a sparse block must span [default: 1s or a tenth of what was
         /// seen, the lesser]
         min_span "DURATION" = "";
+        /// Greatest cold share of a block that is proposed: percent of its visits that lie outside of
+        /// its hot chunks [default: 20]
+        max_cold_share "PCT" = "20";
         /// The kernel's base page: 4KiB, 16KiB or 64KiB [default: as the stream says, else 4KiB]
         page_size "SIZE" = "";
         /// Take a recording in at this many times its own speed; 0: as fast as possible
@@ -387,7 +391,7 @@ impl Given {
             memory: usize::try_from(bytes).unwrap_or(usize::MAX),
             min_span_ns: ns("min_span")?,
             assume_complete: self.switch("assume_complete")?,
-            one_process: false,
+            max_cold_share: self.value::<MaxColdShare>("max_cold_share")?.unwrap_or_default(),
             page_size: self.value::<PageSize>("page_size")?,
             speed: self.value::<f64>("replay")?,
             live,

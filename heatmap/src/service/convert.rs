@@ -61,20 +61,26 @@ pub(super) fn hot_fraction(
     folio: LiveFolio<'_>,
     fraction: &LiveFraction,
 ) -> v1::HotFraction {
-    let snapshot = &asked.snapshot;
+    let (snapshot, found) = (&asked.snapshot, &fraction.found);
     v1::HotFraction {
         folio_pfn: folio.pfn().get(),
-        hot_percent: fraction.hot.percent(),
-        hot_chunks: fraction.hot.hot_chunks,
-        chunks: fraction.hot.chunks,
+        hot_percent: fraction.found.hot.percent(),
+        hot_chunks: fraction.found.hot.hot_chunks,
+        chunks: fraction.found.hot.chunks,
         accesses: fraction.accesses,
-        verdict: verdict(fraction.verdict).into(),
+        verdict: verdict(fraction.found.verdict).into(),
         age: folio.age_ns().map(duration),
         window: (snapshot.ttl_ns > 0).then(|| duration(snapshot.ttl_ns)),
         order: asked.order.get().into(),
         hot_threshold: asked.threshold.get().into(),
         epoch: snapshot.epoch.unwrap_or(0),
         snapshot_time: snapshot.made.map(timestamp),
+        visits: found.visits,
+        cold_visits: found.cold_visits,
+        cold_share: found.cold_share(),
+        proposable: found.is_proposable(snapshot.max_cold_share()),
+        steady: Some(fraction.steady),
+        left_out: found.left_out,
     }
 }
 
@@ -92,7 +98,7 @@ pub(super) fn folio(
         atomics: directions.atomics(),
         unknown_op: directions.unknown(),
         touched_pages: fraction.touched_pages,
-        peak: fraction.hot.peak,
+        peak: fraction.found.hot.peak,
         mapping_order_max: folio.mapping_order_max().map(u32::from),
         backing: backing(folio.backing()).into(),
         first_ns: folio.times().first(),
@@ -108,6 +114,7 @@ pub(super) fn decision(
     fraction: &LiveFraction,
     counts: bool,
 ) -> v1::Decision {
+    let (snapshot, found) = (&asked.snapshot, &fraction.found);
     let (pid, vaddr) = folio.last_seen();
     let pages = || {
         let counts = folio.counts();
@@ -118,17 +125,23 @@ pub(super) fn decision(
         folio_pfn: folio.pfn().get(),
         order: asked.order.get().into(),
         hot_threshold: asked.threshold.get().into(),
-        hot_percent: fraction.hot.percent(),
-        hot_chunks: fraction.hot.hot_chunks,
-        chunks: fraction.hot.chunks,
+        hot_percent: fraction.found.hot.percent(),
+        hot_chunks: fraction.found.hot.hot_chunks,
+        chunks: fraction.found.hot.chunks,
         accesses: fraction.accesses,
-        verdict: verdict(fraction.verdict).into(),
+        verdict: verdict(fraction.found.verdict).into(),
         backing: backing(folio.backing()).into(),
         unverified: folio.backing() == Backing::Unknown,
-        hot_bitmap: fraction.hot.bitmap.to_hex(asked.order),
+        hot_bitmap: fraction.found.hot.bitmap.to_hex(asked.order),
         pid,
         vaddr,
         counts: if counts { pages() } else { Vec::new() },
+        visits: found.visits,
+        cold_visits: found.cold_visits,
+        cold_share: found.cold_share(),
+        proposable: found.is_proposable(snapshot.max_cold_share()),
+        steady: Some(fraction.steady),
+        left_out: found.left_out,
     }
 }
 

@@ -118,7 +118,7 @@ pub(super) fn overview(asked: &Asked, part: Part) -> Overview {
         folios += 1;
         // A chunk of order 0 is a page.
         let page_peak = match asked.order.get() {
-            0 => u32::try_from(fraction.hot.peak).unwrap_or(u32::MAX),
+            0 => u32::try_from(fraction.found.hot.peak).unwrap_or(u32::MAX),
             _ => folio.counts().into_iter().max().unwrap_or(0),
         };
         cells.push(Cell {
@@ -127,8 +127,8 @@ pub(super) fn overview(asked: &Asked, part: Part) -> Overview {
             accesses: fraction.accesses,
             page_peak,
             touched_pages: fraction.touched_pages,
-            hot_percent: fraction.hot.percent(),
-            verdict: fraction.verdict.map(|verdict| verdict.as_str()),
+            hot_percent: fraction.found.hot.percent(),
+            verdict: fraction.found.verdict.map(|verdict| verdict.as_str()),
         });
     }
     let list = &cells.list;

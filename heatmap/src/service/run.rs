@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::source::Source;
 use super::{Given, State};
 use crate::facts::injected;
-use crate::live::{InputState, Live, Settings, Snapshot};
+use crate::live::{InputState, Live, Snapshot};
 use crate::query::Filters;
 
 /// How long listeners and streams have to end.
@@ -45,9 +45,7 @@ pub fn run(
         }
     };
     let config = given.config(available_memory, source.is_live)?;
-    let one_process = config.capture.is_some() && filters.one_process().is_some();
-    let settings = Settings { one_process, ..config.live };
-    let live = Live::new(settings, filters);
+    let live = Live::new(config.live, filters);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -89,6 +89,7 @@ fn decide(asked: Asked, question: &Question) -> Decided {
     let decisions = snapshot.folios(Pfn::new_truncate(0).folio()).filter_map(|folio| {
         let fraction = folio.fraction(&asked.judge)?;
         fraction
+            .found
             .verdict
             .is_some_and(wanted)
             .then(|| convert::decision(&asked, folio, &fraction, question.counts))

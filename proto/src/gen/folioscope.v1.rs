@@ -38,6 +38,25 @@ pub struct HotFraction {
     /// When the snapshot was made.
     #[prost(message, optional, tag = "12")]
     pub snapshot_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Accesses that are evidence of their own, as present as `accesses`: a burst counts once.
+    #[prost(uint64, tag = "13")]
+    pub visits: u64,
+    /// Visits outside of the hot chunks, and hot chunks with one visit; hot chunks by visits.
+    #[prost(uint64, tag = "14")]
+    pub cold_visits: u64,
+    /// Cold visits in percent of all, rounded down; absent without visits.
+    #[prost(uint32, optional, tag = "15")]
+    pub cold_share: ::core::option::Option<u32>,
+    /// Whether it is sparse, THP or UNKNOWN, and its cold share at most what the server allows.
+    #[prost(bool, tag = "16")]
+    pub proposable: bool,
+    /// Whether it was sparse at its last two ends of cooling intervals too. What is proposable and
+    /// steady may be acted on.
+    #[prost(bool, optional, tag = "17")]
+    pub steady: ::core::option::Option<bool>,
+    /// Whether recording or query left out something of it.
+    #[prost(bool, tag = "18")]
+    pub left_out: bool,
 }
 /// A folio without accesses.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -395,6 +414,25 @@ pub struct Decision {
     /// Pages with accesses in ascending order, if they were asked for.
     #[prost(message, repeated, tag = "14")]
     pub counts: ::prost::alloc::vec::Vec<PageCount>,
+    /// Accesses that are evidence of their own, as present as `accesses`: a burst counts once.
+    #[prost(uint64, tag = "15")]
+    pub visits: u64,
+    /// Visits outside of the hot chunks, and hot chunks with one visit; hot chunks by visits.
+    #[prost(uint64, tag = "16")]
+    pub cold_visits: u64,
+    /// Cold visits in percent of all, rounded down; absent without visits.
+    #[prost(uint32, optional, tag = "17")]
+    pub cold_share: ::core::option::Option<u32>,
+    /// Whether it is sparse, THP or UNKNOWN, and its cold share at most what the server allows.
+    #[prost(bool, tag = "18")]
+    pub proposable: bool,
+    /// Whether it was sparse at its last two ends of cooling intervals too. What is proposable and
+    /// steady may be acted on.
+    #[prost(bool, optional, tag = "19")]
+    pub steady: ::core::option::Option<bool>,
+    /// Whether recording or query left out something of it.
+    #[prost(bool, tag = "20")]
+    pub left_out: bool,
 }
 /// A part of the state, or a change of it.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -840,7 +878,7 @@ pub enum Verdict {
     Hot = 1,
     /// Fewer are hot, which chance does not explain.
     Sparse = 2,
-    /// Too few accesses to tell, or too close in time.
+    /// Too few visits to tell, or accesses too close in time.
     Undersampled = 3,
     /// Recording or query left out accesses: hot pages may be missing.
     Filtered = 4,

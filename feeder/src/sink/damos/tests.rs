@@ -8,6 +8,7 @@ use std::rc::Rc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::decision::Standing;
 
 /// Operation not permitted, no memory, busy, invalid argument.
 const EPERM: i32 = 1;
@@ -387,6 +388,7 @@ fn settings(action: &str) -> Settings {
 
 fn decision(number: u64, verdict: Verdict) -> Decision {
     Decision {
+        standing: Standing::AsTold,
         folio_pfn: number << 9,
         verdict,
         accesses: 5,

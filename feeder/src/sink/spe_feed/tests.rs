@@ -7,6 +7,7 @@ use heatmap::{ChunkOrder, HotThreshold, Verdict};
 use spefeed::Kernel;
 
 use super::*;
+use crate::decision::Standing;
 use crate::plan::Aim;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -51,6 +52,7 @@ fn terms(order: u8, aim: Aim) -> Terms {
 
 fn decision(number: u64, verdict: Verdict, hot_chunks: &[usize]) -> Decision {
     Decision {
+        standing: Standing::AsTold,
         folio_pfn: number << 9,
         verdict,
         accesses: 10_000 - number,

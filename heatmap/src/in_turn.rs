@@ -1,0 +1,243 @@
+//! What the threads that count one recording know together: where its queues have come to.
+//!
+//! A ring of AUX data has one worker at a time, and its [`Trail`] goes with it from worker to
+//! worker. Sample records of one CPU do not: any thread reads the next ones. So each holds the
+//! samples of a part until all parts before have been decided, decides which of its own are visits,
+//! which is quick, and then counts them while others go on.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use decoder::perf::QueueKey;
+use decoder::{Access, Batch, PhysAddr, Source, Touch};
+
+use crate::counted::Counted;
+use crate::store::touch_of;
+use crate::visits::{Lane, Trail, Trails, Visit};
+
+/// Samples that are counted together.
+const COUNTED: usize = 128;
+
+/// The trails of queues that change hands.
+#[derive(Debug, Default)]
+pub(crate) struct InTurn {
+    /// Of rings that nobody decodes at present.
+    rings: Mutex<HashMap<QueueKey, Trail>>,
+    samples: Mutex<Samples>,
+    turned: Condvar,
+}
+
+/// How far samples have been decided.
+#[derive(Debug, Default)]
+struct Samples {
+    trails: Trails,
+    /// All parts before this one have been decided.
+    next: u64,
+    /// Later parts that have been, since there was nothing to decide.
+    done: BTreeSet<u64>,
+    /// A thread is gone: whoever waits for its part waits in vain.
+    abandoned: bool,
+}
+
+/// A part of a stream of records that one thread takes.
+#[derive(Debug)]
+pub(crate) struct Part {
+    number: u64,
+    held: Vec<Held>,
+    in_turn: Arc<InTurn>,
+}
+
+/// A sample that is held.
+#[derive(Debug)]
+struct Held {
+    lane: Lane,
+    paddr: PhysAddr,
+    time_ns: Option<u64>,
+    /// What is to be counted, if anything.
+    counted: Option<(Source, u32, Touch)>,
+    repeats: bool,
+}
+
+/// Nothing that is done under these locks can leave them half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl InTurn {
+    /// Takes the trail of a ring that the caller is about to decode.
+    pub(crate) fn take(&self, queue: QueueKey) -> Trail {
+        lock(&self.rings).remove(&queue).unwrap_or_default()
+    }
+
+    /// Puts back the trail of a ring.
+    pub(crate) fn put(&self, queue: QueueKey, trail: Trail) {
+        lock(&self.rings).insert(queue, trail);
+    }
+}
+
+impl Part {
+    /// Begins part `number`. Parts are numbered from 0 on, and each is taken by one thread.
+    pub(crate) fn new(number: u64, in_turn: &Arc<InTurn>) -> Self {
+        Self { number, held: Vec::new(), in_turn: Arc::clone(in_turn) }
+    }
+
+    /// Holds a sample; `counted` is it again if it is to be counted.
+    pub(crate) fn hold(
+        &mut self,
+        lane: Lane,
+        paddr: PhysAddr,
+        counted: Option<&Access>,
+        time_ns: Option<u64>,
+    ) {
+        let counted = counted
+            .map(|access| (access.origin.source, access.origin.position.file, touch_of(access)));
+        self.held.push(Held { lane, paddr, time_ns, counted, repeats: false });
+    }
+
+    /// The part is complete: decides which samples are visits, in turn, and has them counted.
+    pub(crate) fn end(mut self, mut count: impl FnMut(Counted<'_>)) {
+        let mut held = core::mem::take(&mut self.held);
+        let in_turn = Arc::clone(&self.in_turn);
+        let mut samples = lock(&in_turn.samples);
+        if !held.is_empty() {
+            let waits = |samples: &mut Samples| samples.next != self.number && !samples.abandoned;
+            let waited = in_turn.turned.wait_while(samples, waits);
+            samples = waited.unwrap_or_else(PoisonError::into_inner);
+            for sample in &mut held {
+                let visit = samples.trails.of(sample.lane).visit(sample.paddr, sample.time_ns);
+                sample.repeats = visit == Visit::No;
+            }
+        }
+        samples.done.insert(self.number);
+        while let next = samples.next
+            && samples.done.remove(&next)
+        {
+            samples.next += 1;
+        }
+        drop(samples);
+        in_turn.turned.notify_all();
+        count_held(&held, &mut count);
+    }
+}
+
+/// Has the samples counted that are to be, in batches of what they have in common.
+fn count_held(held: &[Held], count: &mut impl FnMut(Counted<'_>)) {
+    let (mut addresses, mut touches, mut repeats) = (Vec::new(), Vec::new(), Vec::new());
+    let same = |one: &Held, other: &Held| {
+        let of = |it: &Held| it.counted.map(|(source, file, _)| (source, file));
+        of(one) == of(other)
+    };
+    for run in held.chunk_by(same).flat_map(|run| run.chunks(COUNTED)) {
+        let Some((source, file, _)) = run[0].counted else { continue };
+        addresses.clear();
+        touches.clear();
+        repeats.clear();
+        for sample in run {
+            addresses.push(sample.paddr);
+            repeats.push(sample.repeats);
+            touches.extend(sample.counted.map(|(.., touch)| touch));
+        }
+        let places = Batch::of_places(source, &addresses);
+        count(Counted { batch: Batch { file, touches: &touches, ..places }, repeats: &repeats });
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            lock(&self.in_turn.samples).abandoned = true;
+            self.in_turn.turned.notify_all();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn visits_of(threads: &[&[u64]]) -> Vec<(u64, bool)> {
+        let in_turn = Arc::new(InTurn::default());
+        let all = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for parts in threads {
+                let (in_turn, all) = (&in_turn, &all);
+                scope.spawn(move || {
+                    for number in *parts {
+                        let mut part = Part::new(*number, in_turn);
+                        // Every second part has samples, all of one page and slot.
+                        if number % 2 == 0 {
+                            let paddr = PhysAddr::new_truncate(number << 32 | 0x7000);
+                            let near = PhysAddr::new_truncate(0x7000);
+                            part.hold(Lane::Samples(Some(1)), near, None, Some(5));
+                            part.hold(Lane::Samples(Some(2)), paddr, None, Some(5));
+                        }
+                        for held in &part.held {
+                            assert!(held.counted.is_none());
+                        }
+                        let before = part.held.len();
+                        part.end(|_| panic!("nothing is to be counted"));
+                        lock(all).push((*number, before > 0));
+                    }
+                });
+            }
+        });
+        let samples = lock(&in_turn.samples);
+        assert!(samples.done.is_empty());
+        let mut all = all.into_inner().unwrap();
+        all.sort_unstable();
+        assert_eq!(samples.next, all.len() as u64);
+        all
+    }
+
+    #[test]
+    fn parts_are_decided_in_their_order_whichever_thread_has_them() {
+        let all = visits_of(&[&[0, 3, 4, 5, 8], &[1, 6, 7, 9], &[2, 10, 11]]);
+        assert_eq!(all.len(), 12);
+        assert_eq!(all.iter().filter(|(_, samples)| *samples).count(), 6);
+    }
+
+    #[test]
+    fn samples_are_decided_across_parts() {
+        let in_turn = Arc::new(InTurn::default());
+        let mut seen = Vec::new();
+        for number in 0..3 {
+            let mut part = Part::new(number, &in_turn);
+            for (cpu, page) in [(1, 7), (2, 7 + 100 * number)] {
+                part.held.push(Held {
+                    lane: Lane::Samples(Some(cpu)),
+                    paddr: PhysAddr::new_truncate(page << 12),
+                    time_ns: Some(5),
+                    counted: Some((Source::Pebs, 0, touch())),
+                    repeats: false,
+                });
+            }
+            part.end(|batch| seen.extend_from_slice(batch.repeats));
+        }
+        assert_eq!(seen, [false, false, true, false, true, false]);
+    }
+
+    fn touch() -> Touch {
+        Touch {
+            direction: decoder::Direction::Load,
+            latency_cycles: 0,
+            pid: None,
+            vaddr: None,
+            time_ns: Some(5),
+            offset: decoder::TraceOffset(0),
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_a_thread_that_panicked() {
+        let in_turn = Arc::new(InTurn::default());
+        let part = Part::new(0, &in_turn);
+        let panic = std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| {
+            let _part = part;
+            panic!("while it decodes");
+        }));
+        assert!(panic.is_err());
+        let mut next = Part::new(1, &in_turn);
+        next.hold(Lane::Samples(None), PhysAddr::new_truncate(0), None, None);
+        next.end(|_| {});
+    }
+}

@@ -1,0 +1,400 @@
+//! Visits: which accesses are evidence of their own.
+//!
+//! Samples come in bursts: a loop over one page, a copy from one page to the next. Two samples of one
+//! burst say no more about a block than one does. So an access is a visit, unless
+//!
+//! ```text
+//! one of the previous 16 accesses of its queue
+//!     lies on the same page or on one beside it
+//!     and in the same slot: of 10 ms of the trace's clock;
+//!                           where it has no time, of 1,024 accesses of the queue
+//! ```
+//!
+//! A queue is a ring of AUX data, or the samples of one CPU. "Accesses" are all its memory
+//! operations with a physical address, those included that a query leaves out: what a query asks
+//! for does not change what a burst is.
+//!
+//! Who takes a queue's accesses remembers the last 16, a [`Trail`]. Nothing is kept for each block,
+//! and `folioscope records` has all that is needed to decide the same again.
+
+use decoder::perf::QueueKey;
+use decoder::{Access, Batch, PAGE_SHIFT, PhysAddr};
+use hashbrown::HashMap;
+
+/// Accesses that are looked back at.
+const LOOK_BACK: usize = 16;
+/// Length of a slot in ns.
+const SLOT_NS: u64 = 10_000_000;
+/// Accesses in a slot where there are no times.
+const SLOT_ACCESSES: u64 = 1024;
+/// Queues that are told apart, some 400 bytes each. A machine has as many as CPUs, a recording by
+/// threads as many as threads. Those beyond it share one trail.
+const MAX_QUEUES: usize = 1 << 16;
+/// A page that no access has.
+const NO_PAGE: u64 = u64::MAX / 2;
+
+/// A queue: a ring of AUX data, or the sample records of one CPU, or of none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Lane {
+    Aux(QueueKey),
+    Samples(Option<u32>),
+}
+
+impl Lane {
+    /// The queue of an access.
+    pub(crate) fn of(access: &Access) -> Self {
+        access.aux_queue.map_or(Self::Samples(access.origin.cpu), Self::Aux)
+    }
+
+    /// The queue of a batch.
+    pub(crate) fn of_batch(batch: &Batch<'_>) -> Self {
+        batch.aux_queue.map_or(Self::Samples(batch.cpu), Self::Aux)
+    }
+}
+
+/// When an access was made, as far as slots go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stamp {
+    /// Its time in ns.
+    Time(u64),
+    /// How many accesses its queue had before it.
+    Number(u64),
+}
+
+impl Stamp {
+    fn is_in_slot_of(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Time(one), Self::Time(other)) => one / SLOT_NS == other / SLOT_NS,
+            (Self::Number(one), Self::Number(other)) => {
+                one / SLOT_ACCESSES == other / SLOT_ACCESSES
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What can be said of an access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Visit {
+    /// It is a visit.
+    Yes,
+    /// It belongs to a burst.
+    No,
+    /// That depends on what came before a part that is decoded ahead, see [`Trail::ahead`].
+    Open,
+}
+
+/// The latest accesses of one queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Trail {
+    /// The low halves of the pages, to be compared all at once.
+    lows: [u32; LOOK_BACK],
+    pages: [u64; LOOK_BACK],
+    stamps: [Stamp; LOOK_BACK],
+    /// Where the next access goes: the place of the oldest.
+    next: usize, // below LOOK_BACK
+    /// Accesses so far.
+    count: u64,
+    /// The accesses before are not known.
+    ahead: Option<Box<Ahead>>,
+}
+
+/// What is not decided of a part that is decoded ahead of the parts before it.
+#[derive(Clone, Debug, Default)]
+struct Ahead {
+    /// Its first accesses, at most [`LOOK_BACK`], with their times.
+    first: Vec<(u64, Stamp)>,
+    /// Which of these may be visits, and were counted as such.
+    open: Vec<(usize, PhysAddr)>,
+    /// An access has no time, so that its slot depends on how many came before.
+    depends_on_number: bool,
+}
+
+impl Default for Trail {
+    fn default() -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+        let low = NO_PAGE as u32;
+        Self {
+            lows: [low; LOOK_BACK],
+            pages: [NO_PAGE; LOOK_BACK],
+            stamps: [Stamp::Number(0); LOOK_BACK],
+            next: 0,
+            count: 0,
+            ahead: None,
+        }
+    }
+}
+
+impl Trail {
+    /// A trail of which the accesses before are not known yet.
+    pub(crate) fn ahead() -> Self {
+        Self { ahead: Some(Box::default()), ..Self::default() }
+    }
+
+    /// Takes in the queue's next access. The answer is whether it is a visit.
+    #[inline]
+    pub(crate) fn visit(&mut self, paddr: PhysAddr, time_ns: Option<u64>) -> Visit {
+        let page = paddr.get() >> PAGE_SHIFT;
+        #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+        let low = page as u32;
+        let below = low.wrapping_sub(1);
+        // All of them, without a branch: most accesses lie nowhere near.
+        let near = self.lows.iter().fold(false, |near, it| near | (it.wrapping_sub(below) <= 2));
+        let stamp = time_ns.map_or(Stamp::Number(self.count), Stamp::Time);
+        let repeats = near && self.repeats(page, stamp);
+        let visit = match &mut self.ahead {
+            None if repeats => Visit::No,
+            None => Visit::Yes,
+            Some(ahead) => ahead.visit(page, stamp, repeats),
+        };
+        self.push(page, stamp);
+        visit
+    }
+
+    #[inline]
+    fn push(&mut self, page: u64, stamp: Stamp) {
+        #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+        let low = page as u32;
+        let at = self.next % LOOK_BACK;
+        (self.lows[at], self.pages[at], self.stamps[at]) = (low, page, stamp);
+        self.next = (at + 1) % LOOK_BACK;
+        self.count += 1;
+    }
+
+    /// Whether one of the latest accesses is near in place and time.
+    fn repeats(&self, page: u64, stamp: Stamp) -> bool {
+        let latest = self.pages.iter().zip(self.stamps);
+        latest.into_iter().any(|(it, at)| it.abs_diff(page) <= 1 && at.is_in_slot_of(stamp))
+    }
+
+    /// An access of which [`Trail::visit`] said [`Visit::Open`] was counted as a visit.
+    pub(crate) fn counted_as_visit(&mut self, paddr: PhysAddr) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.open.push((ahead.first.len() - 1, paddr));
+        }
+    }
+
+    /// Whether a part that was decoded ahead, with this trail, can be used at all.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.ahead.as_ref().is_none_or(|ahead| !ahead.depends_on_number)
+    }
+
+    /// Goes on behind a part that was decoded ahead, with `part` as its trail. Returns the accesses
+    /// that were counted as visits there and are none.
+    pub(crate) fn follow(&mut self, part: Self) -> Vec<PhysAddr> {
+        let Self { pages, stamps, next, count, ahead, .. } = part;
+        let Ahead { first, open, .. } = ahead.map(|ahead| *ahead).unwrap_or_default();
+        // What this trail knows shrinks with each of the part's first accesses. Those are not put
+        // in: what they say was decided in the part.
+        let mut before = self.clone();
+        let mut wrong = Vec::new();
+        let mut open = open.into_iter().peekable();
+        for (at, (page, stamp)) in first.into_iter().enumerate() {
+            let repeats = before.repeats(page, stamp);
+            if let Some((_, paddr)) = open.next_if(|(place, _)| *place == at)
+                && repeats
+            {
+                wrong.push(paddr);
+            }
+            before.push(NO_PAGE, stamp);
+        }
+        let known = usize::try_from(count).unwrap_or(LOOK_BACK).min(LOOK_BACK);
+        for back in (1..=known).rev() {
+            let at = (next + LOOK_BACK - back) % LOOK_BACK;
+            self.push(pages[at], stamps[at]);
+        }
+        self.count += count - known as u64;
+        wrong
+    }
+}
+
+impl Ahead {
+    fn visit(&mut self, page: u64, stamp: Stamp, repeats: bool) -> Visit {
+        self.depends_on_number |= matches!(stamp, Stamp::Number(_));
+        let is_early = self.first.len() < LOOK_BACK;
+        if is_early {
+            self.first.push((page, stamp));
+        }
+        match (repeats, is_early) {
+            (true, _) => Visit::No,
+            (false, true) => Visit::Open,
+            (false, false) => Visit::Yes,
+        }
+    }
+}
+
+/// The trails of all queues of a recording.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trails {
+    known: HashMap<Lane, Box<Trail>>,
+    /// What queues beyond the limit share.
+    others: Trail,
+}
+
+impl Trails {
+    /// The trail of a queue.
+    #[inline]
+    pub(crate) fn of(&mut self, lane: Lane) -> &mut Trail {
+        if self.known.len() >= MAX_QUEUES && !self.known.contains_key(&lane) {
+            return &mut self.others;
+        }
+        self.known.entry(lane).or_default()
+    }
+
+    /// Puts in the trail of a queue.
+    pub(crate) fn put(&mut self, queue: QueueKey, trail: Trail) {
+        *self.of(Lane::Aux(queue)) = trail;
+    }
+
+    /// Takes out the trail of a queue, if it is known.
+    pub(crate) fn take(&mut self, queue: QueueKey) -> Option<Trail> {
+        self.known.remove(&Lane::Aux(queue)).map(|trail| *trail)
+    }
+
+    /// Says of each access of a batch whether it is none. Nothing is filled in that only places were
+    /// asked for.
+    pub(crate) fn mark(&mut self, batch: &Batch<'_>, repeats: &mut Vec<bool>) {
+        repeats.clear();
+        let trail = self.of(Lane::of_batch(batch));
+        let accesses = batch.addresses.iter().zip(batch.touches);
+        for (paddr, touch) in accesses {
+            let visit = trail.visit(*paddr, touch.time_ns);
+            if visit == Visit::Open {
+                trail.counted_as_visit(*paddr);
+            }
+            repeats.push(visit == Visit::No);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn paddr(page: u64) -> PhysAddr {
+        PhysAddr::new_truncate(page << PAGE_SHIFT | page & 0xfff)
+    }
+
+    fn decided(trail: &mut Trail, accesses: &[(u64, Option<u64>)]) -> Vec<Visit> {
+        accesses.iter().map(|(page, time)| trail.visit(paddr(*page), *time)).collect()
+    }
+
+    /// The rule, as it is written in the module's documentation, over the whole queue.
+    fn naive(accesses: &[(u64, Option<u64>)]) -> Vec<Visit> {
+        let slot = |at: usize| match accesses[at].1 {
+            Some(time) => (true, time / 10_000_000),
+            None => (false, at as u64 / 1024),
+        };
+        let repeats = |at: usize| {
+            (at.saturating_sub(16)..at).any(|before| {
+                accesses[before].0.abs_diff(accesses[at].0) <= 1 && slot(before) == slot(at)
+            })
+        };
+        let visit = |at| if repeats(at) { Visit::No } else { Visit::Yes };
+        (0..accesses.len()).map(visit).collect()
+    }
+
+    #[test]
+    fn a_burst_is_one_visit() {
+        use Visit::{No, Yes};
+        let at = |page, ms: u64| (page, Some(ms * 1_000_000));
+        let mut trail = Trail::default();
+        let accesses =
+            [at(7, 1), at(7, 2), at(8, 3), at(10, 3), at(9, 4), at(7, 11), at(6, 12), at(4, 12)];
+        assert_eq!(decided(&mut trail, &accesses), [Yes, No, No, Yes, No, Yes, No, Yes]);
+        // The page with the number 2^32 more is another one.
+        assert_eq!(decided(&mut trail, &[at(4 + (1 << 32), 12)]), [Yes]);
+    }
+
+    #[test]
+    fn sixteen_accesses_are_looked_back_at() {
+        let others: Vec<_> = (0..16).map(|number| (1000 + 10 * number, Some(5))).collect();
+        for (between, visit) in [(15, Visit::No), (16, Visit::Yes)] {
+            let mut trail = Trail::default();
+            assert_eq!(trail.visit(paddr(7), Some(5)), Visit::Yes);
+            decided(&mut trail, &others[..between]);
+            assert_eq!(trail.visit(paddr(7), Some(5)), visit, "{between}");
+        }
+    }
+
+    #[test]
+    fn without_times_a_slot_is_a_number_of_accesses() {
+        let mut trail = Trail::default();
+        let visits = decided(&mut trail, &[(7, None); 2050]);
+        let number = |(at, visit): (usize, &Visit)| (*visit == Visit::Yes).then_some(at);
+        let visits: Vec<_> = visits.iter().enumerate().filter_map(number).collect();
+        assert_eq!(visits, [0, 1024, 2048]);
+        // An access with a time is in no slot of those without.
+        assert_eq!(trail.visit(paddr(7), Some(0)), Visit::Yes);
+    }
+
+    #[test]
+    fn queues_beyond_the_limit_share_a_trail() {
+        let mut trails = Trails::default();
+        let limit = u32::try_from(MAX_QUEUES).unwrap();
+        for cpu in 0..limit + 2 {
+            let visit = trails.of(Lane::Samples(Some(cpu))).visit(paddr(7), Some(5));
+            assert_eq!(visit == Visit::Yes, cpu <= limit, "{cpu}");
+        }
+    }
+
+    /// Accesses to few pages, mostly one slot after another, with times or without.
+    fn accesses() -> impl Strategy<Value = Vec<(u64, Option<u64>)>> {
+        let page = prop_oneof![0..12_u64, 0..200_u64, (1 << 32)..(1 << 32) + 5_u64];
+        let step = prop_oneof![3 => Just(0_i64), 3 => 0..4_000_000_i64, 1 => -6_000_000..0_i64];
+        (prop::collection::vec((page, step), 0..300), 0..5_u8).prop_map(|(accesses, timed)| {
+            let mut now = 50_000_000_i64;
+            let access = accesses.into_iter().map(|(page, step)| {
+                now += step;
+                // Mostly all have times; sometimes none, sometimes some.
+                let has_time = timed < 3 || timed == 3 && page % 3 > 0;
+                (page, has_time.then_some(now.max(0).unsigned_abs()))
+            });
+            access.collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn visits_are_those_of_the_rule(accesses in accesses()) {
+            prop_assert_eq!(decided(&mut Trail::default(), &accesses), naive(&accesses));
+        }
+
+        #[test]
+        fn parts_that_are_decoded_ahead_give_the_same(
+            accesses in accesses(),
+            cuts in prop::collection::vec(0..300_usize, 0..5),
+        ) {
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(accesses.len())).collect();
+            cuts.sort_unstable();
+            cuts.push(accesses.len());
+            let want = naive(&accesses);
+            let (mut trail, mut start) = (Trail::default(), 0);
+            for end in cuts {
+                let part = &accesses[start..end];
+                let mut ahead = Trail::ahead();
+                let mut visits: Vec<Visit> = Vec::new();
+                // A place says which access it was.
+                for (at, (page, time)) in part.iter().enumerate() {
+                    let visit = ahead.visit(paddr(*page), *time);
+                    if visit == Visit::Open {
+                        ahead.counted_as_visit(PhysAddr::new_truncate(at as u64));
+                    }
+                    visits.push(visit);
+                }
+                if ahead.is_usable() {
+                    for wrong in trail.follow(ahead) {
+                        visits[usize::try_from(wrong.get()).unwrap()] = Visit::No;
+                    }
+                    visits.iter_mut().filter(|it| **it == Visit::Open).for_each(|it| *it = Visit::Yes);
+                } else {
+                    prop_assert!(part.iter().any(|(_, time)| time.is_none()));
+                    visits = decided(&mut trail, part);
+                }
+                prop_assert_eq!(&visits, &want[start..end]);
+                start = end;
+            }
+        }
+    }
+}
