@@ -339,6 +339,14 @@ impl Folio {
             (before.times, before.mapping, before.last_seen);
     }
 
+    /// None of its accesses is evidence any more: what is counted stays counted.
+    pub(crate) fn forget_visits(&mut self) {
+        if self.visits.touched_pages() > 0 {
+            let visits = core::mem::take(&mut self.visits);
+            self.more.get_or_insert_default().surplus.merge(visits);
+        }
+    }
+
     /// Takes in what an access says beside its place.
     #[inline]
     fn seen(&mut self, batch: &Counted<'_>, at: usize) {

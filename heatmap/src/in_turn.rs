@@ -5,7 +5,7 @@
 //! samples of a part until all parts before have been decided, decides which of its own are visits,
 //! which is quick, and then counts them while others go on.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use decoder::perf::QueueKey;
@@ -33,8 +33,8 @@ struct Samples {
     trails: Trails,
     /// All parts before this one have been decided.
     next: u64,
-    /// Later parts that have been, since there was nothing to decide.
-    done: BTreeSet<u64>,
+    /// Later parts that have been, since there was nothing to decide; few, in no order.
+    done: Vec<u64>,
     /// A thread is gone: whoever waits for its part waits in vain.
     abandoned: bool,
 }
@@ -47,9 +47,17 @@ pub(crate) struct Part {
     in_turn: Arc<InTurn>,
 }
 
+/// Room for a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    addresses: Vec<PhysAddr>,
+    touches: Vec<Touch>,
+    repeats: Vec<bool>,
+}
+
 /// A sample that is held.
 #[derive(Debug)]
-struct Held {
+pub(crate) struct Held {
     lane: Lane,
     paddr: PhysAddr,
     time_ns: Option<u64>,
@@ -76,9 +84,10 @@ impl InTurn {
 }
 
 impl Part {
-    /// Begins part `number`. Parts are numbered from 0 on, and each is taken by one thread.
-    pub(crate) fn new(number: u64, in_turn: &Arc<InTurn>) -> Self {
-        Self { number, held: Vec::new(), in_turn: Arc::clone(in_turn) }
+    /// Begins part `number`. Parts are numbered from 0 on, and each is taken by one thread. `held` is
+    /// room for its samples.
+    pub(crate) fn new(number: u64, held: Vec<Held>, in_turn: &Arc<InTurn>) -> Self {
+        Self { number, held, in_turn: Arc::clone(in_turn) }
     }
 
     /// Holds a sample; `counted` is it again if it is to be counted.
@@ -94,8 +103,9 @@ impl Part {
         self.held.push(Held { lane, paddr, time_ns, counted, repeats: false });
     }
 
-    /// The part is complete: decides which samples are visits, in turn, and has them counted.
-    pub(crate) fn end(mut self, mut count: impl FnMut(Counted<'_>)) {
+    /// The part is complete: decides which samples are visits, in turn, and has them counted. Returns
+    /// room for the samples of another part.
+    pub(crate) fn end(mut self, room: &mut Room, mut count: impl FnMut(Counted<'_>)) -> Vec<Held> {
         let mut held = core::mem::take(&mut self.held);
         let in_turn = Arc::clone(&self.in_turn);
         let mut samples = lock(&in_turn.samples);
@@ -108,21 +118,29 @@ impl Part {
                 sample.repeats = visit == Visit::No;
             }
         }
-        samples.done.insert(self.number);
-        while let next = samples.next
-            && samples.done.remove(&next)
-        {
-            samples.next += 1;
-        }
+        samples.is_done(self.number);
         drop(samples);
         in_turn.turned.notify_all();
-        count_held(&held, &mut count);
+        count_held(&held, room, &mut count);
+        held.clear();
+        held
+    }
+}
+
+impl Samples {
+    /// A part has been decided.
+    fn is_done(&mut self, number: u64) {
+        self.done.push(number);
+        while let Some(at) = self.done.iter().position(|done| *done == self.next) {
+            self.done.swap_remove(at);
+            self.next += 1;
+        }
     }
 }
 
 /// Has the samples counted that are to be, in batches of what they have in common.
-fn count_held(held: &[Held], count: &mut impl FnMut(Counted<'_>)) {
-    let (mut addresses, mut touches, mut repeats) = (Vec::new(), Vec::new(), Vec::new());
+fn count_held(held: &[Held], room: &mut Room, count: &mut impl FnMut(Counted<'_>)) {
+    let Room { addresses, touches, repeats } = room;
     let same = |one: &Held, other: &Held| {
         let of = |it: &Held| it.counted.map(|(source, file, _)| (source, file));
         of(one) == of(other)
@@ -137,8 +155,8 @@ fn count_held(held: &[Held], count: &mut impl FnMut(Counted<'_>)) {
             repeats.push(sample.repeats);
             touches.extend(sample.counted.map(|(.., touch)| touch));
         }
-        let places = Batch::of_places(source, &addresses);
-        count(Counted { batch: Batch { file, touches: &touches, ..places }, repeats: &repeats });
+        let places = Batch::of_places(source, addresses);
+        count(Counted { batch: Batch { file, touches, ..places }, repeats });
     }
 }
 
@@ -163,7 +181,7 @@ mod tests {
                 let (in_turn, all) = (&in_turn, &all);
                 scope.spawn(move || {
                     for number in *parts {
-                        let mut part = Part::new(*number, in_turn);
+                        let mut part = Part::new(*number, Vec::new(), in_turn);
                         // Every second part has samples, all of one page and slot.
                         if number % 2 == 0 {
                             let paddr = PhysAddr::new_truncate(number << 32 | 0x7000);
@@ -175,7 +193,7 @@ mod tests {
                             assert!(held.counted.is_none());
                         }
                         let before = part.held.len();
-                        part.end(|_| panic!("nothing is to be counted"));
+                        part.end(&mut Room::default(), |_| panic!("nothing is to be counted"));
                         lock(all).push((*number, before > 0));
                     }
                 });
@@ -201,7 +219,7 @@ mod tests {
         let in_turn = Arc::new(InTurn::default());
         let mut seen = Vec::new();
         for number in 0..3 {
-            let mut part = Part::new(number, &in_turn);
+            let mut part = Part::new(number, Vec::new(), &in_turn);
             for (cpu, page) in [(1, 7), (2, 7 + 100 * number)] {
                 part.held.push(Held {
                     lane: Lane::Samples(Some(cpu)),
@@ -211,7 +229,7 @@ mod tests {
                     repeats: false,
                 });
             }
-            part.end(|batch| seen.extend_from_slice(batch.repeats));
+            part.end(&mut Room::default(), |batch| seen.extend_from_slice(batch.repeats));
         }
         assert_eq!(seen, [false, false, true, false, true, false]);
     }
@@ -230,14 +248,14 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_thread_that_panicked() {
         let in_turn = Arc::new(InTurn::default());
-        let part = Part::new(0, &in_turn);
+        let part = Part::new(0, Vec::new(), &in_turn);
         let panic = std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| {
             let _part = part;
             panic!("while it decodes");
         }));
         assert!(panic.is_err());
-        let mut next = Part::new(1, &in_turn);
+        let mut next = Part::new(1, Vec::new(), &in_turn);
         next.hold(Lane::Samples(None), PhysAddr::new_truncate(0), None, None);
-        next.end(|_| {});
+        next.end(&mut Room::default(), |_| {});
     }
 }

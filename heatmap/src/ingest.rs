@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 
 use crate::counted::Counted;
 use crate::folio::{Block, Folio, Times};
-use crate::in_turn::{InTurn, Part};
+use crate::in_turn::{Held, InTurn, Part, Room};
 use crate::latency::Latencies;
 use crate::left_out::LeftOut;
 use crate::query::{Fate, Filters};
@@ -88,6 +88,9 @@ pub struct Counter<B: Block = Folio> {
     in_turn: Arc<InTurn>,
     /// The part of a stream of records that it takes, and the samples in it.
     part: Option<Part>,
+    /// Room for what is held of the next part.
+    held: Vec<Held>,
+    room: Room,
     /// Room for saying which accesses of a batch are no visits.
     repeats: Vec<bool>,
 }
@@ -262,6 +265,8 @@ impl<B: Block> Counter<B> {
             trails: Trails::default(),
             in_turn: Arc::default(),
             part: None,
+            held: Vec::new(),
+            room: Room::default(),
             repeats: Vec::new(),
             store,
         }
@@ -287,6 +292,8 @@ impl<B: Block> Counter<B> {
             trails: Trails::default(),
             in_turn: Arc::clone(&self.in_turn),
             part: None,
+            held: Vec::new(),
+            room: Room::default(),
             repeats: Vec::new(),
         }
     }
@@ -441,13 +448,16 @@ impl<B: Block + Send> Shard for Counter<B> {
 
     fn part_begins(&mut self, number: u64) {
         if Self::JUDGED {
-            self.part = Some(Part::new(number, &self.in_turn));
+            let held = core::mem::take(&mut self.held);
+            self.part = Some(Part::new(number, held, &self.in_turn));
         }
     }
 
     fn part_ended(&mut self) {
         if let Some(part) = self.part.take() {
-            part.end(|batch| self.count(batch));
+            let mut room = core::mem::take(&mut self.room);
+            self.held = part.end(&mut room, |batch| self.count(batch));
+            self.room = room;
         }
     }
 
@@ -597,7 +607,7 @@ mod tests {
     fn known(counter: &Counter) -> impl PartialEq + core::fmt::Debug {
         let blocks = counter.store().in_order().map(|(pfn, folio)| {
             let Folio { times, mapping, last_seen, .. } = folio.clone();
-            (pfn, folio.visits(), folio.directions(), times, mapping, last_seen)
+            (pfn, folio.directions(), times, mapping, last_seen)
         });
         let ledgers: Vec<_> = counter.ledgers().collect();
         (blocks.collect::<Vec<_>>(), ledgers, counter.coverage(), counter.latencies().clone())

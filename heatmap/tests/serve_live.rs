@@ -18,7 +18,7 @@ use proto::v1::heatmap_service_client::HeatmapServiceClient;
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(300);
 const PAGE: usize = 4096;
 /// Pages that the child touches, once each.
 const PAGES: usize = 700;

@@ -3,7 +3,7 @@
 #![cfg(feature = "service")]
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use tonic::Code;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tracegen::{Config, Form};
 
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(300);
 
 struct Daemon {
     child: Child,
@@ -47,16 +47,19 @@ impl Daemon {
         Self { child, folder, lines }
     }
 
-    fn address(&self) -> Address {
-        Address::Unix(self.folder.path().join("socket"))
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("socket")
     }
 
     fn write(&mut self, bytes: &[u8]) {
         self.child.stdin.as_mut().expect("it is a pipe").write_all(bytes).expect("it reads");
     }
 
+    /// A client without the programs' own impatience: the machine may be busy.
     async fn client(&self) -> HeatmapServiceClient<Channel> {
-        client::heatmap(client::connect(&self.address()).await.expect("it listens"))
+        let endpoint = Endpoint::from_shared(format!("unix://{}", self.socket().display()));
+        let channel = endpoint.expect("a URL").connect().await;
+        client::heatmap(channel.expect("it listens"))
     }
 
     fn resident_bytes(&self) -> u64 {

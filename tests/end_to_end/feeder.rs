@@ -22,7 +22,7 @@ use crate::program::{feeder, folioscope, number, words_of};
 use crate::service::{Daemon, get, wait};
 
 /// Longer than anything here takes.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// A kernel, mounted; or nothing, where that cannot be, with the reason said.
 fn mounted(test: &str) -> Option<(TempDir, Mounted)> {

@@ -1,6 +1,6 @@
 //! Every filter against a naive one over the listed records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::Value;
@@ -222,31 +222,115 @@ fn times_are_refused_without_a_clock() {
     run.failed(&["--min-span", "ts_enable"]);
 }
 
-#[test]
-fn a_query_that_leaves_out_accesses_judges_nothing() {
-    for filters in [
-        &["--loads"][..],
-        &["--stores"],
-        &["--min-latency", "1"],
-        &["--cpu", "0-99"],
-        &["--tid", "0-9999999"],
-        &["--time", "0,"],
-        &["--source", "l1"],
-    ] {
-        let report = report(&input("spe-file"), filters);
-        assert_eq!(report["verdicts"]["filtered"], report["folios"], "{filters:?}");
-        assert!(report["notes"].to_string().contains(filters[0]), "{filters:?} is named");
-        let with =
-            crate::program::report(&input("spe-file"), &[filters, &["--assume-complete"]].concat());
-        assert_eq!(with["verdicts"]["filtered"], 0, "{filters:?}");
+/// Whether an access is one of those that a filter is about.
+type Keeps = fn(&Value) -> bool;
+
+/// Filters, and what each keeps, by a record's fields.
+fn judged_filters() -> Vec<(Vec<&'static str>, Keeps)> {
+    let filters: [(&[&'static str], Keeps); 9] = [
+        (&["--loads"], |one| text(one, "op").starts_with("load") || text(one, "op") == "atomic"),
+        (&["--stores"], |one| text(one, "op").starts_with("store") || text(one, "op") == "atomic"),
+        (&["--loads", "--stores"], |one| text(one, "op") != "access"),
+        (&["--min-latency", "350"], |one| one["latency"].as_u64().is_some_and(|it| it >= 350)),
+        (&["--cpu", "0-1"], |one| one["cpu"].as_u64().is_some_and(|it| it <= 1)),
+        (&["--pid", "1-4000"], |one| {
+            one["pid"].as_u64().is_some_and(|it| (1..=4000).contains(&it))
+        }),
+        (&["--source", "l1"], |one| one["source"] == "l1"),
+        (&["--event", "arm_spe_0"], |one| text(one, "event").starts_with("arm_spe_0/")),
+        (&["--pfn", "0-0xfffffff"], |one| {
+            one["paddr"].as_str().is_some_and(|paddr| number(paddr) >> 12 <= 0xfff_ffff)
+        }),
+    ];
+    filters.into_iter().map(|(words, keeps)| (words.to_vec(), keeps)).collect()
+}
+
+fn text<'a>(record: &'a Value, field: &str) -> &'a str {
+    record[field].as_str().unwrap_or_default()
+}
+
+/// The blocks from which filters drop an access, and those of which they keep one.
+fn dropped_and_kept(records: &[Value], keeps: &[Keeps]) -> [BTreeSet<u64>; 2] {
+    let [mut dropped, mut kept] = [BTreeSet::new(), BTreeSet::new()];
+    for record in records {
+        let Some(paddr) = record["paddr"].as_str().map(number) else { continue };
+        let all = keeps.iter().all(|keeps| keeps(record));
+        if all { &mut kept } else { &mut dropped }.insert(paddr >> 21 << 9);
     }
-    // A range of frames leaves whole blocks whole.
-    let hottest = report(&input("spe-file"), &["--assume-complete"])["top"][0].clone();
-    let pfn = number(hottest["folio_pfn"].as_str().expect("a string"));
-    let whole = format!("{pfn:#x}-{:#x}", pfn + 511);
-    assert_eq!(report(&input("spe-file"), &["--pfn", &whole])["verdicts"]["filtered"], 0);
-    let cut = format!("{pfn:#x}-{:#x}", pfn + 510);
-    assert_eq!(report(&input("spe-file"), &["--pfn", &cut])["verdicts"]["filtered"], 1);
+    [dropped, kept]
+}
+
+/// Verdict and `left_out` of each block.
+fn judged(path: &Path, options: &[&str]) -> BTreeMap<u64, (String, bool)> {
+    let rows = report(path, &[&["--top", "0"], options].concat());
+    let rows = rows["top"].as_array().expect("a list").iter().map(|row| {
+        let left_out = row["left_out"].as_bool().expect("a boolean");
+        (number(text(row, "folio_pfn")), (text(row, "verdict").to_owned(), left_out))
+    });
+    rows.collect()
+}
+
+#[test]
+fn a_block_that_lost_nothing_is_judged_whatever_the_query() {
+    let filters = judged_filters();
+    let alone = filters.iter().map(|one| vec![one]);
+    let pairs = filters.iter().enumerate().flat_map(|(at, one)| {
+        // Loads and stores are alternatives: the third is about both.
+        let others = filters[at + 1..].iter().skip(2_usize.saturating_sub(at));
+        others.map(move |other| vec![one, other])
+    });
+    let (mut lost, mut whole) = (0, 0);
+    for path in [input("spe-file"), input("spe-file-zstd83")] {
+        let records = records(&path, &[]);
+        let unfiltered = judged(&path, &[]);
+        for query in thinned("queries", alone.clone().chain(pairs.clone()), 9) {
+            let words = query.iter().flat_map(|(words, _)| words.iter().copied());
+            let words: Vec<_> = words.collect();
+            let keeps: Vec<_> = query.iter().map(|(_, keeps)| *keeps).collect();
+            let [dropped, kept] = dropped_and_kept(&records, &keeps);
+            let found = judged(&path, &words);
+            assert_eq!(found.keys().copied().collect::<BTreeSet<_>>(), kept, "{words:?}");
+            for (pfn, (verdict, left_out)) in &found {
+                assert_eq!(*left_out, dropped.contains(pfn), "{words:?} {pfn:#x}");
+                if *left_out {
+                    assert_eq!(verdict, "filtered", "{words:?} {pfn:#x}");
+                    lost += 1;
+                } else {
+                    assert_eq!(*verdict, unfiltered[pfn].0, "{words:?} {pfn:#x}");
+                    whole += 1;
+                }
+            }
+            let complete = judged(&path, &[&words[..], &["--assume-complete"]].concat());
+            assert!(
+                complete.values().all(|(verdict, left_out)| verdict != "filtered" && !left_out)
+            );
+            let notes = report(&path, &words)["notes"].to_string();
+            let told = found.values().any(|(_, left_out)| *left_out);
+            assert_eq!(notes.contains("not judged"), told, "{words:?}: {notes}");
+            assert!(!told || notes.contains(words[0]), "{words:?}: {notes}");
+        }
+    }
+    assert!(lost > 100 && whole > 100, "{lost} {whole}");
+}
+
+/// A range of times is a shorter recording: what comes before and after leaves nothing out, and the
+/// span that is asked is that of the range.
+#[test]
+fn a_range_of_times_is_a_shorter_recording() {
+    let path = input("spe-file");
+    let times: Vec<u64> =
+        records(&path, &[]).iter().filter_map(|record| record["time_ns"].as_u64()).collect();
+    let (first, last) = (times.iter().min().expect("some"), times.iter().max().expect("some"));
+    let middle = first + (last - first) / 2;
+    let half = format!(",{}.{:09}", middle / 1_000_000_000, middle % 1_000_000_000);
+    let short = report(&path, &["--time", &half]);
+    assert_eq!(short["verdicts"]["filtered"], 0);
+    assert!(!short["notes"].to_string().contains("not judged"));
+    // The same accesses, as a recording that ended there.
+    let sparse = |options: &[&str]| report(&path, options)["verdicts"]["sparse"].clone();
+    let tenth = format!("{}ns", (middle - first) / 10);
+    let asked = ["--time", &half, "--min-span", &tenth];
+    assert_eq!(sparse(&["--time", &half]), sparse(&asked), "a tenth of the range");
 }
 
 #[test]

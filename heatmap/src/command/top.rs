@@ -18,6 +18,7 @@ use super::messages::Messages;
 use crate::client;
 use crate::filter::ChunkOrder;
 use crate::report::thousands;
+use crate::verdict::NOT_JUDGED;
 
 /// Blocks that are asked for: more than fit any terminal.
 const ASKED: i32 = 200;
@@ -291,20 +292,23 @@ fn short(value: u64, columns: u16) -> String {
 
 /// The columns of the list: name, least width, whether numbers are aligned at their ends, and, of
 /// those that a narrow terminal does without, which goes first.
-const COLUMNS: [(&str, usize, bool, Option<u8>); 7] = [
+const COLUMNS: [(&str, usize, bool, Option<u8>); 10] = [
     ("PFN", 11, false, None),
     ("accesses", 10, true, None),
-    ("pages", 7, true, Some(3)),
+    ("visits", 8, true, Some(1)),
+    ("pages", 7, true, Some(6)),
     ("hot", 13, true, None),
+    ("cold", 5, true, Some(3)),
     ("verdict", 12, false, None),
-    ("backing", 7, false, Some(2)),
-    ("age", 7, true, Some(1)),
+    ("steady", 6, false, Some(4)),
+    ("backing", 7, false, Some(5)),
+    ("age", 7, true, Some(2)),
 ];
 
 /// The list, in `room` columns.
 fn table(folios: &[v1::Folio], room: usize) -> Table<'static> {
     let rows: Vec<_> = folios.iter().map(cells).collect();
-    let widths = [0, 1, 2, 3, 4, 5, 6].map(|column| {
+    let widths: [usize; COLUMNS.len()] = core::array::from_fn(|column| {
         let most = rows.iter().map(|cells| cells[column].len()).max().unwrap_or(0);
         most.max(COLUMNS[column].1)
     });
@@ -316,7 +320,7 @@ fn table(folios: &[v1::Folio], room: usize) -> Table<'static> {
         let Some((_, gone)) = gone.min() else { break };
         shown.retain(|column| *column != gone);
     }
-    let row = |cells: &[String; 7]| {
+    let row = |cells: &[String; COLUMNS.len()]| {
         Row::new(shown.iter().map(|column| {
             let cell = Text::from(cells[*column].clone());
             if COLUMNS[*column].2 { cell.right_aligned() } else { cell }
@@ -328,9 +332,12 @@ fn table(folios: &[v1::Folio], room: usize) -> Table<'static> {
         .header(names.style(Style::new().add_modifier(Modifier::BOLD)))
 }
 
-fn cells(folio: &v1::Folio) -> [String; 7] {
+fn cells(folio: &v1::Folio) -> [String; COLUMNS.len()] {
     let fraction = folio.fraction.unwrap_or_default();
-    let verdict = fraction.verdict().as_str_name().trim_start_matches("VERDICT_").to_lowercase();
+    let verdict = match fraction.verdict() {
+        v1::Verdict::Unspecified | v1::Verdict::Filtered => NOT_JUDGED.to_owned(),
+        verdict => verdict.as_str_name().trim_start_matches("VERDICT_").to_lowercase(),
+    };
     let backing = folio.backing().as_str_name().trim_start_matches("BACKING_").to_lowercase();
     let age = fraction.age.map_or_else(
         || "-".to_owned(),
@@ -339,9 +346,12 @@ fn cells(folio: &v1::Folio) -> [String; 7] {
     [
         format!("{:#x}", fraction.folio_pfn),
         thousands(fraction.accesses),
+        thousands(fraction.visits),
         format!("{}/512", folio.touched_pages),
         format!("{}/{} {:>3} %", fraction.hot_chunks, fraction.chunks, fraction.hot_percent),
+        fraction.cold_share.map_or_else(|| "-".to_owned(), |share| format!("{share} %")),
         verdict,
+        if fraction.steady() { "yes" } else { "no" }.to_owned(),
         backing,
         age,
     ]

@@ -3,7 +3,8 @@
 //! An epoch tells of a block the last access that names a process and a virtual address; the
 //! process and the 2 MiB that the address lies in are a hand. A hand that was not there lately is
 //! another owner: another process, another mapping, or memory that the kernel moved there
-//! (collapsed). Memory that several share passes between them, and stays theirs.
+//! (collapsed). What is counted stays counted; as evidence for a verdict it is forgotten. Memory that
+//! several share passes between them, and stays theirs.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 

@@ -95,6 +95,8 @@ pub(crate) struct Heat {
 pub(crate) struct Moment {
     /// The cooling interval in which they were accessed.
     pub(crate) interval: u64,
+    /// Counters are halved at the end of intervals.
+    pub(crate) cools: bool,
     /// Blocks that were accessed before this time are forgotten.
     pub(crate) forgotten_before: u64,
 }
@@ -277,8 +279,6 @@ fn warmed(before: Option<&Warm>, accessed: Accessed, moment: Moment) -> Warm {
     let counted = added_count + before.map_or(0, |warm| warm.counted);
     let mut hands = before.map(|warm| warm.hands).unwrap_or_default();
     let stays = hands.pass_to(seen, moment.interval);
-    // In other hands it is another block, whose evidence begins now.
-    let before = before.filter(|_| stays);
     let halvings = before.map_or(0, |warm| warm.halvings(moment.interval));
     let mut ends = before.map(|warm| warm.ends).unwrap_or_default();
     if let Some(warm) = before {
@@ -286,6 +286,11 @@ fn warmed(before: Option<&Warm>, accessed: Accessed, moment: Moment) -> Warm {
     }
     let mut folio = before.map(|warm| warm.folio.clone()).unwrap_or_default();
     folio.halve(halvings);
+    if !stays && moment.cools {
+        // In other hands it is another block, whose evidence begins now.
+        folio.forget_visits();
+        ends = Ends::default();
+    }
     if let Some(added) = added {
         folio.merge(added);
     }

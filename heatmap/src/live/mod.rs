@@ -120,6 +120,8 @@ struct Counting {
     clock: Clock,
     /// The latest accesses of the input's queues.
     trails: Trails,
+    /// Room for saying which accesses of a batch are no visits.
+    repeats: Vec<bool>,
     /// Epochs that are open and have accesses, in no order.
     open: Vec<Open>,
     /// What open epochs are split from: it holds their budget.
@@ -171,6 +173,7 @@ impl Live {
             filters,
             clock: Clock::new(settings.epoch_ns),
             trails: Trails::default(),
+            repeats: Vec::new(),
             open: Vec::new(),
             too_many_left_out: false,
             budget: Store::new(settings.memory / OPEN_PART),
@@ -293,9 +296,10 @@ impl Live {
         self.pace(batch.touches.last().and_then(|touch| touch.time_ns));
         let mut counting = self.lock();
         counting.account.batch(batch);
-        let mut repeats = Vec::with_capacity(batch.addresses.len());
+        let mut repeats = core::mem::take(&mut counting.repeats);
         counting.trails.mark(batch, &mut repeats);
         counting.count(&Counted { batch: *batch, repeats: &repeats });
+        counting.repeats = repeats;
     }
 
     fn count_access(&self, access: &Access) {
@@ -443,6 +447,7 @@ impl Counting {
     /// When the blocks of an epoch are put in.
     fn moment(&self, epoch: u64) -> Moment {
         Moment {
+            cools: self.settings.cooling_ns > 0,
             interval: self.interval(epoch.saturating_mul(self.settings.epoch_ns)),
             forgotten_before: self.forgotten_before(epoch),
         }

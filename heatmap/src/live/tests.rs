@@ -350,8 +350,10 @@ fn what_a_report_refuses_to_judge_is_not_judged() {
         let mut sink = live.clone();
         for (time, recording) in (1000..).step_by(500).zip(recordings) {
             live.next_recording();
-            for (time, pid) in [time, time + 300].into_iter().zip(pids.iter().cycle()) {
-                sink.access(&Access { pid: Some(*pid), ..access(5, Some(time)) });
+            // The last one closes the epoch of the others.
+            let times = pids.iter().map(|pid| (time, *pid)).chain([(time + 300, pids[0])]);
+            for (time, pid) in times {
+                sink.access(&Access { pid: Some(pid), ..access(5, Some(time)) });
             }
             sink.recording_so_far(recording);
         }
@@ -361,7 +363,7 @@ fn what_a_report_refuses_to_judge_is_not_judged() {
         let fraction = folios.next().and_then(|folio| folio.fraction(&judge)).expect("accessed");
         let refused = fraction.found.verdict == Some(Verdict::Filtered);
         assert_eq!(refused, fraction.found.left_out);
-        (refused, snapshot.notes().iter().any(|note| note.contains("not judged")))
+        (refused, snapshot.notes().iter().any(|note| note.contains("judged:")))
     };
     let refused = |settings, filters, recordings: &[&Recording]| {
         let (refused, told) = judged(settings, filters, recordings, &[7]);

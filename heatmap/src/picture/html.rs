@@ -6,7 +6,7 @@ use std::io;
 use super::Scene;
 use super::svg::{self, escaped};
 use crate::report::{Report, TopFolio, thousands};
-use crate::verdict::Verdict;
+use crate::verdict::{NOT_JUDGED, Verdict};
 
 /// Blocks in the table.
 const LISTED: usize = 50;
@@ -80,7 +80,7 @@ pub(super) fn write(
             folio.hot_chunks,
             folio.chunks,
             folio.hot_percent,
-            folio.verdict.map_or("not judged", Verdict::as_str),
+            folio.verdict.map_or(NOT_JUDGED, Verdict::words),
             folio.backing.name(),
         )?;
     }

@@ -20,7 +20,7 @@ use std::io;
 use decoder::PAGES_PER_FOLIO;
 
 use crate::report::{Report, TopFolio, thousands};
-use crate::verdict::Verdict;
+use crate::verdict::{NOT_JUDGED, Verdict};
 use palette::{Colour, heat};
 
 /// Blocks in a picture at most: a row of two dots each.
@@ -120,7 +120,7 @@ fn told(blocks: &[&TopFolio]) -> Vec<String> {
             folio.hot_chunks,
             folio.chunks,
             folio.hot_percent,
-            folio.verdict.map_or("not judged", Verdict::as_str),
+            folio.verdict.map_or(NOT_JUDGED, Verdict::words),
         )
     };
     blocks.iter().map(tell).collect()
@@ -228,7 +228,7 @@ fn legend(scene: &mut Scene, y: u32, most: u32) -> u32 {
     text(start - 10, "1".to_owned());
     text(end + 6, format!("{} accesses of a page, by factors", thousands(u64::from(most))));
     let verdicts =
-        "verdicts, on the right: H hot, S sparse, U undersampled, F filtered, N never split";
+        "verdicts, on the right: H hot, S sparse, U undersampled, F not judged, N never split";
     let (y, text, colour) = (y + LINE, verdicts.to_owned(), Colour::Quiet);
     scene.texts.push(Text { x: LEFT, y, text, colour });
     y + LINE + GAP / 2

@@ -8,7 +8,7 @@ use super::layout::{
     shorten, side_by_side, thousands,
 };
 use super::{CpuCoverage, Report, TimeBase, TopFolio, heat_line};
-use crate::verdict::Verdict;
+use crate::verdict::{NOT_JUDGED, Verdict};
 use decoder::Ledger;
 
 /// How text is laid out.
@@ -349,7 +349,7 @@ fn verdicts(report: &Report, style: Style) -> Vec<Line> {
         (
             Verdict::Undersampled,
             counts.undersampled,
-            "too few accesses to tell, or too close in time".to_owned(),
+            "too few visits to tell, or too close in time".to_owned(),
         ),
         (
             Verdict::Filtered,
@@ -372,10 +372,19 @@ fn verdicts(report: &Report, style: Style) -> Vec<Line> {
     let head = Line::new(style).paint(Paint::Title, "Verdicts").push("  ");
     let mut lines = hanging(head, Some(Paint::Faint), &chunk);
     for (verdict, count, meaning) in rows {
-        let line = Line::new(style).push("  ").push(verdict.as_str());
+        let line = Line::new(style).push("  ").push(verdict.words());
         let line = line.to(16).right(&thousands(count), 16 + number);
         let line = line.right(&share(count, report.folios), 25 + number).push("  ");
         lines.extend(hanging(line, Some(Paint::Faint), &meaning));
+        if verdict == Verdict::Sparse && count > 0 {
+            let proposed = format!(
+                "{} of them may be set apart: cold share of {} % at most, backing thp or unknown",
+                thousands(report.proposable),
+                report.max_cold_share
+            );
+            let line = Line::new(style).to(27 + number);
+            lines.extend(hanging(line, Some(Paint::Faint), &proposed));
+        }
     }
     lines
 }
@@ -559,17 +568,27 @@ fn top_legend(report: &Report, style: Style) -> Vec<Line> {
     lines
 }
 
+/// Columns of the table of hottest blocks.
+const COLUMNS: usize = 10;
+/// Those that a narrow terminal does without, in that order.
+const SPARED: [usize; 2] = [VISITS, COLD];
+const VISITS: usize = 6;
+const COLD: usize = 7;
+const VERDICT: usize = 8;
+
 /// The table of hottest blocks: columns as wide as their widest text.
 struct TopColumns {
     style: Style,
-    widths: [usize; 8],
+    widths: [usize; COLUMNS],
+    /// Which columns are shown.
+    shown: [bool; COLUMNS],
     /// Whether the columns fit; otherwise each row is a sentence.
     fits: bool,
 }
 
 impl TopColumns {
-    const HEAD: [&str; 8] =
-        ["", "PFN", "accesses", "pages", "hot chunks", "", "verdict", "backing"];
+    const HEAD: [&str; COLUMNS] =
+        ["", "PFN", "accesses", "pages", "hot chunks", "", "visits", "cold", "verdict", "backing"];
 
     fn new(top: &[TopFolio], style: Style) -> Self {
         let mut widths = Self::HEAD.map(str::len);
@@ -578,11 +597,21 @@ impl TopColumns {
                 *width = text.len().max(*width);
             }
         }
-        let sum: usize = widths.iter().map(|width| width + 2).sum();
-        Self { style, widths, fits: sum - 2 <= style.width() }
+        let mut shown = [true; COLUMNS];
+        let sum = |shown: &[bool; COLUMNS]| -> usize {
+            let widths = widths.iter().zip(shown).filter(|(_, shown)| **shown);
+            widths.map(|(width, _)| width + 2).sum()
+        };
+        let fits = |shown: &[bool; COLUMNS]| sum(shown) - 2 <= style.width();
+        for column in SPARED {
+            if !fits(&shown) {
+                shown[column] = false;
+            }
+        }
+        Self { style, widths, shown, fits: fits(&shown) }
     }
 
-    fn texts(rank: usize, folio: &TopFolio) -> [String; 8] {
+    fn texts(rank: usize, folio: &TopFolio) -> [String; COLUMNS] {
         [
             rank.to_string(),
             folio.folio_pfn.to_string(),
@@ -590,7 +619,9 @@ impl TopColumns {
             format!("{}/512", folio.touched_pages),
             format!("{}/{}", folio.hot_chunks, folio.chunks),
             format!("{} %", folio.hot_percent),
-            folio.verdict.map_or("-", Verdict::as_str).to_owned(),
+            thousands(folio.evidence.visits),
+            folio.evidence.cold_share.map_or_else(|| "-".to_owned(), |share| format!("{share} %")),
+            folio.verdict.map_or(NOT_JUDGED, Verdict::words).to_owned(),
             folio.backing.name().to_owned(),
         ]
     }
@@ -613,16 +644,17 @@ impl TopColumns {
             let verdict = folio.verdict;
             vec![self.line(texts, |line, column, text| match (column, verdict) {
                 (1, _) => line.paint(Paint::Title, text),
-                (6, Some(Verdict::Hot)) => line.paint(Paint::Heat, text),
-                (6, Some(Verdict::Sparse)) => line.paint(Paint::Note, text),
-                (6, _) => line.paint(Paint::Faint, text),
+                (VERDICT, Some(Verdict::Hot)) => line.paint(Paint::Heat, text),
+                (VERDICT, Some(Verdict::Sparse)) => line.paint(Paint::Note, text),
+                (VERDICT, _) => line.paint(Paint::Faint, text),
                 _ => line.push(text),
             })]
         } else {
-            let [rank, pfn, accesses, touched, hot, percent, verdict, backing] = texts;
+            let [rank, pfn, accesses, touched, hot, percent, visits, cold, verdict, backing] =
+                texts;
             let text = format!(
-                "PFN {pfn}, {accesses} accesses, {touched} pages, {hot} chunks hot \
-                 ({percent}), {verdict}, backing {backing}"
+                "PFN {pfn}, {accesses} accesses, {visits} visits, {touched} pages, {hot} chunks hot \
+                 ({percent}), cold share {cold}, {verdict}, backing {backing}"
             );
             hanging(Line::new(self.style).push(&rank).push("  "), None, &text)
         };
@@ -636,11 +668,14 @@ impl TopColumns {
     }
 
     /// Words to the left, numbers to the right of their columns.
-    fn line(&self, texts: [String; 8], push: impl Fn(Line, usize, &str) -> Line) -> Line {
+    fn line(&self, texts: [String; COLUMNS], push: impl Fn(Line, usize, &str) -> Line) -> Line {
         let mut line = Line::new(self.style);
         let mut start = 0;
         for (column, (text, width)) in texts.iter().zip(self.widths).enumerate() {
-            let blanks = if matches!(column, 0 | 2..=5) { width - text.len() } else { 0 };
+            if !self.shown[column] {
+                continue;
+            }
+            let blanks = if matches!(column, 0 | 2..=COLD) { width - text.len() } else { 0 };
             line = push(line.to(start + blanks), column, text);
             start += width + 2;
         }
@@ -788,7 +823,7 @@ mod tests {
         let at = lines.iter().position(|line| line.starts_with("1  0x820db800")).unwrap();
         assert_eq!(
             lines[at].split_whitespace().collect::<Vec<_>>(),
-            ["1", "0x820db800", "39,794", "3/512", "3/512", "0", "%", "sparse", "thp"]
+            ["1", "0x820db800", "39,794", "3/512", "3/512", "0", "%", "0", "%", "sparse", "thp"]
         );
         // Pages 12 and 13 are in cell 1, page 402 is in cell 50.
         let cells = format!("  | @{}#{}|", " ".repeat(48), " ".repeat(13));

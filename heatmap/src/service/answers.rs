@@ -442,6 +442,7 @@ pub(super) fn distribution(asked: &Asked) -> v1::GetDistributionResponse {
     let (mut touched, mut hot) = (TenPercentBuckets::default(), TenPercentBuckets::default());
     let mut verdicts = v1::VerdictCounts::default();
     let (mut accesses, mut pages, mut folios) = (0, 0, 0);
+    let (mut visits, mut proposable, mut proposed, mut left_out) = (0, 0, 0, 0);
     for folio in asked.snapshot.folios(Pfn::new_truncate(0).folio()) {
         let Some(fraction) = folio.fraction(&asked.judge) else { continue };
         touched.add(touched_percent(fraction.touched_pages));
@@ -449,6 +450,10 @@ pub(super) fn distribution(asked: &Asked) -> v1::GetDistributionResponse {
         accesses += fraction.accesses;
         pages += u64::from(fraction.touched_pages);
         folios += 1;
+        visits += fraction.found.visits;
+        proposable += u64::from(fraction.found.is_proposable(asked.snapshot.max_cold_share()));
+        proposed += u64::from(fraction.proposed);
+        left_out += u64::from(fraction.found.left_out);
         let count = match fraction.found.verdict {
             Some(Verdict::Hot) => &mut verdicts.hot,
             Some(Verdict::Sparse) => &mut verdicts.sparse,
@@ -471,6 +476,10 @@ pub(super) fn distribution(asked: &Asked) -> v1::GetDistributionResponse {
         pages,
         folios,
         epoch: asked.snapshot.epoch.unwrap_or(0),
+        visits,
+        proposable,
+        proposed,
+        left_out,
     }
 }
 

@@ -392,7 +392,29 @@ impl Collector for Snapshotted {
             .zip(counts)
             .map(|(labels, (_, count))| (&labels[..], count as f64))
             .collect();
-        writer.gauges("folios", "Blocks with accesses, by verdict", &rows)
+        writer.gauges("folios", "Blocks with accesses, by verdict", &rows)?;
+        for (name, help, value) in [
+            ("visits", "Accesses that are evidence of their own, as present", distribution.visits),
+            (
+                "folios_proposable",
+                "Blocks that are sparse, may be huge pages that can be split, and have a small \
+                 cold share",
+                distribution.proposable,
+            ),
+            (
+                "folios_proposed",
+                "Blocks that are proposable and steady: those that may be acted on",
+                distribution.proposed,
+            ),
+            (
+                "folios_left_out",
+                "Blocks of which recording or query left out something",
+                distribution.left_out,
+            ),
+        ] {
+            writer.gauges(name, help, &[(&[], value as f64)])?;
+        }
+        Ok(())
     }
 }
 

@@ -342,6 +342,18 @@ pub struct GetDistributionResponse {
     /// Number of the epoch at whose end this was so.
     #[prost(uint64, tag = "7")]
     pub epoch: u64,
+    /// Present visits of all folios.
+    #[prost(uint64, tag = "8")]
+    pub visits: u64,
+    /// Folios that are proposable.
+    #[prost(uint64, tag = "9")]
+    pub proposable: u64,
+    /// Folios that are proposable and steady: those that may be acted on.
+    #[prost(uint64, tag = "10")]
+    pub proposed: u64,
+    /// Folios of which recording or query left out something.
+    #[prost(uint64, tag = "11")]
+    pub left_out: u64,
 }
 /// Asks for decisions from now on.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -11,6 +11,9 @@ const STOPS_IN_THE_DARK = [[104, 64, 168], [74, 80, 160], ...STOPS.slice(2)];
 const FONT = '11px system-ui, sans-serif';
 const DARK = matchMedia('(prefers-color-scheme: dark)');
 const VERDICTS = ['hot', 'sparse', 'undersampled', 'filtered', 'unsplittable'];
+// The word for people; none where blocks of another base page are not judged either.
+const words = (verdict) => !verdict || verdict === 'filtered' ? 'not judged' : verdict;
+const share = (fraction) => fraction.cold_share === null ? '–' : `${fraction.cold_share} %`;
 const STATES = {
   waiting: 'Waiting for data', running: 'Running', stalled: 'Stalled: nothing comes any more', ended: 'The input has ended', failed: 'The input failed',
 };
@@ -166,7 +169,7 @@ function showDistribution(distribution) {
   const tens = (rows) => rows.map((one) => [`${one.from}–${one.to === 100 ? 100 : one.to - 1} %`, one.folios]);
   bars('touched', tens(distribution.touched_distribution));
   bars('hot', tens(distribution.hot_distribution));
-  bars('verdicts', VERDICTS.map((name) => [name, distribution.verdicts[name]]));
+  bars('verdicts', VERDICTS.map((name) => [words(name), distribution.verdicts[name]]));
   $('hot-caption').textContent = view.order ? `By hot chunks of ${4 << view.order} KiB` : 'By hot pages';
 }
 
@@ -178,7 +181,8 @@ function showTop(folios) {
     first.append(link);
     return row(first, element('td', number(fraction.accesses), 'n'), element('td', `${folio.touched_pages}/${PAGES}`, 'n'),
       element('td', `${fraction.hot_chunks}/${fraction.chunks}`, 'n'), element('td', `${fraction.hot_percent} %`, 'n'),
-      element('td', fraction.verdict || 'not judged'), element('td', folio.backing || ''));
+      element('td', share(fraction), 'n'), element('td', words(fraction.verdict)),
+      element('td', fraction.proposable ? fraction.steady ? 'yes' : 'not yet' : ''), element('td', folio.backing || ''));
   }));
   // The rows are new ones; who was at one of them by keys still is.
   if (focused) [...$('top').querySelectorAll('a')].find((link) => link.textContent === focused)?.focus({ preventScroll: true });
@@ -328,7 +332,7 @@ function tellCell(cell) {
   view.told = cell.block;
   const others = cell.blocks > 1 ? `${number(cell.blocks)} blocks; the one with the hottest page: ` : '';
   say('machine-told', `${others}PFN ${hex(cell.block * PAGES)}: ${number(cell.accesses)} accesses to ${cell.touched} of ${PAGES} pages, ` +
-    `hottest page ${number(cell.peak)}, ${cell.hot} % hot, ${cell.verdict || 'not judged'}`);
+    `hottest page ${number(cell.peak)}, ${cell.hot} % hot, ${words(cell.verdict)}`);
 }
 
 // --- one block -----------------------------------------------------------------------------------------------------
@@ -354,7 +358,9 @@ async function showBlock() {
   const { folio } = answer, fraction = folio.fraction;
   const other = folio.atomics + folio.unknown_op;
   const facts = [
-    ['verdict', fraction.verdict || 'not judged'], ['accesses', number(fraction.accesses)],
+    ['verdict', words(fraction.verdict)], ['accesses', `${number(fraction.accesses)}, of them ${number(fraction.visits)} visits`],
+    ['cold share', `${share(fraction)} of the visits`],
+    ['may be set apart', fraction.proposable ? fraction.steady ? 'yes, steadily' : 'not yet: it is not steady' : 'no'],
     ['loads, stores', `${number(folio.loads)}, ${number(folio.stores)}${other ? `, others ${number(other)}` : ''}`],
     ['touched', `${folio.touched_pages} of ${PAGES} pages`], ['hot', `${fraction.hot_chunks} of ${fraction.chunks} ${order ? 'chunks' : 'pages'}, ${fraction.hot_percent} %`],
     ['backing', folio.backing || 'unknown'],
