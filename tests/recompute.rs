@@ -26,6 +26,8 @@ pub struct Row {
     pub latency: Option<u32>,
     /// Where the data came from.
     pub source: Option<String>,
+    /// The queue that it stood in.
+    pub queue: String,
 }
 
 impl Row {
@@ -50,6 +52,7 @@ impl Row {
             paddr: address("paddr"),
             latency: small("latency"),
             source: row["source"].as_str().map(str::to_owned),
+            queue: row["queue"].as_str().expect("a queue").to_owned(),
         }
     }
 
@@ -71,8 +74,34 @@ impl Row {
             paddr: access.paddr.map(|paddr| paddr.get()),
             latency: access.latency_cycles,
             source: access.data_source.map(|source| source.to_string()),
+            queue: access.queue().to_string(),
         }
     }
+}
+
+/// Which of a recording's memory operations, in their order, are visits: those with a physical
+/// address of which none of the 16 before in their queue lies on the same page or beside it, in the
+/// same 10 ms, or in the same 1,024 of the queue where there is no time.
+pub fn visits(rows: &[Row]) -> Vec<bool> {
+    let mut queues: BTreeMap<&str, Vec<(u64, (bool, u64))>> = BTreeMap::new();
+    let visit = |row: &Row, before: &mut Vec<(u64, (bool, u64))>| {
+        let Some(page) = row.paddr.map(|paddr| paddr >> 12) else { return false };
+        let number = before.len() as u64;
+        let slot = row.time_ns.map_or((false, number / 1024), |time| (true, time / 10_000_000));
+        let near = |it: &&(u64, (bool, u64))| it.0.abs_diff(page) <= 1 && it.1 == slot;
+        let is_one = !before.iter().rev().take(16).any(|it| near(&it));
+        before.push((page, slot));
+        is_one
+    };
+    rows.iter().map(|row| visit(row, queues.entry(&row.queue).or_default())).collect()
+}
+
+/// The sums of a block's chunks, and from how much on one is hot.
+pub fn chunks(pages: &BTreeMap<u16, u64>, order: u8) -> (Vec<u64>, u64) {
+    let mut sums = vec![0; 512 >> order];
+    pages.iter().for_each(|(page, count)| sums[usize::from(*page >> order)] += count);
+    let peak = sums.iter().copied().max().unwrap_or(0);
+    (sums, (peak / 10).max(1))
 }
 
 /// A record as far as coverage tells of it: its CPU and its time.

@@ -239,10 +239,41 @@ pub(crate) fn cold_visits(
     order: ChunkOrder,
     hot: &HotFraction,
 ) -> u64 {
-    let sums = counters.chunks(order.pages_per_chunk());
-    let sums = sums.map(|pages| pages.iter().map(|count| u64::from(*count)).sum::<u64>());
     // A chunk with one count adds 1 either way.
-    sums.filter(|sum| *sum < hot.threshold.max(2)).sum()
+    let least = hot.threshold.max(2);
+    match order.get() {
+        0 => below::<1>(counters, least),
+        1 => below::<2>(counters, least),
+        2 => below::<4>(counters, least),
+        3 => below::<8>(counters, least),
+        4 => below::<16>(counters, least),
+        5 => below::<32>(counters, least),
+        6 => below::<64>(counters, least),
+        7 => below::<128>(counters, least),
+        8 => below::<256>(counters, least),
+        _ => below::<512>(counters, least),
+    }
+}
+
+/// The sum of all chunks with less than `least`.
+fn below<const PAGES_PER_CHUNK: usize>(counters: &[u32; PAGES_PER_FOLIO], least: u64) -> u64 {
+    let (chunks, _) = counters.as_chunks::<PAGES_PER_CHUNK>();
+    match u32::try_from(least) {
+        // No page of such a chunk has more, and neither has their sum: 32 bits hold all of it.
+        Ok(least) if least < 1 << 20 => {
+            let most = least.saturating_sub(1);
+            let sums = chunks.iter().map(|chunk| {
+                let capped = |count: &u32| (*count).min(least);
+                let sum: u32 = chunk.iter().map(capped).sum();
+                if sum <= most { sum } else { 0 }
+            });
+            sums.sum::<u32>().into()
+        }
+        _ => {
+            let sum = |chunk: &[u32; PAGES_PER_CHUNK]| chunk.iter().copied().map(u64::from).sum();
+            chunks.iter().map(sum).filter(|sum: &u64| *sum < least).sum()
+        }
+    }
 }
 
 fn filter<const PAGES_PER_CHUNK: usize>(

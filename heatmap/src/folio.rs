@@ -348,7 +348,7 @@ impl Folio {
     }
 
     /// Takes in what an access says beside its place.
-    #[inline]
+    #[inline(always)]
     fn seen(&mut self, batch: &Counted<'_>, at: usize) {
         let Some(touch) = batch.touches.get(at) else { return };
         if let Some(time) = touch.time_ns {
@@ -370,7 +370,7 @@ fn direction(batch: &Counted<'_>, at: usize) -> Direction {
 impl Block for Folio {
     const DETAIL: Detail = Detail::Touches;
 
-    #[inline]
+    #[inline(always)]
     fn hit(&mut self, batch: &Counted<'_>, at: usize, times: u8) -> bool {
         let direction = direction(batch, at);
         let Some(sum) = self.low[direction as usize].checked_add(times.into()) else {

@@ -13,7 +13,7 @@ use decoder::{Access, Batch, PhysAddr, Source, Touch};
 
 use crate::counted::Counted;
 use crate::store::touch_of;
-use crate::visits::{Lane, Trail, Trails, Visit};
+use crate::visits::{QueueId, Trail, Trails, Visit};
 
 /// Samples that are counted together.
 const COUNTED: usize = 128;
@@ -41,15 +41,15 @@ struct Samples {
 
 /// A part of a stream of records that one thread takes.
 #[derive(Debug)]
-pub(crate) struct Part {
+pub(crate) struct HeldPart {
     number: u64,
-    held: Vec<Held>,
+    held: Vec<HeldSample>,
     in_turn: Arc<InTurn>,
 }
 
-/// Room for a batch.
+/// BatchRoom for a batch.
 #[derive(Debug, Default)]
-pub(crate) struct Room {
+pub(crate) struct BatchRoom {
     addresses: Vec<PhysAddr>,
     touches: Vec<Touch>,
     repeats: Vec<bool>,
@@ -57,8 +57,8 @@ pub(crate) struct Room {
 
 /// A sample that is held.
 #[derive(Debug)]
-pub(crate) struct Held {
-    lane: Lane,
+pub(crate) struct HeldSample {
+    queue: QueueId,
     paddr: PhysAddr,
     time_ns: Option<u64>,
     /// What is to be counted, if anything.
@@ -83,29 +83,33 @@ impl InTurn {
     }
 }
 
-impl Part {
+impl HeldPart {
     /// Begins part `number`. Parts are numbered from 0 on, and each is taken by one thread. `held` is
     /// room for its samples.
-    pub(crate) fn new(number: u64, held: Vec<Held>, in_turn: &Arc<InTurn>) -> Self {
+    pub(crate) fn new(number: u64, held: Vec<HeldSample>, in_turn: &Arc<InTurn>) -> Self {
         Self { number, held, in_turn: Arc::clone(in_turn) }
     }
 
     /// Holds a sample; `counted` is it again if it is to be counted.
     pub(crate) fn hold(
         &mut self,
-        lane: Lane,
+        queue: QueueId,
         paddr: PhysAddr,
         counted: Option<&Access>,
         time_ns: Option<u64>,
     ) {
         let counted = counted
             .map(|access| (access.origin.source, access.origin.position.file, touch_of(access)));
-        self.held.push(Held { lane, paddr, time_ns, counted, repeats: false });
+        self.held.push(HeldSample { queue, paddr, time_ns, counted, repeats: false });
     }
 
     /// The part is complete: decides which samples are visits, in turn, and has them counted. Returns
     /// room for the samples of another part.
-    pub(crate) fn end(mut self, room: &mut Room, mut count: impl FnMut(Counted<'_>)) -> Vec<Held> {
+    pub(crate) fn end(
+        mut self,
+        room: &mut BatchRoom,
+        mut count: impl FnMut(Counted<'_>),
+    ) -> Vec<HeldSample> {
         let mut held = core::mem::take(&mut self.held);
         let in_turn = Arc::clone(&self.in_turn);
         let mut samples = lock(&in_turn.samples);
@@ -114,7 +118,7 @@ impl Part {
             let waited = in_turn.turned.wait_while(samples, waits);
             samples = waited.unwrap_or_else(PoisonError::into_inner);
             for sample in &mut held {
-                let visit = samples.trails.of(sample.lane).visit(sample.paddr, sample.time_ns);
+                let visit = samples.trails.of(sample.queue).visit(sample.paddr, sample.time_ns);
                 sample.repeats = visit == Visit::No;
             }
         }
@@ -139,10 +143,10 @@ impl Samples {
 }
 
 /// Has the samples counted that are to be, in batches of what they have in common.
-fn count_held(held: &[Held], room: &mut Room, count: &mut impl FnMut(Counted<'_>)) {
-    let Room { addresses, touches, repeats } = room;
-    let same = |one: &Held, other: &Held| {
-        let of = |it: &Held| it.counted.map(|(source, file, _)| (source, file));
+fn count_held(held: &[HeldSample], room: &mut BatchRoom, count: &mut impl FnMut(Counted<'_>)) {
+    let BatchRoom { addresses, touches, repeats } = room;
+    let same = |one: &HeldSample, other: &HeldSample| {
+        let of = |it: &HeldSample| it.counted.map(|(source, file, _)| (source, file));
         of(one) == of(other)
     };
     for run in held.chunk_by(same).flat_map(|run| run.chunks(COUNTED)) {
@@ -160,7 +164,7 @@ fn count_held(held: &[Held], room: &mut Room, count: &mut impl FnMut(Counted<'_>
     }
 }
 
-impl Drop for Part {
+impl Drop for HeldPart {
     fn drop(&mut self) {
         if std::thread::panicking() {
             lock(&self.in_turn.samples).abandoned = true;
@@ -181,19 +185,19 @@ mod tests {
                 let (in_turn, all) = (&in_turn, &all);
                 scope.spawn(move || {
                     for number in *parts {
-                        let mut part = Part::new(*number, Vec::new(), in_turn);
+                        let mut part = HeldPart::new(*number, Vec::new(), in_turn);
                         // Every second part has samples, all of one page and slot.
                         if number % 2 == 0 {
                             let paddr = PhysAddr::new_truncate(number << 32 | 0x7000);
                             let near = PhysAddr::new_truncate(0x7000);
-                            part.hold(Lane::Samples(Some(1)), near, None, Some(5));
-                            part.hold(Lane::Samples(Some(2)), paddr, None, Some(5));
+                            part.hold(QueueId::Samples(Some(1)), near, None, Some(5));
+                            part.hold(QueueId::Samples(Some(2)), paddr, None, Some(5));
                         }
                         for held in &part.held {
                             assert!(held.counted.is_none());
                         }
                         let before = part.held.len();
-                        part.end(&mut Room::default(), |_| panic!("nothing is to be counted"));
+                        part.end(&mut BatchRoom::default(), |_| panic!("nothing is to be counted"));
                         lock(all).push((*number, before > 0));
                     }
                 });
@@ -219,17 +223,17 @@ mod tests {
         let in_turn = Arc::new(InTurn::default());
         let mut seen = Vec::new();
         for number in 0..3 {
-            let mut part = Part::new(number, Vec::new(), &in_turn);
+            let mut part = HeldPart::new(number, Vec::new(), &in_turn);
             for (cpu, page) in [(1, 7), (2, 7 + 100 * number)] {
-                part.held.push(Held {
-                    lane: Lane::Samples(Some(cpu)),
+                part.held.push(HeldSample {
+                    queue: QueueId::Samples(Some(cpu)),
                     paddr: PhysAddr::new_truncate(page << 12),
                     time_ns: Some(5),
                     counted: Some((Source::Pebs, 0, touch())),
                     repeats: false,
                 });
             }
-            part.end(&mut Room::default(), |batch| seen.extend_from_slice(batch.repeats));
+            part.end(&mut BatchRoom::default(), |batch| seen.extend_from_slice(batch.repeats));
         }
         assert_eq!(seen, [false, false, true, false, true, false]);
     }
@@ -248,14 +252,14 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_thread_that_panicked() {
         let in_turn = Arc::new(InTurn::default());
-        let part = Part::new(0, Vec::new(), &in_turn);
+        let part = HeldPart::new(0, Vec::new(), &in_turn);
         let panic = std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| {
             let _part = part;
             panic!("while it decodes");
         }));
         assert!(panic.is_err());
-        let mut next = Part::new(1, Vec::new(), &in_turn);
-        next.hold(Lane::Samples(None), PhysAddr::new_truncate(0), None, None);
-        next.end(&mut Room::default(), |_| {});
+        let mut next = HeldPart::new(1, Vec::new(), &in_turn);
+        next.hold(QueueId::Samples(None), PhysAddr::new_truncate(0), None, None);
+        next.end(&mut BatchRoom::default(), |_| {});
     }
 }

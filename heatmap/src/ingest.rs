@@ -10,14 +10,14 @@ use hashbrown::HashMap;
 
 use crate::counted::Counted;
 use crate::folio::{Block, Folio, Times};
-use crate::in_turn::{Held, InTurn, Part, Room};
+use crate::in_turn::{BatchRoom, HeldPart, HeldSample, InTurn};
 use crate::latency::Latencies;
-use crate::left_out::LeftOut;
+use crate::left_out::LeftOutBlocks;
 use crate::query::{Fate, Filters};
 use crate::recent::Recent;
 use crate::store::Store;
 use crate::stripes::{Sorted, Stripes};
-use crate::visits::{Lane, Trail, Trails, Visit};
+use crate::visits::{QueueId, Trail, Trails, Visit};
 
 /// CPUs of which coverage is told. More come only from damage.
 const MAX_CPUS: usize = 1 << 16;
@@ -49,7 +49,7 @@ pub(crate) struct Account {
 
 /// An access that has a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Placed {
+pub(crate) struct Located {
     /// Where.
     pub(crate) paddr: PhysAddr,
     /// What the query makes of it.
@@ -81,17 +81,17 @@ pub struct Counter<B: Block = Folio> {
     large: usize,
     lengths: Vec<Length>,
     /// Blocks from which the query left something out.
-    left_out: LeftOut,
+    left_out: LeftOutBlocks,
     /// The latest accesses of the queues that this one takes.
     trails: Trails,
     /// What its shards know together.
     in_turn: Arc<InTurn>,
     /// The part of a stream of records that it takes, and the samples in it.
-    part: Option<Part>,
-    /// Room for what is held of the next part.
-    held: Vec<Held>,
-    room: Room,
-    /// Room for saying which accesses of a batch are no visits.
+    part: Option<HeldPart>,
+    /// BatchRoom for what is held of the next part.
+    held: Vec<HeldSample>,
+    room: BatchRoom,
+    /// BatchRoom for saying which accesses of a batch are no visits.
     repeats: Vec<bool>,
 }
 
@@ -182,7 +182,7 @@ impl Account {
     }
 
     /// Takes in an access. The answer is its place, if it has one, and whether it is to be counted.
-    pub(crate) fn access(&mut self, access: &Access) -> Option<Placed> {
+    pub(crate) fn access(&mut self, access: &Access) -> Option<Located> {
         self.record(&access.origin);
         let ledger = &mut self.ledgers[access.origin.source as usize];
         ledger.tid_unknown += u64::from(access.tid.is_none());
@@ -196,7 +196,7 @@ impl Account {
         } else {
             ledger.filtered += 1;
         }
-        Some(Placed { paddr, fate })
+        Some(Located { paddr, fate })
     }
 
     /// Takes in a record that is no access.
@@ -261,12 +261,12 @@ impl<B: Block> Counter<B> {
             counts: Counts::Apart,
             large: LARGE,
             lengths: Vec::new(),
-            left_out: LeftOut::new(store.share()),
+            left_out: LeftOutBlocks::new(store.share()),
             trails: Trails::default(),
             in_turn: Arc::default(),
             part: None,
             held: Vec::new(),
-            room: Room::default(),
+            room: BatchRoom::default(),
             repeats: Vec::new(),
             store,
         }
@@ -293,7 +293,7 @@ impl<B: Block> Counter<B> {
             in_turn: Arc::clone(&self.in_turn),
             part: None,
             held: Vec::new(),
-            room: Room::default(),
+            room: BatchRoom::default(),
             repeats: Vec::new(),
         }
     }
@@ -322,39 +322,37 @@ impl<B: Block> Counter<B> {
 
     /// Takes in an access that has a place: decides whether it is a visit, and counts it if the
     /// query keeps it.
-    fn take(&mut self, placed: Placed, access: &Access) {
-        let Placed { paddr, fate } = placed;
+    fn take(&mut self, located: Located, access: &Access) {
+        let Located { paddr, fate } = located;
         if fate == Fate::LeftOut {
             self.left_out.insert(paddr.get() >> decoder::FOLIO_SHIFT);
         }
-        let mut repeats = false;
-        if Self::JUDGED {
-            let lane = Lane::of(access);
-            if let (Some(part), Lane::Samples(_)) = (&mut self.part, lane) {
-                part.hold(
-                    lane,
-                    paddr,
-                    (fate == Fate::Kept).then_some(access),
-                    access.origin.time_ns,
-                );
-                return;
+        let is_counted = fate == Fate::Kept;
+        if !Self::JUDGED {
+            if is_counted {
+                self.count(Batch::of_places(access.origin.source, &[paddr]).into());
             }
-            let trail = self.trails.of(lane);
-            let visit = trail.visit(paddr, access.origin.time_ns);
-            if visit == Visit::Open && fate == Fate::Kept {
-                trail.counted_as_visit(paddr);
-            }
-            repeats = visit == Visit::No;
+            return;
         }
-        if fate == Fate::Kept {
+        let queue = QueueId::of(access);
+        if let (Some(part), QueueId::Samples(_)) = (&mut self.part, queue) {
+            part.hold(queue, paddr, is_counted.then_some(access), access.origin.time_ns);
+            return;
+        }
+        let trail = self.trails.of(queue);
+        let visit = trail.visit(paddr, access.origin.time_ns);
+        if visit == Visit::Open && is_counted {
+            trail.counted_as_visit(paddr);
+        }
+        if is_counted {
             Store::<B>::of_one(paddr, access, |batch| {
-                self.count(Counted { batch: *batch, repeats: &[repeats] });
+                self.count(Counted { batch: *batch, repeats: &[visit == Visit::No] });
             });
         }
     }
 
     /// The blocks from which the query left something out.
-    pub(crate) fn left_out(&self) -> &LeftOut {
+    pub(crate) fn left_out(&self) -> &LeftOutBlocks {
         &self.left_out
     }
 
@@ -418,8 +416,8 @@ impl<B: Block> Sink for Counter<B> {
     }
 
     fn access(&mut self, access: &Access) {
-        if let Some(placed) = self.account.access(access) {
-            self.take(placed, access);
+        if let Some(located) = self.account.access(access) {
+            self.take(located, access);
         }
     }
 
@@ -449,7 +447,7 @@ impl<B: Block + Send> Shard for Counter<B> {
     fn part_begins(&mut self, number: u64) {
         if Self::JUDGED {
             let held = core::mem::take(&mut self.held);
-            self.part = Some(Part::new(number, held, &self.in_turn));
+            self.part = Some(HeldPart::new(number, held, &self.in_turn));
         }
     }
 

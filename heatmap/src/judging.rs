@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! of a block:      accesses and visits by page, times, mapping, whether something was left out
-//! of all blocks:   Terms: what the recording left out, base page, least span
+//! of all blocks:   Conditions: what the recording left out, base page, least span
 //! asked:           order and threshold
 //!                    -> Finding: hot fraction, visits, cold share, verdict
 //! ```
@@ -22,7 +22,7 @@ use crate::verdict::{Judge, Span, Verdict};
 
 /// What is true of all blocks of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
+pub struct Conditions {
     /// The recording left out something of any block.
     pub left_out: bool,
     /// Nothing is taken to be missing, whatever recording and query left out.
@@ -35,7 +35,7 @@ pub struct Terms {
 
 /// What is known of one block.
 #[derive(Clone, Debug)]
-pub struct Case {
+pub struct BlockEvidence {
     /// Accesses to each page.
     pub accesses: [u32; PAGES_PER_FOLIO],
     /// Visits to each page, where they differ from accesses.
@@ -66,7 +66,7 @@ pub struct Finding {
     pub left_out: bool,
 }
 
-impl Terms {
+impl Conditions {
     fn span(&self, times: &Times) -> Span {
         match (times.span(), self.least_span_ns) {
             (Some(span), Some(least)) if span < least => Span::Short,
@@ -76,7 +76,7 @@ impl Terms {
     }
 }
 
-impl Case {
+impl BlockEvidence {
     /// What a block's counters say.
     pub fn of(folio: &Folio, left_out: bool) -> Self {
         Self::cooled(folio, 0, left_out)
@@ -100,7 +100,7 @@ impl Case {
 
 impl Judge {
     /// What is to be said of a block; nothing if it has no accesses.
-    pub fn find(&self, case: &Case, terms: &Terms) -> Option<Finding> {
+    pub fn find(&self, case: &BlockEvidence, conditions: &Conditions) -> Option<Finding> {
         let hot = hot_fraction(&case.accesses, self.order())?;
         let counts = case.visits.as_deref().unwrap_or(&case.accesses);
         let by_visits = match &case.visits {
@@ -109,12 +109,12 @@ impl Judge {
         };
         let visits = counts.iter().map(|count| u64::from(*count)).sum();
         let chunks = by_visits.map_or(0, |hot| hot.hot_chunks);
-        let left_out = !terms.assume_complete && (terms.left_out || case.left_out);
-        let verdict = || self.verdict(&hot, visits, chunks, terms.span(&case.times), left_out);
+        let left_out = !conditions.assume_complete && (conditions.left_out || case.left_out);
+        let verdict = || self.verdict(&hot, visits, chunks, conditions.span(&case.times), left_out);
         Some(Finding {
             visits,
             cold_visits: by_visits.map_or(0, |hot| cold_visits(counts, self.order(), &hot)),
-            verdict: terms.judged.then(verdict),
+            verdict: conditions.judged.then(verdict),
             backing: case.backing,
             left_out,
             hot,
@@ -205,17 +205,17 @@ mod tests {
     use super::*;
     use crate::filter::{ChunkOrder, HotThreshold};
 
-    const TERMS: Terms =
-        Terms { left_out: false, assume_complete: false, judged: true, least_span_ns: None };
+    const CONDITIONS: Conditions =
+        Conditions { left_out: false, assume_complete: false, judged: true, least_span_ns: None };
 
     fn judge(order: u8) -> Judge {
         Judge::new(ChunkOrder::try_new(order).unwrap(), HotThreshold::default())
     }
 
-    fn case(pages: &[(usize, u32)]) -> Case {
+    fn case(pages: &[(usize, u32)]) -> BlockEvidence {
         let mut accesses = [0; PAGES_PER_FOLIO];
         pages.iter().for_each(|(page, count)| accesses[*page] = *count);
-        Case {
+        BlockEvidence {
             accesses,
             visits: None,
             times: Times::default(),
@@ -238,7 +238,7 @@ mod tests {
             (&[(0, 29), (9, 1)], 0, 30, 1, 3),
         ];
         for (pages, order, visits, cold, percent) in rows {
-            let found = judge(*order).find(&case(pages), &TERMS).unwrap();
+            let found = judge(*order).find(&case(pages), &CONDITIONS).unwrap();
             assert_eq!((found.visits, found.cold_visits), (*visits, *cold), "{pages:?}");
             assert_eq!(found.cold_share(), Some(*percent), "{pages:?}");
         }
@@ -249,40 +249,42 @@ mod tests {
     #[test]
     fn bursts_prove_nothing_and_are_counted_all_the_same() {
         let few = case(&[(1, 40), (2, 40), (3, 40)]);
-        let found = judge(0).find(&few, &TERMS).unwrap();
+        let found = judge(0).find(&few, &CONDITIONS).unwrap();
         assert_eq!((found.verdict, found.hot.hot_chunks), (Some(Verdict::Sparse), 3));
         let mut visits = Box::new([0; PAGES_PER_FOLIO]);
         (visits[1], visits[2]) = (2, 1);
-        let found = judge(0).find(&Case { visits: Some(visits), ..few.clone() }, &TERMS).unwrap();
+        let found = judge(0)
+            .find(&BlockEvidence { visits: Some(visits), ..few.clone() }, &CONDITIONS)
+            .unwrap();
         assert_eq!(found.verdict, Some(Verdict::Undersampled));
         assert_eq!((found.hot.hot_chunks, found.visits, found.cold_visits), (3, 3, 1));
         // A query may keep none of the visits.
-        let none = Case { visits: Some(Box::new([0; PAGES_PER_FOLIO])), ..few };
-        let found = judge(0).find(&none, &TERMS).unwrap();
+        let none = BlockEvidence { visits: Some(Box::new([0; PAGES_PER_FOLIO])), ..few };
+        let found = judge(0).find(&none, &CONDITIONS).unwrap();
         assert_eq!((found.verdict, found.cold_share()), (Some(Verdict::Undersampled), None));
-        assert!(judge(0).find(&case(&[]), &TERMS).is_none());
+        assert!(judge(0).find(&case(&[]), &CONDITIONS).is_none());
     }
 
     #[test]
     fn what_was_left_out_and_what_is_no_huge_page() {
         let sparse = case(&[(1, 40), (2, 40), (3, 40)]);
-        let of = |case: &Case, terms: Terms| {
-            let found = judge(0).find(case, &terms).unwrap();
+        let of = |case: &BlockEvidence, conditions: Conditions| {
+            let found = judge(0).find(case, &conditions).unwrap();
             (found.verdict, found.left_out)
         };
-        let left_out = Case { left_out: true, ..sparse.clone() };
-        let everywhere = Terms { left_out: true, ..TERMS };
+        let left_out = BlockEvidence { left_out: true, ..sparse.clone() };
+        let everywhere = Conditions { left_out: true, ..CONDITIONS };
         let filtered = (Some(Verdict::Filtered), true);
-        assert_eq!(of(&left_out, TERMS), filtered);
+        assert_eq!(of(&left_out, CONDITIONS), filtered);
         assert_eq!(of(&sparse, everywhere), filtered);
-        let complete = Terms { assume_complete: true, ..everywhere };
+        let complete = Conditions { assume_complete: true, ..everywhere };
         assert_eq!(of(&left_out, complete), (Some(Verdict::Sparse), false));
-        assert_eq!(of(&sparse, Terms { judged: false, ..TERMS }), (None, false));
+        assert_eq!(of(&sparse, Conditions { judged: false, ..CONDITIONS }), (None, false));
         let times = Times::from_iter([5, 9]);
         let spans = [(4, Verdict::Sparse), (5, Verdict::Undersampled)];
         for (least, verdict) in spans {
-            let terms = Terms { least_span_ns: Some(least), ..TERMS };
-            assert_eq!(of(&Case { times, ..sparse.clone() }, terms).0, Some(verdict));
+            let conditions = Conditions { least_span_ns: Some(least), ..CONDITIONS };
+            assert_eq!(of(&BlockEvidence { times, ..sparse.clone() }, conditions).0, Some(verdict));
         }
     }
 

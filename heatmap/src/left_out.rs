@@ -13,14 +13,14 @@ const BYTES: usize = size_of::<[u64; WORDS]>() + 64;
 
 /// A set of blocks, by number, within the memory budget.
 #[derive(Clone, Debug)]
-pub(crate) struct LeftOut {
+pub(crate) struct LeftOutBlocks {
     words: HashMap<u64, Box<[u64; WORDS]>>,
     share: Share,
     /// The budget had no room for one more: any block may be missing, so that all count as in it.
     is_full: bool,
 }
 
-impl LeftOut {
+impl LeftOutBlocks {
     /// An empty set that takes its memory of this share of a budget.
     pub(crate) fn new(share: Share) -> Self {
         Self { words: HashMap::new(), share, is_full: false }
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn what_was_put_in_is_in_it() {
-        let mut set = LeftOut::new(Share::new(1 << 20));
+        let mut set = LeftOutBlocks::new(Share::new(1 << 20));
         assert!(set.is_empty());
         MARKED.iter().rev().for_each(|number| set.insert(*number));
         let mut sum = set.split();
@@ -112,12 +112,12 @@ mod tests {
 
     #[test]
     fn without_room_every_block_counts_as_in_it() {
-        let mut set = LeftOut::new(Share::new(2 * BYTES));
+        let mut set = LeftOutBlocks::new(Share::new(2 * BYTES));
         (0..2).for_each(|number| set.insert(number * BLOCKS));
         assert!(!set.contains(1));
         set.insert(2 * BLOCKS);
         assert!(set.is_full() && set.contains(1) && set.share.used() <= 2 * BYTES);
-        let mut other = LeftOut::new(Share::new(1 << 20));
+        let mut other = LeftOutBlocks::new(Share::new(1 << 20));
         other.merge(&set);
         assert!(other.contains(1));
     }

@@ -58,7 +58,9 @@ pub use filter::{
 };
 pub use folio::{Block, Directions, Folio, LastSeen, Times};
 pub use ingest::{Counter, Coverage, Length};
-pub use judging::{Case, Finding, InvalidColdShare, MaxColdShare, Terms, cold_share, proposable};
+pub use judging::{
+    BlockEvidence, Conditions, Finding, InvalidColdShare, MaxColdShare, cold_share, proposable,
+};
 pub use latency::Latencies;
 pub use page_size::{BadPageSize, PageSize};
 pub use query::{BadValue, Duration, Filters, NumberList, PfnRange, Size, TimeRange};

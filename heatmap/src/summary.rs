@@ -11,7 +11,7 @@ use crate::filter::{ChunkOrder, HotThreshold};
 use crate::folio::{Block, Folio};
 use crate::incomplete::Reason;
 use crate::ingest::{Counter, Length};
-use crate::judging::{Case, Finding, MaxColdShare, Terms};
+use crate::judging::{BlockEvidence, Conditions, Finding, MaxColdShare};
 use crate::page_size::PageSize;
 use crate::report::{
     CpuCoverage, Decision, Evidence, InputInfo, InputKind, LatencySummary, Report, RunLedger,
@@ -89,7 +89,7 @@ pub struct Summary<'a, B: Block = Folio> {
     page_size: (PageSize, bool),
     ledger: Ledger,
     judge: Judge,
-    terms: Terms,
+    conditions: Conditions,
 }
 
 /// A block and what is to be said of it.
@@ -117,13 +117,13 @@ impl<'a, B: Block> Summary<'a, B> {
         let page_size = PageSize::of(wanted.page_size, recordings);
         let judge = Judge::new(wanted.order, wanted.threshold);
         let shortest = counter.lengths().iter().map(|length| length.judged).min();
-        let terms = Terms {
+        let conditions = Conditions {
             left_out: facts.leaves_out(),
             assume_complete: wanted.assume_complete,
             judged: page_size.0.is_4k(),
             least_span_ns: shortest.map(|shortest| least_span(wanted.min_span_ns, shortest)),
         };
-        Self { counter, recordings, wanted, path, facts, page_size, ledger, judge, terms }
+        Self { counter, recordings, wanted, path, facts, page_size, ledger, judge, conditions }
     }
 
     /// The account of the run.
@@ -194,7 +194,7 @@ impl<'a> Summary<'a> {
 
     fn judge(&self, pfn: FolioPfn, folio: &'a Folio) -> Option<Judged<'a>> {
         let left_out = self.counter.left_out().contains(pfn.number());
-        let found = self.judge.find(&Case::of(folio, left_out), &self.terms)?;
+        let found = self.judge.find(&BlockEvidence::of(folio, left_out), &self.conditions)?;
         Some(Judged { pfn, folio, found })
     }
 
@@ -364,7 +364,7 @@ impl<'a> Summary<'a> {
                 100 / order.chunks()
             ));
         }
-        if !self.terms.left_out && self.terms.judged {
+        if !self.conditions.left_out && self.conditions.judged {
             let names: Vec<_> = self.counter.filters().names().collect();
             notes.extend(by_query(&names, left_out, self.counter.left_out().is_full()));
         }

@@ -28,19 +28,21 @@ const SLOT_NS: u64 = 10_000_000;
 /// Accesses in a slot where there are no times.
 const SLOT_ACCESSES: u64 = 1024;
 /// Queues that are told apart, some 400 bytes each. A machine has as many as CPUs, a recording by
-/// threads as many as threads. Those beyond it share one trail.
+/// threads as many as threads. Those beyond it share the trail of the first.
 const MAX_QUEUES: usize = 1 << 16;
+/// All accesses that are looked back at, a bit for each.
+const ALL: u32 = (1 << LOOK_BACK) - 1;
 /// A page that no access has.
 const NO_PAGE: u64 = u64::MAX / 2;
 
 /// A queue: a ring of AUX data, or the sample records of one CPU, or of none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Lane {
+pub(crate) enum QueueId {
     Aux(QueueKey),
     Samples(Option<u32>),
 }
 
-impl Lane {
+impl QueueId {
     /// The queue of an access.
     pub(crate) fn of(access: &Access) -> Self {
         access.aux_queue.map_or(Self::Samples(access.origin.cpu), Self::Aux)
@@ -52,24 +54,23 @@ impl Lane {
     }
 }
 
-/// When an access was made, as far as slots go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stamp {
-    /// Its time in ns.
-    Time(u64),
-    /// How many accesses its queue had before it.
-    Number(u64),
-}
+/// A slot of time, or of a number of accesses where there are no times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Slot(u64);
 
-impl Stamp {
-    fn is_in_slot_of(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::Time(one), Self::Time(other)) => one / SLOT_NS == other / SLOT_NS,
-            (Self::Number(one), Self::Number(other)) => {
-                one / SLOT_ACCESSES == other / SLOT_ACCESSES
-            }
-            _ => false,
-        }
+impl Slot {
+    /// Set in slots of accesses without a time. Times in 10 ms never reach it.
+    const OF_NUMBERS: u64 = 1 << 63;
+
+    /// The slot of a queue's access that has so many before it.
+    #[inline]
+    fn of(time_ns: Option<u64>, number: u64) -> Self {
+        let of_number = || number / SLOT_ACCESSES | Self::OF_NUMBERS;
+        Self(time_ns.map_or_else(of_number, |time| time / SLOT_NS))
+    }
+
+    fn is_of_numbers(self) -> bool {
+        self.0 & Self::OF_NUMBERS != 0
     }
 }
 
@@ -90,7 +91,7 @@ pub(crate) struct Trail {
     /// The low halves of the pages, to be compared all at once.
     lows: [u32; LOOK_BACK],
     pages: [u64; LOOK_BACK],
-    stamps: [Stamp; LOOK_BACK],
+    slots: [Slot; LOOK_BACK],
     /// Where the next access goes: the place of the oldest.
     next: usize, // below LOOK_BACK
     /// Accesses so far.
@@ -102,8 +103,8 @@ pub(crate) struct Trail {
 /// What is not decided of a part that is decoded ahead of the parts before it.
 #[derive(Clone, Debug, Default)]
 struct Ahead {
-    /// Its first accesses, at most [`LOOK_BACK`], with their times.
-    first: Vec<(u64, Stamp)>,
+    /// Its first accesses, at most [`LOOK_BACK`]: pages and slots.
+    first: Vec<(u64, Slot)>,
     /// Which of these may be visits, and were counted as such.
     open: Vec<(usize, PhysAddr)>,
     /// An access has no time, so that its slot depends on how many came before.
@@ -117,7 +118,7 @@ impl Default for Trail {
         Self {
             lows: [low; LOOK_BACK],
             pages: [NO_PAGE; LOOK_BACK],
-            stamps: [Stamp::Number(0); LOOK_BACK],
+            slots: [Slot::default(); LOOK_BACK],
             next: 0,
             count: 0,
             ahead: None,
@@ -139,32 +140,42 @@ impl Trail {
         let low = page as u32;
         let below = low.wrapping_sub(1);
         // All of them, without a branch: most accesses lie nowhere near.
-        let near = self.lows.iter().fold(false, |near, it| near | (it.wrapping_sub(below) <= 2));
-        let stamp = time_ns.map_or(Stamp::Number(self.count), Stamp::Time);
-        let repeats = near && self.repeats(page, stamp);
+        let mut near = 0_u32;
+        for (at, it) in self.lows.iter().enumerate() {
+            near |= u32::from(it.wrapping_sub(below) <= 2) << at;
+        }
+        let slot = Slot::of(time_ns, self.count);
+        let repeats = near != 0 && self.repeats(page, slot, near);
         let visit = match &mut self.ahead {
             None if repeats => Visit::No,
             None => Visit::Yes,
-            Some(ahead) => ahead.visit(page, stamp, repeats),
+            Some(ahead) => ahead.visit(page, slot, repeats),
         };
-        self.push(page, stamp);
+        self.push(page, slot);
         visit
     }
 
     #[inline]
-    fn push(&mut self, page: u64, stamp: Stamp) {
+    fn push(&mut self, page: u64, slot: Slot) {
         #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
         let low = page as u32;
         let at = self.next % LOOK_BACK;
-        (self.lows[at], self.pages[at], self.stamps[at]) = (low, page, stamp);
+        (self.lows[at], self.pages[at], self.slots[at]) = (low, page, slot);
         self.next = (at + 1) % LOOK_BACK;
         self.count += 1;
     }
 
-    /// Whether one of the latest accesses is near in place and time.
-    fn repeats(&self, page: u64, stamp: Stamp) -> bool {
-        let latest = self.pages.iter().zip(self.stamps);
-        latest.into_iter().any(|(it, at)| it.abs_diff(page) <= 1 && at.is_in_slot_of(stamp))
+    /// Whether one of the latest accesses is near in place and time. Asked of those alone whose bit
+    /// in `which` is set.
+    fn repeats(&self, page: u64, slot: Slot, mut which: u32) -> bool {
+        while which != 0 {
+            let at = which.trailing_zeros() as usize % LOOK_BACK;
+            if self.pages[at].abs_diff(page) <= 1 && self.slots[at] == slot {
+                return true;
+            }
+            which &= which - 1;
+        }
+        false
     }
 
     /// An access of which [`Trail::visit`] said [`Visit::Open`] was counted as a visit.
@@ -182,26 +193,26 @@ impl Trail {
     /// Goes on behind a part that was decoded ahead, with `part` as its trail. Returns the accesses
     /// that were counted as visits there and are none.
     pub(crate) fn follow(&mut self, part: Self) -> Vec<PhysAddr> {
-        let Self { pages, stamps, next, count, ahead, .. } = part;
+        let Self { pages, slots, next, count, ahead, .. } = part;
         let Ahead { first, open, .. } = ahead.map(|ahead| *ahead).unwrap_or_default();
         // What this trail knows shrinks with each of the part's first accesses. Those are not put
         // in: what they say was decided in the part.
         let mut before = self.clone();
         let mut wrong = Vec::new();
         let mut open = open.into_iter().peekable();
-        for (at, (page, stamp)) in first.into_iter().enumerate() {
-            let repeats = before.repeats(page, stamp);
+        for (at, (page, slot)) in first.into_iter().enumerate() {
+            let repeats = before.repeats(page, slot, ALL);
             if let Some((_, paddr)) = open.next_if(|(place, _)| *place == at)
                 && repeats
             {
                 wrong.push(paddr);
             }
-            before.push(NO_PAGE, stamp);
+            before.push(NO_PAGE, slot);
         }
         let known = usize::try_from(count).unwrap_or(LOOK_BACK).min(LOOK_BACK);
         for back in (1..=known).rev() {
             let at = (next + LOOK_BACK - back) % LOOK_BACK;
-            self.push(pages[at], stamps[at]);
+            self.push(pages[at], slots[at]);
         }
         self.count += count - known as u64;
         wrong
@@ -209,11 +220,11 @@ impl Trail {
 }
 
 impl Ahead {
-    fn visit(&mut self, page: u64, stamp: Stamp, repeats: bool) -> Visit {
-        self.depends_on_number |= matches!(stamp, Stamp::Number(_));
+    fn visit(&mut self, page: u64, slot: Slot, repeats: bool) -> Visit {
+        self.depends_on_number |= slot.is_of_numbers();
         let is_early = self.first.len() < LOOK_BACK;
         if is_early {
-            self.first.push((page, stamp));
+            self.first.push((page, slot));
         }
         match (repeats, is_early) {
             (true, _) => Visit::No,
@@ -226,44 +237,63 @@ impl Ahead {
 /// The trails of all queues of a recording.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trails {
-    known: HashMap<Lane, Box<Trail>>,
-    /// What queues beyond the limit share.
-    others: Trail,
+    trails: Vec<Trail>,
+    /// Where the trail of a queue is.
+    known: HashMap<QueueId, usize>,
+    /// The queue that was asked for last, and where its trail is: the next one is often the same.
+    last: Option<(QueueId, usize)>,
 }
 
 impl Trails {
     /// The trail of a queue.
     #[inline]
-    pub(crate) fn of(&mut self, lane: Lane) -> &mut Trail {
-        if self.known.len() >= MAX_QUEUES && !self.known.contains_key(&lane) {
-            return &mut self.others;
-        }
-        self.known.entry(lane).or_default()
+    pub(crate) fn of(&mut self, queue: QueueId) -> &mut Trail {
+        let place = match self.last {
+            Some((last, place)) if last == queue => place,
+            _ => self.find(queue),
+        };
+        &mut self.trails[place]
+    }
+
+    /// Where the trail of a queue is. Queues beyond the limit share the first one.
+    fn find(&mut self, queue: QueueId) -> usize {
+        let next = self.trails.len();
+        let place = match self.known.get(&queue) {
+            Some(place) => *place,
+            None if next >= MAX_QUEUES => 0,
+            None => {
+                self.trails.push(Trail::default());
+                self.known.insert(queue, next);
+                next
+            }
+        };
+        self.last = Some((queue, place));
+        place
     }
 
     /// Puts in the trail of a queue.
     pub(crate) fn put(&mut self, queue: QueueKey, trail: Trail) {
-        *self.of(Lane::Aux(queue)) = trail;
+        *self.of(QueueId::Aux(queue)) = trail;
     }
 
     /// Takes out the trail of a queue, if it is known.
     pub(crate) fn take(&mut self, queue: QueueKey) -> Option<Trail> {
-        self.known.remove(&Lane::Aux(queue)).map(|trail| *trail)
+        let place = *self.known.get(&QueueId::Aux(queue))?;
+        Some(core::mem::take(&mut self.trails[place]))
     }
 
     /// Says of each access of a batch whether it is none. Nothing is filled in that only places were
     /// asked for.
     pub(crate) fn mark(&mut self, batch: &Batch<'_>, repeats: &mut Vec<bool>) {
         repeats.clear();
-        let trail = self.of(Lane::of_batch(batch));
-        let accesses = batch.addresses.iter().zip(batch.touches);
-        for (paddr, touch) in accesses {
+        let trail = self.of(QueueId::of_batch(batch));
+        repeats.extend(batch.addresses.iter().zip(batch.touches).map(|(paddr, touch)| {
             let visit = trail.visit(*paddr, touch.time_ns);
             if visit == Visit::Open {
                 trail.counted_as_visit(*paddr);
             }
-            repeats.push(visit == Visit::No);
-        }
+            visit == Visit::No
+        }));
     }
 }
 
@@ -334,8 +364,8 @@ mod tests {
         let mut trails = Trails::default();
         let limit = u32::try_from(MAX_QUEUES).unwrap();
         for cpu in 0..limit + 2 {
-            let visit = trails.of(Lane::Samples(Some(cpu))).visit(paddr(7), Some(5));
-            assert_eq!(visit == Visit::Yes, cpu <= limit, "{cpu}");
+            let visit = trails.of(QueueId::Samples(Some(cpu))).visit(paddr(7), Some(5));
+            assert_eq!(visit == Visit::Yes, cpu < limit, "{cpu}");
         }
     }
 

@@ -12,6 +12,7 @@
 //! | `report`, `decisions`, `filters` | do outputs and options keep the contract? |
 //! | `parts` | is a recording of a part of a machine told from one of the whole? |
 //! | `summaries` | can all that a report says be computed from what `records` lists? |
+//! | `report_and_daemon` | does a daemon say of a block what a report says, whatever the query? |
 //! | `page_map` | do accesses without a physical address get the one that a saved page map has? |
 //! | `incomplete` | is what is missing from a recording told: announced data, overwritten rings, unfinished files? |
 //! | `aux_data`, `side_records` | joins, gaps and snapshots of AUX data; losses and records beside the samples |
@@ -51,6 +52,7 @@ mod raw_pebs;
 mod raw_spe;
 mod record;
 mod report;
+mod report_and_daemon;
 mod second_opinion;
 mod service;
 mod side_records;

@@ -8,7 +8,7 @@ use decoder::{
     decode_bytes, decode_stream,
 };
 use heatmap::report::{self, Format, Style};
-use heatmap::{Counter, Filters, NumberList, PfnRange, Summary, TimeRange};
+use heatmap::{Counter, Filters, NumberList, PfnRange, Summary, TimeRange, Verdict};
 use serde_json::Value;
 use tracegen::bytes::Endian;
 use tracegen::perf::Sample;
@@ -19,7 +19,7 @@ use tracegen::spe::{Packet, Width, address, counter, event, operation};
 use super::Choices;
 use super::probe::{ENOUGH, wanted};
 use crate::made::{FIRST_ID, Made, sample_event, spe_event};
-use crate::recompute::{Row, check, check_coverage};
+use crate::recompute::{Row, check, check_coverage, chunks, visits};
 
 /// The fields of the samples that are made here.
 const FIELDS: u64 = st::IDENTIFIER
@@ -58,21 +58,55 @@ pub fn summed_up(recording: &[u8], keep: &Keep, order: u8) -> Option<usize> {
     if list.seen.len() > MOST_LISTED {
         return None;
     }
+    let rows: Vec<Row> = list.accesses.iter().map(|(_, row)| row.clone()).collect();
+    list.evidence = evidence(&rows, keep);
     let kept: Vec<Row> =
         list.accesses.iter().map(|(_, row)| row).filter(|row| keep.keeps(row)).cloned().collect();
     let is_stream = told.kind == InputKind::Stream;
     for threads in 1..=3 {
-        let options = Options::new(NonZeroUsize::new(threads).expect("1 to 3"));
+        let mut options = Options::new(NonZeroUsize::new(threads).expect("1 to 3"));
+        // So that queues are cut, too.
+        options.grain.part = if threads == 3 { 64 } else { options.grain.part };
         let mut counter = Counter::new(keep.filters(), ENOUGH);
         let told = decode_bytes(&[recording], 0, &options, &mut counter).expect("as before");
         list.compare(told, &counter, &kept, order);
+        list.check_evidence(keep, &counter, order);
     }
     if is_stream {
         let mut counter = Counter::new(keep.filters(), ENOUGH);
         let told = decode_stream(recording, 0, &options, &mut counter).expect("as before");
         list.compare(told, &counter, &kept, order);
+        list.check_evidence(keep, &counter, order);
     }
     Some(kept.iter().filter(|row| row.paddr.is_some()).count())
+}
+
+/// What the records say of a block.
+#[derive(Default)]
+struct Evidence {
+    accesses: BTreeMap<u16, u64>,
+    visits: BTreeMap<u16, u64>,
+    times: Vec<u64>,
+    /// Something was dropped that a shorter recording would have.
+    left_out: bool,
+}
+
+/// The evidence of each block, by its number.
+fn evidence(rows: &[Row], keep: &Keep) -> BTreeMap<u64, Evidence> {
+    let mut blocks = BTreeMap::<u64, Evidence>::new();
+    for (row, visit) in rows.iter().zip(visits(rows)) {
+        let Some(paddr) = row.paddr else { continue };
+        let block = blocks.entry(paddr >> 21).or_default();
+        let page = u16::try_from(paddr >> 12 & 511).expect("below 512");
+        if keep.keeps(row) {
+            *block.accesses.entry(page).or_default() += 1;
+            *block.visits.entry(page).or_default() += u64::from(visit);
+            block.times.extend(row.time_ns);
+        } else {
+            block.left_out |= keep.is_in_time(row.time_ns);
+        }
+    }
+    blocks
 }
 
 /// All records of a run.
@@ -80,6 +114,7 @@ pub fn summed_up(recording: &[u8], keep: &Keep, order: u8) -> Option<usize> {
 struct List {
     accesses: Vec<(Origin, Row)>,
     seen: Vec<Origin>,
+    evidence: BTreeMap<u64, Evidence>,
 }
 
 impl List {
@@ -115,6 +150,52 @@ impl List {
             let last = last.or_else(|| rows.iter().rfind(of_user));
             let seen = last.map(|row| (row.pid, row.vaddr.map(|vaddr| vaddr >> 21 << 21)));
             assert_eq!((decision.pid, decision.vaddr), seen.unwrap_or_default(), "{what}: who");
+        }
+    }
+
+    /// Visits, cold ones, the verdict, and what was left out.
+    fn check_evidence(&self, keep: &Keep, counter: &Counter, order: u8) {
+        let what = format!("{keep:?}");
+        let order = order % 10;
+        let judged = |complete| {
+            let recordings = [];
+            let wanted = wanted(order, 30, complete);
+            let summary = Summary::new("input".to_owned(), &recordings, counter, wanted);
+            summary.decisions(false).collect::<Vec<_>>()
+        };
+        let times = self.seen.iter().filter_map(|origin| origin.time_ns);
+        let times: Vec<u64> = times.filter(|time| keep.is_in_time(Some(*time))).collect();
+        let span = |times: &[u64]| Some(times.iter().max()? - times.iter().min()?);
+        let least = span(&times).unwrap_or(0) / 10;
+        for decision in judged(true) {
+            let block = &self.evidence[&(decision.folio_pfn.get() >> 9)];
+            let (sums, from) = chunks(&block.visits, order);
+            let visits: u64 = sums.iter().sum();
+            let hot = || sums.iter().filter(|sum| **sum >= from);
+            let lonely = hot().filter(|sum| **sum == 1).count() as u64;
+            let cold = visits - hot().sum::<u64>() + lonely;
+            let found = decision.evidence;
+            assert_eq!((found.visits, found.cold_visits), (visits, cold), "{what}");
+            assert_eq!(found.cold_share.map(u64::from), (cold * 100).checked_div(visits), "{what}");
+            let (accesses, threshold) = chunks(&block.accesses, order);
+            let hot_chunks = accesses.iter().filter(|sum| **sum >= threshold).count();
+            let m = (decision.hot_threshold as usize * accesses.len()).div_ceil(100);
+            let k = u32::try_from(hot().count()).expect("at most 512");
+            let p = heatmap::p_value(visits, k, u32::try_from(m).expect("at most 512"));
+            let long = span(&block.times).is_none_or(|span| span >= least.min(1_000_000_000));
+            let want = match () {
+                () if m <= 1 => Verdict::Unsplittable,
+                () if hot_chunks >= m => Verdict::Hot,
+                () if k > 0 && p <= 0.001 && long => Verdict::Sparse,
+                () => Verdict::Undersampled,
+            };
+            assert_eq!(decision.verdict, want, "{what}: {visits} visits, {k} of {m}, p {p}");
+        }
+        for decision in judged(false) {
+            let block = &self.evidence[&(decision.folio_pfn.get() >> 9)];
+            let found = decision.evidence.left_out;
+            assert_eq!(found, block.left_out, "{what}: left out");
+            assert_eq!(found, decision.verdict == Verdict::Filtered, "{what}: left out");
         }
     }
 
@@ -217,6 +298,14 @@ impl Keep {
         keep
     }
 
+    /// Whether a time is in the range that is asked for.
+    fn is_in_time(&self, time_ns: Option<u64>) -> bool {
+        self.seconds.is_none_or(|(from, to)| {
+            let second = 1_000_000_000;
+            time_ns.is_some_and(|time| from * second <= time && time < to * second)
+        })
+    }
+
     /// Whether a record is kept.
     pub fn keeps(&self, row: &Row) -> bool {
         let within = |range: Option<(u32, u32)>, number: Option<u32>| {
@@ -233,10 +322,7 @@ impl Keep {
             && within(self.tids, row.tid)
             && within(self.cpus, row.cpu)
             && self.source.is_none_or(|source| row.source == Some(source.to_string()))
-            && self.seconds.is_none_or(|(from, to)| {
-                let second = 1_000_000_000;
-                row.time_ns.is_some_and(|time| from * second <= time && time < to * second)
-            })
+            && self.is_in_time(row.time_ns)
             && self.pfns.is_none_or(|(from, to)| pfn.is_some_and(|it| from <= it && it <= to))
     }
 

@@ -30,14 +30,14 @@ use decoder::{
 use crate::counted::Counted;
 use crate::facts::Facts;
 use crate::folio::{Block, Folio};
-use crate::ingest::{Account, Placed};
+use crate::ingest::{Account, Located};
 use crate::judging::MaxColdShare;
-use crate::left_out::LeftOut;
+use crate::left_out::LeftOutBlocks;
 use crate::page_size::PageSize;
 use crate::query::{Fate, Filters};
 use crate::store::Store;
 use crate::summary::least_span;
-use crate::visits::{Lane, Trails, Visit};
+use crate::visits::{QueueId, Trails, Visit};
 use clock::Clock;
 use heat::{Accessed, Heat, Moment};
 use part::{Held, Part};
@@ -161,7 +161,7 @@ struct Counting {
 struct Open {
     epoch: u64,
     store: Store,
-    left_out: LeftOut,
+    left_out: LeftOutBlocks,
 }
 
 impl Live {
@@ -305,8 +305,8 @@ impl Live {
     fn count_access(&self, access: &Access) {
         self.pace(access.origin.time_ns);
         let mut counting = self.lock();
-        if let Some(placed) = counting.account.access(access) {
-            counting.take(placed, access);
+        if let Some(located) = counting.account.access(access) {
+            counting.take(located, access);
         }
     }
 
@@ -339,7 +339,7 @@ impl Counting {
     fn open(&mut self, epoch: u64) -> &mut Open {
         let place = self.open.iter().position(|open| open.epoch == epoch);
         let place = place.unwrap_or_else(|| {
-            let (store, left_out) = (self.budget.split(), LeftOut::new(self.budget.share()));
+            let (store, left_out) = (self.budget.split(), LeftOutBlocks::new(self.budget.share()));
             self.open.push(Open { epoch, store, left_out });
             self.open.len() - 1
         });
@@ -355,10 +355,10 @@ impl Counting {
 
     /// Takes in an access that has a place: decides whether it is a visit, and counts it if the
     /// query keeps it. Time passes either way.
-    fn take(&mut self, placed: Placed, access: &Access) {
-        let Placed { paddr, fate } = placed;
+    fn take(&mut self, located: Located, access: &Access) {
+        let Located { paddr, fate } = located;
         let time_ns = access.origin.time_ns;
-        let visit = self.trails.of(Lane::of(access)).visit(paddr, time_ns);
+        let visit = self.trails.of(QueueId::of(access)).visit(paddr, time_ns);
         if fate == Fate::Kept {
             let repeats = &[visit == Visit::No];
             Store::<Folio>::of_one(paddr, access, |batch| {
@@ -579,7 +579,7 @@ impl Counting {
 
 /// The blocks of an epoch, by number, in ascending order: those with accesses that count, and those
 /// of which something was left out.
-fn accessed(store: Store, left_out: &LeftOut) -> Vec<Accessed> {
+fn accessed(store: Store, left_out: &LeftOutBlocks) -> Vec<Accessed> {
     let mut blocks: Vec<_> = store
         .into_blocks()
         .into_iter()

@@ -13,7 +13,7 @@ use crate::filter::{ChunkOrder, HotThreshold};
 use crate::folio::{Directions, Times};
 use crate::incomplete::Reason;
 use crate::ingest::Coverage;
-use crate::judging::{Case, Finding, MaxColdShare, Terms};
+use crate::judging::{BlockEvidence, Conditions, Finding, MaxColdShare};
 use crate::page_size::PageSize;
 use crate::query::Filters;
 use crate::summary::by_query;
@@ -148,13 +148,13 @@ impl Snapshot {
 
     /// A judge at this order and threshold.
     pub fn judge(&self, order: ChunkOrder, threshold: HotThreshold) -> LiveJudge {
-        let terms = Terms {
+        let conditions = Conditions {
             left_out: self.facts().leaves_out(),
             assume_complete: self.assume_complete,
             judged: self.known.as_ref().is_none_or(|known| known.page_size.is_4k()),
             least_span_ns: self.least_span_ns,
         };
-        LiveJudge { judge: Judge::new(order, threshold), terms }
+        LiveJudge { judge: Judge::new(order, threshold), conditions }
     }
 
     /// What readers should know.
@@ -210,7 +210,7 @@ impl Snapshot {
 #[derive(Clone, Copy, Debug)]
 pub struct LiveJudge {
     judge: Judge,
-    terms: Terms,
+    conditions: Conditions,
 }
 
 impl LiveFolio<'_> {
@@ -223,10 +223,10 @@ impl LiveFolio<'_> {
         self.warm.halvings(self.snapshot.interval)
     }
 
-    fn case(&self) -> Case {
+    fn case(&self) -> BlockEvidence {
         let left_out =
             self.snapshot.left_out.is_none() || self.warm.is_left_out(self.snapshot.interval);
-        Case::cooled(&self.warm.folio, self.halvings(), left_out)
+        BlockEvidence::cooled(&self.warm.folio, self.halvings(), left_out)
     }
 
     /// Accesses to each page, halved as often as intervals have passed.
@@ -267,7 +267,7 @@ impl LiveFolio<'_> {
     /// What is to be said of it; `None` if its counters have all been halved to 0.
     pub fn fraction(&self, judge: &LiveJudge) -> Option<LiveFraction> {
         let case = self.case();
-        let found = judge.judge.find(&case, &judge.terms)?;
+        let found = judge.judge.find(&case, &judge.conditions)?;
         let steady = found.verdict == Some(Verdict::Sparse) && {
             let mut ends = self.warm.ends;
             ends.pass(&self.warm.folio, self.halvings());
