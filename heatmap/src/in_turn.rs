@@ -9,11 +9,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use decoder::perf::QueueKey;
-use decoder::{Access, Batch, PhysAddr, Source, Touch};
+use decoder::{Access, Batch, Origin, PhysAddr, Source, Touch};
 
 use crate::counted::Counted;
 use crate::store::touch_of;
-use crate::visits::{QueueId, Trail, Trails, Visit};
+use crate::visits::{QueueId, Trail, Trails};
 
 /// Samples that are counted together.
 const COUNTED: usize = 128;
@@ -66,6 +66,15 @@ pub(crate) struct HeldSample {
     repeats: bool,
 }
 
+impl HeldSample {
+    /// An access that has a place; `is_counted` if the query keeps it.
+    pub(crate) fn new(access: &Access, paddr: PhysAddr, is_counted: bool) -> Self {
+        let Origin { source, time_ns, position, .. } = access.origin;
+        let counted = is_counted.then(|| (source, position.file, touch_of(access)));
+        Self { queue: QueueId::of(access), paddr, time_ns, counted, repeats: false }
+    }
+}
+
 /// Nothing that is done under these locks can leave them half done.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -90,17 +99,9 @@ impl HeldPart {
         Self { number, held, in_turn: Arc::clone(in_turn) }
     }
 
-    /// Holds a sample; `counted` is it again if it is to be counted.
-    pub(crate) fn hold(
-        &mut self,
-        queue: QueueId,
-        paddr: PhysAddr,
-        counted: Option<&Access>,
-        time_ns: Option<u64>,
-    ) {
-        let counted = counted
-            .map(|access| (access.origin.source, access.origin.position.file, touch_of(access)));
-        self.held.push(HeldSample { queue, paddr, time_ns, counted, repeats: false });
+    /// Holds a sample.
+    pub(crate) fn hold(&mut self, sample: HeldSample) {
+        self.held.push(sample);
     }
 
     /// The part is complete: decides which samples are visits, in turn, and has them counted. Returns
@@ -117,10 +118,7 @@ impl HeldPart {
             let waits = |samples: &mut Samples| samples.next != self.number && !samples.abandoned;
             let waited = in_turn.turned.wait_while(samples, waits);
             samples = waited.unwrap_or_else(PoisonError::into_inner);
-            for sample in &mut held {
-                let visit = samples.trails.of(sample.queue).visit(sample.paddr, sample.time_ns);
-                sample.repeats = visit == Visit::No;
-            }
+            decide(&mut held, &mut samples.trails, room);
         }
         samples.is_done(self.number);
         drop(samples);
@@ -142,8 +140,27 @@ impl Samples {
     }
 }
 
+/// Decides of samples, in their order, which are visits.
+pub(crate) fn decide(held: &mut [HeldSample], trails: &mut Trails, room: &mut BatchRoom) {
+    for run in held.chunk_by_mut(|one, other| one.queue == other.queue) {
+        let Some(first) = run.first() else { continue };
+        let trail = trails.of(first.queue);
+        room.addresses.clear();
+        room.addresses.extend(run.iter().map(|sample| sample.paddr));
+        room.repeats.clear();
+        trail.run(&room.addresses, |at| run[at].time_ns, &mut room.repeats);
+        for (sample, repeats) in run.iter_mut().zip(&room.repeats) {
+            sample.repeats = *repeats;
+        }
+    }
+}
+
 /// Has the samples counted that are to be, in batches of what they have in common.
-fn count_held(held: &[HeldSample], room: &mut BatchRoom, count: &mut impl FnMut(Counted<'_>)) {
+pub(crate) fn count_held(
+    held: &[HeldSample],
+    room: &mut BatchRoom,
+    count: &mut impl FnMut(Counted<'_>),
+) {
     let BatchRoom { addresses, touches, repeats } = room;
     let same = |one: &HeldSample, other: &HeldSample| {
         let of = |it: &HeldSample| it.counted.map(|(source, file, _)| (source, file));
@@ -177,6 +194,12 @@ impl Drop for HeldPart {
 mod tests {
     use super::*;
 
+    /// A sample that is not counted.
+    fn held(cpu: u32, paddr: PhysAddr) -> HeldSample {
+        let queue = QueueId::Samples(Some(cpu));
+        HeldSample { queue, paddr, time_ns: Some(5), counted: None, repeats: false }
+    }
+
     fn visits_of(threads: &[&[u64]]) -> Vec<(u64, bool)> {
         let in_turn = Arc::new(InTurn::default());
         let all = Mutex::new(Vec::new());
@@ -190,8 +213,8 @@ mod tests {
                         if number % 2 == 0 {
                             let paddr = PhysAddr::new_truncate(number << 32 | 0x7000);
                             let near = PhysAddr::new_truncate(0x7000);
-                            part.hold(QueueId::Samples(Some(1)), near, None, Some(5));
-                            part.hold(QueueId::Samples(Some(2)), paddr, None, Some(5));
+                            part.hold(held(1, near));
+                            part.hold(held(2, paddr));
                         }
                         for held in &part.held {
                             assert!(held.counted.is_none());
@@ -259,7 +282,7 @@ mod tests {
         }));
         assert!(panic.is_err());
         let mut next = HeldPart::new(1, Vec::new(), &in_turn);
-        next.hold(QueueId::Samples(None), PhysAddr::new_truncate(0), None, None);
+        next.hold(held(1, PhysAddr::new_truncate(0)));
         next.end(&mut BatchRoom::default(), |_| {});
     }
 }

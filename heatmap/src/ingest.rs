@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 
 use crate::counted::Counted;
 use crate::folio::{Block, Folio, Times};
-use crate::in_turn::{BatchRoom, HeldPart, HeldSample, InTurn};
+use crate::in_turn::{BatchRoom, HeldPart, HeldSample, InTurn, count_held, decide};
 use crate::latency::Latencies;
 use crate::left_out::LeftOutBlocks;
 use crate::query::{Fate, Filters};
@@ -30,6 +30,9 @@ pub struct Coverage {
     /// Their times.
     pub times: Times,
 }
+
+/// Samples that are counted together.
+const HELD: usize = 512;
 
 /// Bytes from which on a shard puts its blocks together with those of others.
 const LARGE: usize = 8 << 20;
@@ -335,8 +338,12 @@ impl<B: Block> Counter<B> {
             return;
         }
         let queue = QueueId::of(access);
-        if let (Some(part), QueueId::Samples(_)) = (&mut self.part, queue) {
-            part.hold(queue, paddr, is_counted.then_some(access), access.origin.time_ns);
+        if let QueueId::Samples(_) = queue {
+            let sample = HeldSample::new(access, paddr, is_counted);
+            match &mut self.part {
+                Some(part) => part.hold(sample),
+                None => self.hold(sample),
+            }
             return;
         }
         let trail = self.trails.of(queue);
@@ -349,6 +356,24 @@ impl<B: Block> Counter<B> {
                 self.count(Counted { batch: *batch, repeats: &[visit == Visit::No] });
             });
         }
+    }
+
+    /// Holds a sample until there are enough to be counted together.
+    fn hold(&mut self, sample: HeldSample) {
+        self.held.push(sample);
+        if self.held.len() >= HELD {
+            self.count_held();
+        }
+    }
+
+    /// Counts the samples that are held.
+    fn count_held(&mut self) {
+        let (mut held, mut room) =
+            (core::mem::take(&mut self.held), core::mem::take(&mut self.room));
+        decide(&mut held, &mut self.trails, &mut room);
+        count_held(&held, &mut room, &mut |batch| self.count(batch));
+        held.clear();
+        (self.held, self.room) = (held, room);
     }
 
     /// The blocks from which the query left something out.
@@ -426,6 +451,7 @@ impl<B: Block> Sink for Counter<B> {
     }
 
     fn recording_ended(&mut self) {
+        self.count_held();
         self.recent.end(&mut self.store);
         self.together.empty_into(&mut self.store);
         self.lengths.extend(self.account.length(None));
@@ -446,6 +472,7 @@ impl<B: Block + Send> Shard for Counter<B> {
 
     fn part_begins(&mut self, number: u64) {
         if Self::JUDGED {
+            self.count_held();
             let held = core::mem::take(&mut self.held);
             self.part = Some(HeldPart::new(number, held, &self.in_turn));
         }
@@ -493,6 +520,8 @@ impl<B: Block + Send> Shard for Counter<B> {
     }
 
     fn merge(&mut self, mut other: Self) {
+        self.count_held();
+        other.count_held();
         // Stores may change places, and with them what they have taken of the budget.
         self.recent.end(&mut self.store);
         other.recent.end(&mut other.store);
@@ -628,6 +657,7 @@ mod tests {
 
             let mut single: Counter = Counter::new(Filters::default(), ENOUGH);
             accesses.iter().for_each(|access| single.access(access));
+            single.recording_ended();
             prop_assert_eq!(&pages(&single), &naive);
 
             // Shards that stay apart and shards that put together what is large.

@@ -32,6 +32,8 @@ const SLOT_ACCESSES: u64 = 1024;
 const MAX_QUEUES: usize = 1 << 16;
 /// All accesses that are looked back at, a bit for each.
 const ALL: u32 = (1 << LOOK_BACK) - 1;
+/// Accesses that are decided together.
+const RUN: usize = 128;
 /// A page that no access has.
 const NO_PAGE: u64 = u64::MAX / 2;
 
@@ -111,12 +113,27 @@ struct Ahead {
     depends_on_number: bool,
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+const fn low_half(page: u64) -> u32 {
+    page as u32
+}
+
+/// Which of some pages may be the same as another or lie beside it, by their low halves: a bit for
+/// each. Without a branch, since most lie nowhere near.
+#[inline]
+fn near(lows: &[u32; LOOK_BACK], low: u32) -> u32 {
+    let below = low.wrapping_sub(1);
+    let mut near = 0;
+    for (at, it) in lows.iter().enumerate() {
+        near |= u32::from(it.wrapping_sub(below) <= 2) << at;
+    }
+    near
+}
+
 impl Default for Trail {
     fn default() -> Self {
-        #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
-        let low = NO_PAGE as u32;
         Self {
-            lows: [low; LOOK_BACK],
+            lows: [low_half(NO_PAGE); LOOK_BACK],
             pages: [NO_PAGE; LOOK_BACK],
             slots: [Slot::default(); LOOK_BACK],
             next: 0,
@@ -133,18 +150,10 @@ impl Trail {
     }
 
     /// Takes in the queue's next access. The answer is whether it is a visit.
-    #[inline]
     pub(crate) fn visit(&mut self, paddr: PhysAddr, time_ns: Option<u64>) -> Visit {
         let page = paddr.get() >> PAGE_SHIFT;
-        #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
-        let low = page as u32;
-        let below = low.wrapping_sub(1);
-        // All of them, without a branch: most accesses lie nowhere near.
-        let mut near = 0_u32;
-        for (at, it) in self.lows.iter().enumerate() {
-            near |= u32::from(it.wrapping_sub(below) <= 2) << at;
-        }
         let slot = Slot::of(time_ns, self.count);
+        let near = near(&self.lows, low_half(page));
         let repeats = near != 0 && self.repeats(page, slot, near);
         let visit = match &mut self.ahead {
             None if repeats => Visit::No,
@@ -155,12 +164,81 @@ impl Trail {
         visit
     }
 
+    /// Takes in accesses that follow one another, and adds of each whether it is no visit. Of a part
+    /// that is decoded ahead the first ones must have been taken in one by one, see
+    /// [`Trail::is_open`].
+    pub(crate) fn run(
+        &mut self,
+        addresses: &[PhysAddr],
+        time_ns: impl Fn(usize) -> Option<u64>,
+        repeats: &mut Vec<bool>,
+    ) {
+        for (number, part) in addresses.chunks(RUN).enumerate() {
+            self.short_run(part, |at| time_ns(number * RUN + at), repeats);
+        }
+    }
+
+    /// The same of at most so many as [`RUN`]. They are compared where they lie one after another:
+    /// what was just written in pieces is slow to read as a whole.
+    fn short_run(
+        &mut self,
+        addresses: &[PhysAddr],
+        time_ns: impl Fn(usize) -> Option<u64>,
+        repeats: &mut Vec<bool>,
+    ) {
+        let (pages, slots, next, count) = (self.pages, self.slots, self.next, self.count);
+        let page = |at: usize| addresses[at].get() >> PAGE_SHIFT;
+        let slot = |at: usize| Slot::of(time_ns(at), count + at as u64);
+        // The latest accesses, oldest first, and behind them the new ones.
+        let mut lows = [0; LOOK_BACK + RUN];
+        for (at, low) in lows[..LOOK_BACK].iter_mut().enumerate() {
+            *low = self.lows[(next + at) % LOOK_BACK];
+        }
+        for (low, paddr) in lows[LOOK_BACK..].iter_mut().zip(addresses) {
+            *low = low_half(paddr.get() >> PAGE_SHIFT);
+        }
+        let before = |at: usize| match at.checked_sub(LOOK_BACK) {
+            Some(at) => (page(at), slot(at)),
+            None => (pages[(next + at) % LOOK_BACK], slots[(next + at) % LOOK_BACK]),
+        };
+        let len = addresses.len();
+        let new = &lows[LOOK_BACK..][..len];
+        // Most accesses lie nowhere near. All are compared with those so many places before them,
+        // without a branch, so that the compiler takes several at once.
+        let mut near = [false; RUN];
+        for back in 1..=LOOK_BACK {
+            let others = &lows[LOOK_BACK - back..][..len];
+            for ((near, low), other) in near.iter_mut().zip(new).zip(others) {
+                *near |= low.wrapping_sub(*other).wrapping_add(1) <= 2;
+            }
+        }
+        repeats.extend(near[..len].iter().enumerate().map(|(at, near)| {
+            *near && {
+                let (page, slot) = (page(at), slot(at));
+                (at..at + LOOK_BACK).any(|other| {
+                    let (its_page, its_slot) = before(other);
+                    its_page.abs_diff(page) <= 1 && its_slot == slot
+                })
+            }
+        }));
+        if let Some(ahead) = &mut self.ahead {
+            let has_no_time = |at: usize| time_ns(at).is_none();
+            ahead.depends_on_number |= (0..addresses.len()).any(has_no_time);
+        }
+        let rest = addresses.len().saturating_sub(LOOK_BACK);
+        self.count += rest as u64;
+        (rest..addresses.len()).for_each(|at| self.push(page(at), slot(at)));
+    }
+
+    /// Of a part that is decoded ahead: whether what came before it matters to its next access.
+    pub(crate) fn is_open(&self) -> bool {
+        self.ahead.as_ref().is_some_and(|ahead| ahead.first.len() < LOOK_BACK)
+    }
+
     #[inline]
     fn push(&mut self, page: u64, slot: Slot) {
-        #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
-        let low = page as u32;
         let at = self.next % LOOK_BACK;
-        (self.lows[at], self.pages[at], self.slots[at]) = (low, page, slot);
+        (self.lows[at], self.pages[at], self.slots[at]) = (low_half(page), page, slot);
         self.next = (at + 1) % LOOK_BACK;
         self.count += 1;
     }
@@ -287,13 +365,18 @@ impl Trails {
     pub(crate) fn mark(&mut self, batch: &Batch<'_>, repeats: &mut Vec<bool>) {
         repeats.clear();
         let trail = self.of(QueueId::of_batch(batch));
-        repeats.extend(batch.addresses.iter().zip(batch.touches).map(|(paddr, touch)| {
-            let visit = trail.visit(*paddr, touch.time_ns);
+        let len = batch.addresses.len().min(batch.touches.len());
+        let mut at = 0;
+        while at < len && trail.is_open() {
+            let paddr = batch.addresses[at];
+            let visit = trail.visit(paddr, batch.touches[at].time_ns);
             if visit == Visit::Open {
-                trail.counted_as_visit(*paddr);
+                trail.counted_as_visit(paddr);
             }
-            visit == Visit::No
-        }));
+            repeats.push(visit == Visit::No);
+            at += 1;
+        }
+        trail.run(&batch.addresses[at..len], |it| batch.touches[at + it].time_ns, repeats);
     }
 }
 
@@ -389,6 +472,20 @@ mod tests {
         #[test]
         fn visits_are_those_of_the_rule(accesses in accesses()) {
             prop_assert_eq!(decided(&mut Trail::default(), &accesses), naive(&accesses));
+        }
+
+        #[test]
+        fn runs_are_decided_as_single_accesses_are(
+            accesses in accesses(),
+            len in 1..200_usize,
+        ) {
+            let (mut trail, mut found) = (Trail::default(), Vec::new());
+            for part in accesses.chunks(len) {
+                let addresses: Vec<_> = part.iter().map(|(page, _)| paddr(*page)).collect();
+                trail.run(&addresses, |at| part[at].1, &mut found);
+            }
+            let want: Vec<_> = naive(&accesses).iter().map(|visit| *visit == Visit::No).collect();
+            prop_assert_eq!(found, want);
         }
 
         #[test]

@@ -151,8 +151,8 @@ async fn a_watcher_has_the_state_and_then_what_changes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn watchers_that_never_read_take_little_and_are_sent_away() {
     // So many have come, also on a busy machine, before the first is sent away.
-    const WATCHERS: usize = 300;
-    let arguments = ["--epoch", "100ms", "--cooling-interval", "1s", "--max-watchers", "300"];
+    const WATCHERS: usize = 100;
+    let arguments = ["--epoch", "100ms", "--cooling-interval", "1s", "--max-watchers", "100"];
     let mut daemon = Daemon::start(&arguments, 1);
     daemon.write(&stream(200_000));
     let mut client = daemon.client().await;

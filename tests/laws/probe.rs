@@ -102,9 +102,21 @@ impl Sink for Probe {
         self.push(Given::Other(*origin));
         self.counter.other(origin);
     }
+
+    fn recording_ended(&mut self) {
+        self.counter.recording_ended();
+    }
 }
 
 impl Shard for Probe {
+    fn part_begins(&mut self, number: u64) {
+        self.counter.part_begins(number);
+    }
+
+    fn part_ended(&mut self) {
+        self.counter.part_ended();
+    }
+
     fn split(&self) -> Self {
         Self { given: Vec::new(), seen: 0, counter: self.counter.split() }
     }

@@ -231,7 +231,8 @@ impl LiveFolio<'_> {
 
     /// Accesses to each page, halved as often as intervals have passed.
     pub fn counts(&self) -> [u32; PAGES_PER_FOLIO] {
-        self.case().accesses
+        let halvings = self.halvings();
+        self.warm.folio.accesses().map(|count| count.checked_shr(halvings).unwrap_or(0))
     }
 
     /// Accesses by direction, halved likewise.

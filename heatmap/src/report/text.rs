@@ -344,7 +344,7 @@ fn verdicts(report: &Report, style: Style) -> Vec<Line> {
         (
             Verdict::Sparse,
             counts.sparse,
-            format!("under {threshold} %, which chance does not explain"),
+            format!("under {threshold} % hot, with enough visits to be sure"),
         ),
         (
             Verdict::Undersampled,

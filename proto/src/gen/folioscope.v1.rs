@@ -888,7 +888,7 @@ pub enum Verdict {
     Unspecified = 0,
     /// At least the threshold of its chunks is hot.
     Hot = 1,
-    /// Fewer are hot, which chance does not explain.
+    /// Fewer are hot, with enough visits to be sure.
     Sparse = 2,
     /// Too few visits to tell, or accesses too close in time.
     Undersampled = 3,
