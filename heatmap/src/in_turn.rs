@@ -47,7 +47,7 @@ pub(crate) struct HeldPart {
     in_turn: Arc<InTurn>,
 }
 
-/// BatchRoom for a batch.
+/// Room for a batch.
 #[derive(Debug, Default)]
 pub(crate) struct BatchRoom {
     addresses: Vec<PhysAddr>,

@@ -91,10 +91,10 @@ pub struct Counter<B: Block = Folio> {
     in_turn: Arc<InTurn>,
     /// The part of a stream of records that it takes, and the samples in it.
     part: Option<HeldPart>,
-    /// BatchRoom for what is held of the next part.
+    /// Room for what is held of the next part.
     held: Vec<HeldSample>,
     room: BatchRoom,
-    /// BatchRoom for saying which accesses of a batch are no visits.
+    /// Room for saying which accesses of a batch are no visits.
     repeats: Vec<bool>,
 }
 
@@ -472,7 +472,6 @@ impl<B: Block + Send> Shard for Counter<B> {
 
     fn part_begins(&mut self, number: u64) {
         if Self::JUDGED {
-            self.count_held();
             let held = core::mem::take(&mut self.held);
             self.part = Some(HeldPart::new(number, held, &self.in_turn));
         }

@@ -98,7 +98,9 @@ impl Filters {
                 .is_none_or(|wanted| number.is_some_and(|number| wanted.contains(number)))
         };
         if !self.times.is_empty() && self.range_of(access.origin.time_ns).is_none() {
-            return Fate::OtherTime;
+            // Without a time nobody knows whether it belongs to the shorter recording.
+            let known = access.origin.time_ns.is_some();
+            return if known { Fate::OtherTime } else { Fate::LeftOut };
         }
         let direction = match access.operation.direction {
             _ if !self.loads && !self.stores => true,

@@ -364,7 +364,7 @@ impl<'a> Summary<'a> {
                 100 / order.chunks()
             ));
         }
-        if !self.conditions.left_out && self.conditions.judged {
+        if !self.conditions.left_out && !self.conditions.assume_complete && self.conditions.judged {
             let names: Vec<_> = self.counter.filters().names().collect();
             notes.extend(by_query(&names, left_out, self.counter.left_out().is_full()));
         }

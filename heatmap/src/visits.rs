@@ -164,7 +164,7 @@ impl Trail {
         visit
     }
 
-    /// Takes in accesses that follow one another, and adds of each whether it is no visit. Of a part
+    /// Takes in accesses that follow one another, and adds for each whether it repeats one before. Of a part
     /// that is decoded ahead the first ones must have been taken in one by one, see
     /// [`Trail::is_open`].
     pub(crate) fn run(
@@ -360,8 +360,8 @@ impl Trails {
         Some(core::mem::take(&mut self.trails[place]))
     }
 
-    /// Says of each access of a batch whether it is none. Nothing is filled in that only places were
-    /// asked for.
+    /// Says for each access of a batch whether it repeats one before. Nothing is filled in if only
+    /// places were asked for.
     pub(crate) fn mark(&mut self, batch: &Batch<'_>, repeats: &mut Vec<bool>) {
         repeats.clear();
         let trail = self.of(QueueId::of_batch(batch));

@@ -103,7 +103,7 @@ fn evidence(rows: &[Row], keep: &Keep) -> BTreeMap<u64, Evidence> {
             *block.visits.entry(page).or_default() += u64::from(visit);
             block.times.extend(row.time_ns);
         } else {
-            block.left_out |= keep.is_in_time(row.time_ns);
+            block.left_out |= row.time_ns.is_none() || keep.is_in_time(row.time_ns);
         }
     }
     blocks

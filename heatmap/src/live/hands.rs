@@ -33,12 +33,15 @@ impl Hands {
         let (Some(pid), Some(vaddr)) = (seen.pid(), seen.vaddr()) else { return true };
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one((pid, vaddr)) | 1;
         let now = Hand { hash, interval };
-        if let Some(known) = self.0.iter_mut().find(|hand| hand.hash == hash) {
-            *known = now;
-            return true;
-        }
         let lately =
             |hand: &Hand| hand.hash != 0 && interval.saturating_sub(hand.interval) <= INTERVALS;
+        let latest = self.0.iter().map(|hand| hand.interval).max().unwrap_or(0);
+        if let Some(known) = self.0.iter_mut().find(|hand| hand.hash == hash) {
+            // It may have been somebody else's since.
+            let stays = lately(known) || known.interval == latest;
+            *known = now;
+            return stays;
+        }
         let is_first = self.0.iter().all(|hand| hand.hash == 0);
         let is_shared = self.0.iter().all(lately);
         if is_shared {
@@ -49,5 +52,61 @@ impl Hands {
             *place = now;
         }
         is_first || is_shared
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use decoder::{Batch, Direction, PhysAddr, Source, Touch, TraceOffset, VirtAddr};
+
+    use crate::folio::{Block, Folio};
+
+    /// The last access of a process to the 2 MiB of virtual memory with this number.
+    fn seen(pid: u32, number: u64) -> LastSeen {
+        let touch = Touch {
+            direction: Direction::Load,
+            latency_cycles: 0,
+            pid: Some(pid),
+            vaddr: Some(VirtAddr::new(number << 21)),
+            time_ns: None,
+            offset: TraceOffset(1),
+        };
+        let mut folio = Folio::default();
+        let address = [PhysAddr::new_truncate(0)];
+        let batch = Batch { touches: &[touch], ..Batch::of_places(Source::Pebs, &address) };
+        folio.add(&batch.into(), 0, 1);
+        folio.last_seen
+    }
+
+    /// Whether a block stays what it was, access by access: process, place, interval.
+    fn stays(accesses: &[(u32, u64, u64)]) -> Vec<bool> {
+        let mut hands = Hands::default();
+        let pass = |(pid, number, interval): &(u32, u64, u64)| {
+            hands.pass_to(seen(*pid, *number), *interval)
+        };
+        accesses.iter().map(pass).collect()
+    }
+
+    #[test]
+    fn another_process_or_another_place_is_another_owner() {
+        assert_eq!(stays(&[(1, 5, 0), (1, 5, 9), (2, 5, 10)]), [true, true, false]);
+        assert_eq!(stays(&[(1, 5, 0), (1, 6, 1), (1, 6, 2)]), [true, false, true]);
+        assert!(Hands::default().pass_to(LastSeen::default(), 3), "nobody says whose it is");
+    }
+
+    #[test]
+    fn who_comes_back_after_somebody_else_begins_anew() {
+        let accesses = [(1, 5, 0), (2, 5, 5), (2, 5, 10), (1, 5, 11)];
+        assert_eq!(stays(&accesses), [true, false, true, false]);
+    }
+
+    #[test]
+    fn what_is_shared_stays_shared() {
+        let mut accesses: Vec<_> = (0..4).map(|pid| (pid, 5, 0)).collect();
+        accesses.extend((0..40).map(|at| (at % 9, 5, u64::from(at) / 8)));
+        let stays = stays(&accesses);
+        assert_eq!(stays[..4], [true, false, false, false], "each is new at first");
+        assert!(stays[4..].iter().all(|stays| *stays), "{stays:?}");
     }
 }

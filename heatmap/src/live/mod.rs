@@ -129,8 +129,9 @@ struct Counting {
     heat: Heat,
     /// Bytes of the heat that only the snapshot before keeps.
     replaced: usize,
-    /// Of more blocks was something left out than the budget could remember.
-    too_many_left_out: bool,
+    /// The last cooling interval in which something was left out of more blocks than the budget could
+    /// remember.
+    too_many_left_out: Option<u64>,
     /// Accesses that the budget had no room for.
     evicted: u64,
     late: u64,
@@ -175,7 +176,7 @@ impl Live {
             trails: Trails::default(),
             repeats: Vec::new(),
             open: Vec::new(),
-            too_many_left_out: false,
+            too_many_left_out: None,
             budget: Store::new(settings.memory / OPEN_PART),
             heat: Heat::default(),
             replaced: 0,
@@ -241,6 +242,9 @@ impl Live {
     /// Another recording follows, of the same clock: what it says is added to what was said.
     pub fn next_recording(&self) {
         let mut counting = self.lock();
+        // Also where the one before ended in an error.
+        counting.turn = 0;
+        counting.trails = Trails::default();
         if let Some(known) = counting.known.take() {
             counting.before += known.recording.ledger;
             counting.facts_before = known.facts;
@@ -433,9 +437,11 @@ impl Counting {
 
     fn add(&mut self, open: Open) {
         let Open { epoch, store, left_out } = open;
-        self.too_many_left_out |= left_out.is_full();
         self.evicted += store.evicted().iter().sum::<u64>();
         let moment = self.moment(epoch);
+        if left_out.is_full() {
+            self.too_many_left_out = Some(moment.interval);
+        }
         self.replaced += self.heat.add(accessed(store, &left_out), moment);
         let used = self.heat.bytes() + self.replaced;
         if used > self.heat_limit() {
@@ -464,6 +470,13 @@ impl Counting {
             0 => 0,
             ttl => self.clock.end(epoch).saturating_sub(ttl),
         }
+    }
+
+    /// Whether some block may miss something that no mark tells of. Counters have 32 bits: once they
+    /// have been halved so often nothing is left of what was counted by then.
+    fn forgets_marks(&self, interval: u64) -> bool {
+        let since = |then: u64| interval.saturating_sub(then);
+        self.too_many_left_out.is_some_and(|then| since(then) < u64::from(u32::BITS))
     }
 
     /// The input has ended: all epochs close.
@@ -552,7 +565,7 @@ impl Counting {
             wall_driven: self.wall_driven,
             memory: self.heat.bytes()
                 + self.replaced
-                + self.open.iter().map(|open| open.store.used()).sum::<usize>(),
+                + self.open.iter().map(|it| it.store.used() + it.left_out.used()).sum::<usize>(),
             memory_limit: self.settings.memory,
             forgotten: self.heat.forgotten,
             coolings: interval
@@ -571,7 +584,7 @@ impl Counting {
             least_span_ns: seen.map(|seen| least_span(self.settings.min_span_ns, seen.judged)),
             assume_complete: self.settings.assume_complete,
             filters: Arc::clone(&self.filters),
-            left_out: (!self.too_many_left_out).then(|| self.heat.left_out(interval)),
+            left_out: (!self.forgets_marks(interval)).then(|| self.heat.left_out(interval)),
             max_cold_share: self.settings.max_cold_share,
         }
     }

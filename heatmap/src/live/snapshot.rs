@@ -167,10 +167,10 @@ impl Snapshot {
             let names: Vec<_> = self.filters.names().collect();
             notes.extend(by_query(&names, self.left_out.unwrap_or(0), self.left_out.is_none()));
         }
-        if self.cooling_ns == 0 {
+        if self.cooling_ns == 0 || self.time_base() != TimeBase::Ns {
             notes.push(
-                "Nothing cools, so that no verdict can be steady and nothing is proposed \
-                 (--cooling-interval)."
+                "Nothing cools (--cooling-interval 0s, or an input without times), so that no \
+                 verdict is steady: nothing is proposed."
                     .to_owned(),
             );
         }
