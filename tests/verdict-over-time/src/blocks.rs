@@ -4,10 +4,6 @@ use tracegen::rng::Rng;
 
 use crate::cells::{Cell, Heat, PAGES, Pattern};
 
-/// Blocks begin at a random time of the first so many seconds: a cooling interval, so that its ends find them at every
-/// age.
-pub const BEGINNING: u64 = 10;
-
 /// One block of 2 MiB.
 #[derive(Clone, Debug)]
 pub struct Block {
@@ -20,31 +16,23 @@ pub struct Block {
 }
 
 impl Block {
-    /// A block of a cell. `number` tells those of a cell apart: even ones have their hot chunks side by side, odd ones
-    /// anywhere.
-    pub fn new(cell: usize, made: &Cell, number: usize, start_ns: u64, rng: &mut Rng) -> Self {
+    /// A block of a cell that begins then. `number` tells those of a cell apart: even ones have their hot chunks side
+    /// by side, odd ones anywhere.
+    pub fn new(cell: usize, made: &Cell, number: usize, begins_ns: u64, rng: &mut Rng) -> Self {
         // A run needs adjacent pages that are hot.
-        let together = number.is_multiple_of(2) || made.pattern == Pattern::Run;
+        let side_by_side = number.is_multiple_of(2) || made.pattern == Pattern::Run;
+        let choose = if side_by_side { neighbours } else { anywhere };
         let pages = match made.heat {
             Heat::Even { order, chunks } => {
-                let hot = if together {
-                    side_by_side(order, chunks, rng)
-                } else {
-                    anywhere(order, chunks, rng)
-                };
-                hot.into_iter().flat_map(|chunk| chunk << order..(chunk + 1) << order).collect()
+                let hot = choose(order, chunks, rng).into_iter();
+                hot.flat_map(|chunk| chunk << order..(chunk + 1) << order).collect()
             }
             Heat::OnePage { order, chunks } => {
-                let hot = if together {
-                    side_by_side(order, chunks, rng)
-                } else {
-                    anywhere(order, chunks, rng)
-                };
-                hot.into_iter().map(|chunk| (chunk << order) + below(1 << order, rng)).collect()
+                let hot = choose(order, chunks, rng).into_iter();
+                hot.map(|chunk| (chunk << order) + below(1 << order, rng)).collect()
             }
             Heat::Few { pages } => anywhere(0, pages, rng),
         };
-        let begins_ns = start_ns + rng.below(BEGINNING * 1_000_000_000);
         Self { cell, begins_ns, pages: pages.into() }
     }
 }
@@ -54,7 +42,7 @@ fn below(limit: u32, rng: &mut Rng) -> u16 {
 }
 
 /// Chunks from a random one on.
-fn side_by_side(order: u32, chunks: u32, rng: &mut Rng) -> Vec<u16> {
+fn neighbours(order: u32, chunks: u32, rng: &mut Rng) -> Vec<u16> {
     let first = below((PAGES >> order) - chunks + 1, rng);
     (first..).take(chunks as usize).collect()
 }

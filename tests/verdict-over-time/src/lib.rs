@@ -58,6 +58,7 @@ pub fn measure_short(program: &[String]) -> anyhow::Result<Table> {
     let plan = Plan {
         blocks: 60,
         epochs: 120,
+        beginning: 10,
         seed: 1,
         rates: vec![10],
         orders: vec![0],

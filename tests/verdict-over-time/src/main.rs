@@ -30,6 +30,9 @@ struct Cli {
     /// Seconds of the trace
     #[arg(long, value_name = "N", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     epochs: u64,
+    /// Blocks begin at random times of the first N seconds: with 10 at every age of a cooling interval
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=1000))]
+    beginning: u64,
     /// Visits to a block in a second
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "3,10,30", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rates: Vec<u32>,
@@ -63,6 +66,7 @@ fn run(cli: Cli) -> anyhow::Result<bool> {
     let plan = Plan {
         blocks: usize::try_from(cli.blocks)?,
         epochs: cli.epochs,
+        beginning: cli.beginning,
         seed: cli.seed,
         rates: cli.rates,
         orders: cli.orders,

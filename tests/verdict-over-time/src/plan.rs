@@ -3,14 +3,10 @@
 use core::fmt;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::blocks::BEGINNING;
 use crate::cells::{Cell, Heat, IN_TIME, Pattern, Question};
 
 /// Where the power cells are asked.
 const POWER: Question = Question { order: 0, threshold: 30 };
-/// Most epochs of a power cell: those in which it may be proposed in time, wherever it begins.
-const POWER_EPOCHS: u64 = IN_TIME + BEGINNING;
-
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -18,6 +14,9 @@ pub struct Plan {
     pub blocks: usize,
     /// Seconds of the trace in which they are looked at.
     pub epochs: u64,
+    /// Blocks begin at random times of the first so many seconds. With a cooling interval its ends find them at every
+    /// age; with 0 all begin as the first interval does.
+    pub beginning: u64,
     /// Seed of all randomness.
     pub seed: u64,
     /// Visits in a second.
@@ -106,7 +105,7 @@ impl Plan {
             groups.push(Group {
                 cells: self.power_cells.iter().map(power).collect(),
                 questions: vec![(POWER, true)],
-                epochs: self.epochs.min(POWER_EPOCHS),
+                epochs: self.epochs.min(IN_TIME + self.beginning),
                 seed: self.seed_of(Heat::Few { pages: 0 }),
             });
         }
@@ -154,6 +153,7 @@ mod tests {
         let plan = Plan {
             blocks: 1,
             epochs: 1,
+            beginning: 10,
             seed: 1,
             rates: vec![3, 10, 30],
             orders: vec![0, 2, 4],

@@ -26,9 +26,9 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// An empty one that begins at a time.
-    pub const fn new(time_ns: u64) -> Self {
-        Self { bytes: Vec::new(), time_ns, accesses: 0 }
+    /// An empty one that begins at a time, with room for so many bytes.
+    pub fn new(time_ns: u64, room: usize) -> Self {
+        Self { bytes: Vec::with_capacity(room), time_ns, accesses: 0 }
     }
 
     /// Adds an access to a byte of a page of a block.
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_record_says_where_and_when() {
-        let mut queue = Queue::new(2_000_005_000);
+        let mut queue = Queue::new(2_000_005_000, 0);
         queue.access(3, 7, 0x128, &TimeConv::default());
         queue.access(0, 511, 0, &TimeConv::default());
         #[rustfmt::skip]

@@ -22,7 +22,7 @@ use crate::daemon::Daemon;
 use crate::plan::{Group, Plan};
 use crate::stream::Stream;
 use crate::table::{Row, Table};
-use crate::visits::{FIRST_EPOCH, Visits};
+use crate::visits::{Batch, FIRST_EPOCH, Visits};
 use crate::watcher::{News, Observed, Rule, Watcher, ask, follow};
 
 /// Epochs by which the input is ahead of the one that closes.
@@ -65,7 +65,7 @@ enum Order {
 /// # Errors
 /// If the daemon fails, or answers otherwise than it should.
 pub fn run(group: &Group, plan: &Plan, setup: &Setup, name: &str) -> anyhow::Result<Table> {
-    let visits = Visits::new(&group.cells, plan.blocks, group.seed);
+    let visits = Visits::new(&group.cells, plan.blocks, plan.beginning, group.seed);
     let blocks = visits.blocks().to_vec();
     let last = FIRST_EPOCH + group.epochs - 1;
     // One thread is enough for all watchers, and has no other task.
@@ -82,7 +82,9 @@ pub fn run(group: &Group, plan: &Plan, setup: &Setup, name: &str) -> anyhow::Res
     }
     let observed = std::thread::scope(|scope| {
         let (orders, taken) = sync_channel(1);
-        let writer = scope.spawn(|| write(taken, tell, visits, stdin));
+        let (made, batches) = sync_channel(1);
+        scope.spawn(|| make(visits, made));
+        let writer = scope.spawn(|| write(taken, batches, tell, blocks.len(), stdin));
         let mut steps = LockStep::new(orders, &news, watchers.len(), name, setup.progress);
         let done = steps.go_to(last).and_then(|()| steps.end());
         // The writer ends when nobody can tell it to go on.
@@ -110,28 +112,30 @@ pub fn run(group: &Group, plan: &Plan, setup: &Setup, name: &str) -> anyhow::Res
     Ok(Table { rows: rows.collect(), accesses })
 }
 
-/// Makes epochs and writes them as it is told to. Returns how many accesses were written.
+/// Makes epochs, one ahead of the one that is written.
+fn make(mut visits: Visits, made: SyncSender<anyhow::Result<Batch>>) {
+    while made.send(visits.next_epoch()).is_ok() {}
+}
+
+/// Writes epochs as it is told to. Returns how many accesses were written.
 fn write(
     orders: Receiver<Order>,
+    batches: Receiver<anyhow::Result<Batch>>,
     tell: Sender<News>,
-    mut visits: Visits,
+    blocks: usize,
     stdin: ChildStdin,
 ) -> u64 {
     let written = || {
         let mut stream = Stream::begin(stdin)?;
         let mut epoch = None;
-        // The next epoch is made while watchers look at the one before.
-        let mut next = visits.next_epoch()?;
         for order in orders {
             match (order, epoch) {
                 (Order::Epoch, _) => {
-                    epoch = Some(next.epoch);
-                    stream.epoch(next)?;
-                    next = visits.next_epoch()?;
+                    let batch = batches.recv()??;
+                    epoch = Some(batch.epoch);
+                    stream.epoch(batch)?;
                 }
-                (Order::KeepAlive, Some(epoch)) => {
-                    stream.keep_alive(epoch, visits.blocks().len())?
-                }
+                (Order::KeepAlive, Some(epoch)) => stream.keep_alive(epoch, blocks)?,
                 (Order::KeepAlive, None) => {}
             }
         }

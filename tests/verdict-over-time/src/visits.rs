@@ -55,18 +55,21 @@ pub struct Visits {
     /// When the next visit comes.
     next_ns: u64,
     epoch: u64,
+    /// Bytes of a queue in the epoch before, and some more: an epoch has about as many as the one before.
+    room: usize,
 }
 
 impl Visits {
-    /// Blocks of these cells, from [`FIRST_EPOCH`] on.
-    pub fn new(cells: &[Cell], blocks_per_cell: usize, seed: u64) -> Self {
+    /// Blocks of these cells, which begin at random times of the first `beginning` epochs, from [`FIRST_EPOCH`] on.
+    pub fn new(cells: &[Cell], blocks_per_cell: usize, beginning: u64, seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let start_ns = FIRST_EPOCH * EPOCH_NS;
         let mut blocks = Vec::with_capacity(cells.len() * blocks_per_cell);
         for (at, cell) in cells.iter().enumerate() {
-            blocks.extend(
-                (0..blocks_per_cell).map(|number| Block::new(at, cell, number, start_ns, &mut rng)),
-            );
+            for number in 0..blocks_per_cell {
+                let begins_ns = start_ns + rng.below(beginning * EPOCH_NS);
+                blocks.push(Block::new(at, cell, number, begins_ns, &mut rng));
+            }
         }
         let times = |(at, cell): (usize, &Cell)| core::iter::repeat_n(at, cell.rate as usize);
         let wheel: Vec<_> = cells.iter().enumerate().flat_map(times).collect();
@@ -82,6 +85,7 @@ impl Visits {
             pause_ns: 1e9 / visits,
             next_ns: start_ns,
             epoch: FIRST_EPOCH,
+            room: 0,
         }
     }
 
@@ -96,7 +100,7 @@ impl Visits {
     /// If its accesses have no room in it.
     pub fn next_epoch(&mut self) -> anyhow::Result<Batch> {
         let (start_ns, end_ns) = (self.epoch * EPOCH_NS, (self.epoch + 1) * EPOCH_NS);
-        let mut queues: [Queue; QUEUES] = core::array::from_fn(|_| Queue::new(start_ns));
+        let mut queues: [Queue; QUEUES] = core::array::from_fn(|_| Queue::new(start_ns, self.room));
         loop {
             self.next_ns += self.pause();
             if self.next_ns >= end_ns - MARGIN_NS {
@@ -122,6 +126,7 @@ impl Visits {
         );
         let accesses = queues.iter().map(|queue| queue.accesses).sum();
         let aux = queues.map(|queue| queue.bytes);
+        self.room = aux.iter().map(|aux| aux.len() + aux.len() / 8).max().unwrap_or(0);
         self.epoch += 1;
         Ok(Batch { epoch: self.epoch - 1, aux, accesses })
     }
@@ -196,7 +201,7 @@ impl Visit<'_> {
 
 /// An access at the end of an epoch, to memory of nobody's: it keeps an input alive and changes no block.
 pub fn sign_of_life(epoch: u64, blocks: usize) -> Vec<u8> {
-    let mut queue = Queue::new((epoch + 1) * EPOCH_NS - MARGIN_NS / 2);
+    let mut queue = Queue::new((epoch + 1) * EPOCH_NS - MARGIN_NS / 2, 0);
     queue.access(blocks + BEHIND, 0, 0, &TimeConv::default());
     queue.bytes
 }
@@ -214,7 +219,7 @@ mod tests {
     fn visits_come_by_time_and_keep_to_their_epoch() {
         let cells = [Pattern::Single, Pattern::Pair, Pattern::Run, Pattern::Burst]
             .map(|pattern| cell(Heat::Even { order: 0, chunks: 154 }, 10, pattern));
-        let mut visits = Visits::new(&cells, 50, 1);
+        let mut visits = Visits::new(&cells, 50, 10, 1);
         let mut accesses = [0_u32; 4];
         for epoch in FIRST_EPOCH..FIRST_EPOCH + 20 {
             let batch = visits.next_epoch().unwrap();
@@ -241,7 +246,7 @@ mod tests {
     #[test]
     fn runs_touch_adjacent_pages() {
         let cells = [cell(Heat::Even { order: 0, chunks: 16 }, 10, Pattern::Run)];
-        let mut visits = Visits::new(&cells, 1, 1);
+        let mut visits = Visits::new(&cells, 1, 10, 1);
         for _ in 0..20 {
             for queue in visits.next_epoch().unwrap().aux.map(|aux| read(&aux)) {
                 for run in queue.chunks(RUN) {
@@ -256,7 +261,7 @@ mod tests {
     #[test]
     fn the_same_seed_gives_the_same() {
         let cells = [cell(Heat::Few { pages: 3 }, 30, Pattern::Single)];
-        let aux = |seed| Visits::new(&cells, 20, seed).next_epoch().unwrap().aux;
+        let aux = |seed| Visits::new(&cells, 20, 0, seed).next_epoch().unwrap().aux;
         assert_eq!(aux(3), aux(3));
         assert_ne!(aux(3), aux(4));
     }
