@@ -79,8 +79,10 @@ impl Daemon {
                 }
             }
         });
-        told.recv_timeout(START)
-            .with_context(|| format!("the daemon does not listen: {}", self.said()))
+        if told.recv_timeout(START).is_err() {
+            bail!("the daemon does not listen; it said: {}", self.said());
+        }
+        Ok(())
     }
 
     /// What it said last.

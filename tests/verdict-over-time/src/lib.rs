@@ -15,12 +15,14 @@
 //! | `one page` | the same, with one hot page in each hot chunk | the same |
 //! | `power` | a few hot pages, and 2 % of the visits anywhere | 95 % proposed within 30 s |
 //!
-//! Stream and watchers go in lock step, an epoch at a time, so that every watcher sees every epoch: see [`run`].
+//! Stream and watchers go in lock step, an epoch at a time, so that every watcher sees every epoch: see [`lock_step`].
 #![forbid(unsafe_code)]
 
 pub mod blocks;
 pub mod cells;
 pub mod daemon;
+pub mod lock_step;
+pub mod news;
 pub mod plan;
 pub mod queue;
 pub mod run;
@@ -28,6 +30,7 @@ pub mod stream;
 pub mod table;
 pub mod visits;
 pub mod watcher;
+pub mod writer;
 
 use anyhow::Context;
 

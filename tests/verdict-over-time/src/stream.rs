@@ -34,15 +34,16 @@ impl<W: Write> Stream<W> {
         Ok(Self { writer, lengths: [0; QUEUES], accesses: 0 })
     }
 
-    /// Writes an epoch.
+    /// Writes an epoch, with a sign of life at its end: without any access time would not pass.
     ///
     /// # Errors
     /// Those of the output.
-    pub fn epoch(&mut self, batch: Batch) -> io::Result<()> {
+    pub fn epoch(&mut self, batch: Batch, blocks: usize) -> io::Result<()> {
         self.accesses += batch.accesses;
         for (queue, aux) in batch.aux.into_iter().enumerate() {
             self.aux(queue, aux, batch.epoch)?;
         }
+        self.keep_alive(batch.epoch, blocks)?;
         let mut round = Vec::new();
         mark(&mut round, Endian::Little, kind::FINISHED_ROUND);
         self.writer.tool(&round)

@@ -10,6 +10,7 @@ use tonic::Streaming;
 use tonic::transport::Channel;
 
 use crate::cells::Question;
+use crate::news::News;
 use crate::queue::FIRST_FRAME;
 use crate::visits::FIRST_EPOCH;
 
@@ -24,22 +25,6 @@ pub enum Rule {
     Steady,
     /// Any sparse verdict: what a policy acted on before there was anything else.
     Sparse,
-}
-
-/// What a watcher tells.
-#[derive(Debug)]
-pub enum News {
-    /// It has the whole state at the end of an epoch.
-    Seen {
-        /// The watcher's number.
-        watcher: usize,
-        /// The epoch.
-        epoch: u64,
-    },
-    /// The daemon has told it that the input has ended.
-    Ended,
-    /// Something is wrong.
-    Failed(anyhow::Error),
 }
 
 /// What a watcher saw of each block: the epoch at whose end that was so for the first time.
