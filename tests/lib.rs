@@ -8,6 +8,7 @@
 //! | `allocations/` | a process whose allocations are counted |
 //! | `service/`, `vm/` | tests by other programs, which `.ci/run` starts |
 //! | `spefeed/`, `tracegen/` | a model of the kernel's interfaces; a maker of traces |
+//! | `verdict-over-time/` | measures how often the daemon ever proposes blocks of known truth |
 #![forbid(unsafe_code)]
 
 pub mod container;

@@ -22,6 +22,7 @@
 //! | `ibs`, `raw_pebs` | registers of AMD's IBS in RAW; raw PEBS buffers of every format |
 //! | `doctor` | does it describe this machine, whatever it is? |
 //! | `service` | does the daemon answer, refuse and end as it should? |
+//! | `verdict_over_time` | are evenly hot blocks left alone at every look, and sparse ones found? |
 //! | `feeder` | does the kernel read what was decided, through a real file, and whoever dies? |
 //! | `record` | are live captures right, refused clearly, ended whole, and read by perf? |
 //! | `bad_input` | what happens with input that is none, damaged, cut or hostile? |
@@ -58,4 +59,5 @@ mod service;
 mod side_records;
 mod summaries;
 mod truth;
+mod verdict_over_time;
 mod who;

@@ -262,6 +262,16 @@ impl<'c, 'r> Generator<'c, 'r> {
         Ok(())
     }
 
+    /// The start alone, with what the kernel says there.
+    pub(crate) fn begin(&mut self, sink: &mut dyn Sink) -> io::Result<()> {
+        self.start(sink)?;
+        for cpu in &mut self.cpus {
+            sink.ring(cpu.number, &std::mem::take(&mut cpu.ring));
+            sink.drain(cpu.number)?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn run(&mut self, sink: &mut dyn Sink) -> io::Result<()> {
         self.start(sink)?;
         loop {

@@ -33,7 +33,7 @@ pub mod truth;
 pub use config::{Config, Form, Source};
 pub use damage::Damage;
 pub use generate::mean_record_bytes;
-pub use output::{aux_bytes, to_bytes, write_file, write_folder, write_stream};
+pub use output::{aux_bytes, begin_stream, to_bytes, write_file, write_folder, write_stream};
 pub use scenario::Kind;
 pub use spe::Layout;
 pub use truth::{Ledger, Truth};

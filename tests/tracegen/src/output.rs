@@ -181,6 +181,21 @@ pub fn write_stream(
     Ok(truth)
 }
 
+/// Starts a stream and leaves what is sampled to the caller: writes all that perf writes before the first piece of AUX
+/// data, of a configuration's events and CPUs. On CPU 0 and CPU 1 the same process runs, from 1 s of perf's clock on.
+///
+/// # Errors
+///
+/// Those of the output, and of a wrong configuration.
+pub fn begin_stream<W: Write>(config: &Config, out: W) -> io::Result<Writer<W>> {
+    let config = &Config { form: Form::Stream, ..config.clone() };
+    let mut generator = Generator::new(config, None)?;
+    let features = features(config, &generator.events);
+    let mut writer = Writer::new(out, settings(config, &generator.events), &features, config.seed)?;
+    generator.begin(&mut writer)?;
+    Ok(writer)
+}
+
 /// Writes a recording in the folder form: SPE data stays in `data`, samples go to `data.N`. A limit on the output
 /// holds for `data`. See [`write_file`].
 ///
@@ -386,6 +401,26 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_stream_that_is_begun_has_the_start_of_a_whole_one() {
+        let config = Config { records: 100, form: Form::Stream, ..Config::default() };
+        let (whole, _) = to_bytes(&config).unwrap();
+        let begun = begin_stream(&config, Vec::new()).unwrap().abandon().unwrap();
+        let (mut len, mut init, mut behind) = (16, 0, Vec::new());
+        walk(Endian::Little, &begun[16..], |kind, record, _| {
+            len += record.len();
+            match kind {
+                kind::FINISHED_INIT => init = len,
+                _ if init > 0 => behind.push(kind),
+                _ => {}
+            }
+        });
+        assert!(init > 0 && whole[..init] == begun[..init]);
+        // Who runs on each of four CPUs, and a task that is forked on the first.
+        use crate::perf::record::kind::{COMM, FORK, ITRACE_START};
+        assert_eq!(behind, [ITRACE_START, FORK, COMM, ITRACE_START, ITRACE_START, ITRACE_START]);
     }
 
     #[test]
