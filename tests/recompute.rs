@@ -83,12 +83,14 @@ impl Row {
 /// address of which none of the 16 before in their queue lies on the same page or beside it, in the
 /// same 10 ms, or in the same 1,024 of the queue where there is no time.
 pub fn visits(rows: &[Row]) -> Vec<bool> {
-    let mut queues: BTreeMap<&str, Vec<(u64, (bool, u64))>> = BTreeMap::new();
-    let visit = |row: &Row, before: &mut Vec<(u64, (bool, u64))>| {
+    /// Page and slot; of a slot whether it is one of time.
+    type Seen = (u64, (bool, u64));
+    let mut queues: BTreeMap<&str, Vec<Seen>> = BTreeMap::new();
+    let visit = |row: &Row, before: &mut Vec<Seen>| {
         let Some(page) = row.paddr.map(|paddr| paddr >> 12) else { return false };
         let number = before.len() as u64;
         let slot = row.time_ns.map_or((false, number / 1024), |time| (true, time / 10_000_000));
-        let near = |it: &&(u64, (bool, u64))| it.0.abs_diff(page) <= 1 && it.1 == slot;
+        let near = |it: &&Seen| it.0.abs_diff(page) <= 1 && it.1 == slot;
         let is_one = !before.iter().rev().take(16).any(|it| near(&it));
         before.push((page, slot));
         is_one

@@ -22,6 +22,7 @@ const RUNS: usize = 7;
 
 fn decisions() -> Vec<Decision> {
     let decision = |number: u64| Decision {
+        standing: feeder::decision::Standing::AsTold,
         folio_pfn: number << 9,
         verdict: Verdict::Hot,
         accesses: 1_000_000 - number,

@@ -4,7 +4,7 @@ use core::ops::Deref;
 
 use decoder::Batch;
 
-/// A batch, and which of its accesses are no [visits](crate::visits).
+/// A batch, and which of its accesses are no visits (`visits.rs`).
 #[derive(Clone, Copy, Debug)]
 pub struct Counted<'a> {
     /// The accesses.

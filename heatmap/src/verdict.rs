@@ -2,7 +2,7 @@
 //!
 //! A fraction from few samples proves nothing: a uniformly hot block with 51 samples always
 //! shows under 10 % of its pages touched. So "sparse" is the rejection of a hypothesis. Let `n`
-//! be the [visits](crate::visits), `k` their hot chunks by the rule of the
+//! be the visits (`visits.rs`), `k` their hot chunks by the rule of the
 //! [filter](crate::hot_fraction) and `m` the least number of hot chunks that reaches the threshold.
 //! `p` is the probability of `k` or fewer hot chunks if the `n` visits fell independently and evenly
 //! on `m` chunks:

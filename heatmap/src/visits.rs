@@ -67,7 +67,7 @@ impl Slot {
     /// The slot of a queue's access that has so many before it.
     #[inline]
     fn of(time_ns: Option<u64>, number: u64) -> Self {
-        let of_number = || number / SLOT_ACCESSES | Self::OF_NUMBERS;
+        let of_number = || (number / SLOT_ACCESSES) | Self::OF_NUMBERS;
         Self(time_ns.map_or_else(of_number, |time| time / SLOT_NS))
     }
 
