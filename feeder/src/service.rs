@@ -270,6 +270,46 @@ mod tests {
     }
 
     #[test]
+    fn a_sparse_folio_has_to_be_proposable_and_steady() {
+        use crate::decision::{Refusal, Standing};
+        let good = v1::Decision {
+            verdict: v1::Verdict::Sparse.into(),
+            backing: v1::Backing::Thp.into(),
+            visits: 100,
+            cold_visits: 20,
+            steady: Some(true),
+            ..message(1, Kind::Snapshot, &[0x200], false).decisions.remove(0)
+        };
+        let cases = [
+            (good.clone(), Standing::AsTold),
+            (v1::Decision { steady: None, ..good.clone() }, Standing::Unverified),
+            (
+                v1::Decision { steady: Some(false), ..good.clone() },
+                Standing::Refused(Refusal::NotSteady),
+            ),
+            (
+                v1::Decision { cold_visits: 21, ..good.clone() },
+                Standing::Refused(Refusal::ColdShare),
+            ),
+            (v1::Decision { left_out: true, ..good.clone() }, Standing::Refused(Refusal::LeftOut)),
+            (
+                v1::Decision { backing: v1::Backing::Hugetlb.into(), ..good.clone() },
+                Standing::Refused(Refusal::Backing),
+            ),
+            (
+                v1::Decision { backing: v1::Backing::Smaller.into(), ..good },
+                Standing::Refused(Refusal::Backing),
+            ),
+        ];
+        for (decision, standing) in cases {
+            let read = state().read(&decision).unwrap().unwrap();
+            assert_eq!(read.standing, standing, "{decision:?}");
+            let refused = matches!(standing, Standing::Refused(_));
+            assert_eq!(read.verdict == Verdict::Sparse, !refused, "{decision:?}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_ends_the_stream() {
         assert!(state().take(message(2, Kind::Snapshot, &[], false)).is_err(), "a gap");
         assert!(state().take(message(1, Kind::Unspecified, &[], false)).is_err());

@@ -212,24 +212,31 @@ impl HotFraction {
     }
 }
 
+/// Calls a function for the chunk size of an order, which is a constant inside of it, so that sums
+/// become vector instructions.
+macro_rules! for_chunk_size {
+    ($order:expr, $function:ident($($argument:expr),*)) => {
+        match $order.get() {
+            0 => $function::<1>($($argument),*),
+            1 => $function::<2>($($argument),*),
+            2 => $function::<4>($($argument),*),
+            3 => $function::<8>($($argument),*),
+            4 => $function::<16>($($argument),*),
+            5 => $function::<32>($($argument),*),
+            6 => $function::<64>($($argument),*),
+            7 => $function::<128>($($argument),*),
+            8 => $function::<256>($($argument),*),
+            _ => $function::<512>($($argument),*),
+        }
+    };
+}
+
 /// The filter of the module's documentation for one block, or `None` without accesses: "no data"
 /// is not 0 %.
 ///
 /// Costs about a microsecond at order 0, less at higher ones, and does not allocate.
 pub fn hot_fraction(counters: &[u32; PAGES_PER_FOLIO], order: ChunkOrder) -> Option<HotFraction> {
-    // The chunk size is a constant inside, so that the sums become vector instructions.
-    match order.get() {
-        0 => filter::<1>(counters, order),
-        1 => filter::<2>(counters, order),
-        2 => filter::<4>(counters, order),
-        3 => filter::<8>(counters, order),
-        4 => filter::<16>(counters, order),
-        5 => filter::<32>(counters, order),
-        6 => filter::<64>(counters, order),
-        7 => filter::<128>(counters, order),
-        8 => filter::<256>(counters, order),
-        _ => filter::<512>(counters, order),
-    }
+    for_chunk_size!(order, filter(counters, order))
 }
 
 /// Of these counters those outside of the hot chunks, and the hot chunks that have one count only.
@@ -241,18 +248,7 @@ pub(crate) fn cold_visits(
 ) -> u64 {
     // A chunk with one count adds 1 either way.
     let least = hot.threshold.max(2);
-    match order.get() {
-        0 => below::<1>(counters, least),
-        1 => below::<2>(counters, least),
-        2 => below::<4>(counters, least),
-        3 => below::<8>(counters, least),
-        4 => below::<16>(counters, least),
-        5 => below::<32>(counters, least),
-        6 => below::<64>(counters, least),
-        7 => below::<128>(counters, least),
-        8 => below::<256>(counters, least),
-        _ => below::<512>(counters, least),
-    }
+    for_chunk_size!(order, below(counters, least))
 }
 
 /// The sum of all chunks with less than `least`.
@@ -383,6 +379,14 @@ mod tests {
             for chunk in 0..600 {
                 assert_eq!(got.bitmap.contains(chunk), want.hot.contains(&chunk));
             }
+            let sums = counters.chunks(order.pages_per_chunk());
+            let sums = sums.map(|pages| pages.iter().map(|count| u64::from(*count)).sum::<u64>());
+            let cold = sums.enumerate().map(|(chunk, sum)| match want.hot.contains(&chunk) {
+                true => u64::from(sum == 1),
+                false => sum,
+            });
+            let cold: u64 = cold.sum();
+            assert_eq!(cold_visits(&array(counters), order, &got), cold, "order {order}");
         }
     }
 

@@ -91,7 +91,7 @@ pub struct Counter<B: Block = Folio> {
     in_turn: Arc<InTurn>,
     /// The part of a stream of records that it takes, and the samples in it.
     part: Option<HeldPart>,
-    /// Room for what is held of the next part.
+    /// Samples that are not counted yet. Those of a part are held there.
     held: Vec<HeldSample>,
     room: BatchRoom,
     /// Room for saying which accesses of a batch are no visits.

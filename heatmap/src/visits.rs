@@ -30,8 +30,6 @@ const SLOT_ACCESSES: u64 = 1024;
 /// Queues that are told apart, some 400 bytes each. A machine has as many as CPUs, a recording by
 /// threads as many as threads. Those beyond it share the trail of the first.
 const MAX_QUEUES: usize = 1 << 16;
-/// All accesses that are looked back at, a bit for each.
-const ALL: u32 = (1 << LOOK_BACK) - 1;
 /// Accesses that are decided together.
 const RUN: usize = 128;
 /// A page that no access has.
@@ -90,8 +88,6 @@ pub(crate) enum Visit {
 /// The latest accesses of one queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Trail {
-    /// The low halves of the pages, to be compared all at once.
-    lows: [u32; LOOK_BACK],
     pages: [u64; LOOK_BACK],
     slots: [Slot; LOOK_BACK],
     /// Where the next access goes: the place of the oldest.
@@ -118,22 +114,9 @@ const fn low_half(page: u64) -> u32 {
     page as u32
 }
 
-/// Which of some pages may be the same as another or lie beside it, by their low halves: a bit for
-/// each. Without a branch, since most lie nowhere near.
-#[inline]
-fn near(lows: &[u32; LOOK_BACK], low: u32) -> u32 {
-    let below = low.wrapping_sub(1);
-    let mut near = 0;
-    for (at, it) in lows.iter().enumerate() {
-        near |= u32::from(it.wrapping_sub(below) <= 2) << at;
-    }
-    near
-}
-
 impl Default for Trail {
     fn default() -> Self {
         Self {
-            lows: [low_half(NO_PAGE); LOOK_BACK],
             pages: [NO_PAGE; LOOK_BACK],
             slots: [Slot::default(); LOOK_BACK],
             next: 0,
@@ -153,8 +136,7 @@ impl Trail {
     pub(crate) fn visit(&mut self, paddr: PhysAddr, time_ns: Option<u64>) -> Visit {
         let page = paddr.get() >> PAGE_SHIFT;
         let slot = Slot::of(time_ns, self.count);
-        let near = near(&self.lows, low_half(page));
-        let repeats = near != 0 && self.repeats(page, slot, near);
+        let repeats = self.repeats(page, slot);
         let visit = match &mut self.ahead {
             None if repeats => Visit::No,
             None => Visit::Yes,
@@ -178,8 +160,7 @@ impl Trail {
         }
     }
 
-    /// The same of at most so many as [`RUN`]. They are compared where they lie one after another:
-    /// what was just written in pieces is slow to read as a whole.
+    /// The same of at most so many as [`RUN`].
     fn short_run(
         &mut self,
         addresses: &[PhysAddr],
@@ -192,7 +173,7 @@ impl Trail {
         // The latest accesses, oldest first, and behind them the new ones.
         let mut lows = [0; LOOK_BACK + RUN];
         for (at, low) in lows[..LOOK_BACK].iter_mut().enumerate() {
-            *low = self.lows[(next + at) % LOOK_BACK];
+            *low = low_half(pages[(next + at) % LOOK_BACK]);
         }
         for (low, paddr) in lows[LOOK_BACK..].iter_mut().zip(addresses) {
             *low = low_half(paddr.get() >> PAGE_SHIFT);
@@ -238,22 +219,15 @@ impl Trail {
     #[inline]
     fn push(&mut self, page: u64, slot: Slot) {
         let at = self.next % LOOK_BACK;
-        (self.lows[at], self.pages[at], self.slots[at]) = (low_half(page), page, slot);
+        (self.pages[at], self.slots[at]) = (page, slot);
         self.next = (at + 1) % LOOK_BACK;
         self.count += 1;
     }
 
-    /// Whether one of the latest accesses is near in place and time. Asked of those alone whose bit
-    /// in `which` is set.
-    fn repeats(&self, page: u64, slot: Slot, mut which: u32) -> bool {
-        while which != 0 {
-            let at = which.trailing_zeros() as usize % LOOK_BACK;
-            if self.pages[at].abs_diff(page) <= 1 && self.slots[at] == slot {
-                return true;
-            }
-            which &= which - 1;
-        }
-        false
+    /// Whether one of the latest accesses is near in place and time.
+    fn repeats(&self, page: u64, slot: Slot) -> bool {
+        let mut latest = self.pages.iter().zip(self.slots);
+        latest.any(|(it, its_slot)| it.abs_diff(page) <= 1 && its_slot == slot)
     }
 
     /// An access of which [`Trail::visit`] said [`Visit::Open`] was counted as a visit.
@@ -279,7 +253,7 @@ impl Trail {
         let mut wrong = Vec::new();
         let mut open = open.into_iter().peekable();
         for (at, (page, slot)) in first.into_iter().enumerate() {
-            let repeats = before.repeats(page, slot, ALL);
+            let repeats = before.repeats(page, slot);
             if let Some((_, paddr)) = open.next_if(|(place, _)| *place == at)
                 && repeats
             {

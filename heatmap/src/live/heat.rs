@@ -82,8 +82,6 @@ pub(crate) struct Heat {
     blocks: usize,
     /// Bytes of all blocks.
     bytes: usize,
-    /// Blocks of which something was left out, ever.
-    marked: u64,
     /// Blocks that have been forgotten.
     pub(crate) forgotten: u64,
     /// Where the next sweep begins.
@@ -107,11 +105,8 @@ impl Heat {
         self.bytes
     }
 
-    /// Blocks with accesses of which something may be missing in an interval.
+    /// Blocks with accesses of which something may be missing in an interval. Looks at all blocks.
     pub(crate) fn left_out(&self, interval: u64) -> u64 {
-        if self.marked == 0 {
-            return 0;
-        }
         self.from(0).filter(|warm| warm.is_counted() && warm.is_left_out(interval)).count() as u64
     }
 
@@ -146,7 +141,6 @@ impl Heat {
                 let before = rest.next_if(|warm| warm.number == block.number);
                 replaced += before.as_ref().map_or(0, |warm| warm.bytes());
                 let before = before.filter(|warm| !warm.has_expired(moment));
-                self.marked += u64::from(block.left_out);
                 self.put(&mut region, Arc::new(warmed(before.as_deref(), block, moment)));
             }
             for warm in rest {

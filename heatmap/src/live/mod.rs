@@ -584,7 +584,7 @@ impl Counting {
             least_span_ns: seen.map(|seen| least_span(self.settings.min_span_ns, seen.judged)),
             assume_complete: self.settings.assume_complete,
             filters: Arc::clone(&self.filters),
-            left_out: (!self.forgets_marks(interval)).then(|| self.heat.left_out(interval)),
+            forgets_marks: self.forgets_marks(interval),
             max_cold_share: self.settings.max_cold_share,
         }
     }

@@ -93,8 +93,8 @@ pub struct Snapshot {
     pub(super) least_span_ns: Option<u64>,
     pub(super) assume_complete: bool,
     pub(super) filters: std::sync::Arc<Filters>,
-    /// Blocks from which the filters left something out; more than can be remembered if `None`.
-    pub(super) left_out: Option<u64>,
+    /// Something was left out of more blocks than can be remembered: it may be any.
+    pub(super) forgets_marks: bool,
     /// The greatest cold share of a block that is proposed.
     pub(super) max_cold_share: MaxColdShare,
 }
@@ -165,7 +165,8 @@ impl Snapshot {
         notes.extend(guests(&self.ledger));
         if !self.facts().leaves_out() && !self.assume_complete && known.page_size.is_4k() {
             let names: Vec<_> = self.filters.names().collect();
-            notes.extend(by_query(&names, self.left_out.unwrap_or(0), self.left_out.is_none()));
+            let blocks = self.heat.left_out(self.interval);
+            notes.extend(by_query(&names, blocks, self.forgets_marks));
         }
         if self.cooling_ns == 0 || self.time_base() != TimeBase::Ns {
             notes.push(
@@ -224,8 +225,7 @@ impl LiveFolio<'_> {
     }
 
     fn case(&self) -> BlockEvidence {
-        let left_out =
-            self.snapshot.left_out.is_none() || self.warm.is_left_out(self.snapshot.interval);
+        let left_out = self.snapshot.forgets_marks || self.warm.is_left_out(self.snapshot.interval);
         BlockEvidence::cooled(&self.warm.folio, self.halvings(), left_out)
     }
 

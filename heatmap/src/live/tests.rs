@@ -383,6 +383,33 @@ fn what_a_report_refuses_to_judge_is_not_judged() {
     assert_eq!(judged(complete, pid(), &[&part], &[7, 8]), (false, false));
 }
 
+/// What the query dropped is of no matter once nothing is left of what was counted by then.
+#[test]
+fn marks_cool_with_their_block() {
+    let loads = Filters { loads: true, ..Filters::default() };
+    let live = Live::new(Settings { ttl_ns: 0, ..settings() }, loads);
+    let mut sink = live.clone();
+    let left_out = |live: &Live| {
+        let snapshot = live.latest().load_full();
+        let judge = snapshot.judge("0".parse().expect("an order"), "30".parse().expect("percent"));
+        let folio = snapshot.folio(Pfn::new_truncate(0).folio())?;
+        Some(folio.fraction(&judge)?.found.left_out)
+    };
+    let store = Operation::plain(Direction::Store);
+    // Three loads and a store in the first interval, one load in each of the others.
+    (0..3).for_each(|_| sink.access(&access(5, Some(10))));
+    sink.access(&Access { operation: store, ..access(7, Some(10)) });
+    let mut seen = Vec::new();
+    for interval in 1..6 {
+        sink.access(&access(9, Some(interval * COOLING + 10)));
+        sink.access(&access(9, Some(interval * COOLING + 150)));
+        sink.recording_so_far(&recording());
+        seen.push(left_out(&live));
+    }
+    // 3, 1, then nothing.
+    assert_eq!(seen, [Some(true), Some(false), Some(false), Some(false), Some(false)]);
+}
+
 #[test]
 fn nobody_waits_for_a_thread_that_is_gone() {
     let live = Live::new(settings(), Filters::default());
