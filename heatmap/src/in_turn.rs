@@ -200,45 +200,42 @@ mod tests {
         HeldSample { queue, paddr, time_ns: Some(5), counted: None, repeats: false }
     }
 
-    fn visits_of(threads: &[&[u64]]) -> Vec<(u64, bool)> {
-        let in_turn = Arc::new(InTurn::default());
-        let all = Mutex::new(Vec::new());
-        std::thread::scope(|scope| {
-            for parts in threads {
-                let (in_turn, all) = (&in_turn, &all);
-                scope.spawn(move || {
-                    for number in *parts {
-                        let mut part = HeldPart::new(*number, Vec::new(), in_turn);
-                        // Every second part has samples, all of one page and slot.
-                        if number % 2 == 0 {
-                            let paddr = PhysAddr::new_truncate(number << 32 | 0x7000);
-                            let near = PhysAddr::new_truncate(0x7000);
-                            part.hold(held(1, near));
-                            part.hold(held(2, paddr));
-                        }
-                        for held in &part.held {
-                            assert!(held.counted.is_none());
-                        }
-                        let before = part.held.len();
-                        part.end(&mut BatchRoom::default(), |_| panic!("nothing is to be counted"));
-                        lock(all).push((*number, before > 0));
-                    }
-                });
-            }
-        });
-        let samples = lock(&in_turn.samples);
-        assert!(samples.done.is_empty());
-        let mut all = all.into_inner().unwrap();
-        all.sort_unstable();
-        assert_eq!(samples.next, all.len() as u64);
-        all
+    /// A sample of one page and time that is counted.
+    fn counted(cpu: u32) -> HeldSample {
+        let near = PhysAddr::new_truncate(0x7000);
+        HeldSample { counted: Some((Source::Pebs, 0, touch())), ..held(cpu, near) }
     }
 
     #[test]
     fn parts_are_decided_in_their_order_whichever_thread_has_them() {
-        let all = visits_of(&[&[0, 3, 4, 5, 8], &[1, 6, 7, 9], &[2, 10, 11]]);
-        assert_eq!(all.len(), 12);
-        assert_eq!(all.iter().filter(|(_, samples)| *samples).count(), 6);
+        let in_turn = Arc::new(InTurn::default());
+        let decided = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            // The first part comes last; parts without samples wait for nobody.
+            for parts in [&[4, 5, 6, 9][..], &[1, 2, 7], &[3, 8], &[0]] {
+                let (in_turn, decided) = (&in_turn, &decided);
+                scope.spawn(move || {
+                    for number in parts {
+                        let mut part = HeldPart::new(*number, Vec::new(), in_turn);
+                        if number % 2 == 0 {
+                            part.hold(counted(1));
+                        }
+                        if *number == 0 {
+                            std::thread::sleep(std::time::Duration::from_millis(50));
+                        }
+                        part.end(&mut BatchRoom::default(), |batch| {
+                            lock(decided).push((*number, batch.repeats[0]));
+                        });
+                    }
+                });
+            }
+        });
+        let mut decided = decided.into_inner().unwrap();
+        decided.sort_unstable();
+        let wanted = [(0, false), (2, true), (4, true), (6, true), (8, true)];
+        assert_eq!(decided, wanted, "the first in order is the visit");
+        let samples = lock(&in_turn.samples);
+        assert!(samples.done.is_empty() && samples.next == 10);
     }
 
     #[test]
@@ -248,13 +245,7 @@ mod tests {
         for number in 0..3 {
             let mut part = HeldPart::new(number, Vec::new(), &in_turn);
             for (cpu, page) in [(1, 7), (2, 7 + 100 * number)] {
-                part.held.push(HeldSample {
-                    queue: QueueId::Samples(Some(cpu)),
-                    paddr: PhysAddr::new_truncate(page << 12),
-                    time_ns: Some(5),
-                    counted: Some((Source::Pebs, 0, touch())),
-                    repeats: false,
-                });
+                part.hold(HeldSample { paddr: PhysAddr::new_truncate(page << 12), ..counted(cpu) });
             }
             part.end(&mut BatchRoom::default(), |batch| seen.extend_from_slice(batch.repeats));
         }

@@ -99,6 +99,9 @@ mod tests {
     fn who_comes_back_after_somebody_else_begins_anew() {
         let accesses = [(1, 5, 0), (2, 5, 5), (2, 5, 10), (1, 5, 11)];
         assert_eq!(stays(&accesses), [true, false, true, false]);
+        // Also if it is still remembered.
+        let accesses = [(1, 5, 0), (2, 5, 1), (2, 5, 5), (1, 5, 6), (1, 5, 7)];
+        assert_eq!(stays(&accesses), [true, false, true, false, true]);
     }
 
     #[test]
