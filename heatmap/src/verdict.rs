@@ -841,7 +841,7 @@ mod tests {
 
     #[test]
     fn evenly_hot_blocks_are_called_sparse_in_at_most_one_in_a_thousand() {
-        const TRIALS: u32 = 1500;
+        const TRIALS: u32 = 500;
         for judge in splitting_judges() {
             let m = judge.min_hot_chunks;
             let mut grid = accesses_to_try(40);

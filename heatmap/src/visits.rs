@@ -30,8 +30,10 @@ const SLOT_ACCESSES: u64 = 1024;
 /// Queues that are told apart, some 400 bytes each. A machine has as many as CPUs, a recording by
 /// threads as many as threads. Those beyond it share the trail of the first.
 const MAX_QUEUES: usize = 1 << 16;
-/// Accesses that are decided together.
+/// Accesses that are decided together: a multiple of [`LANES`].
 const RUN: usize = 128;
+/// Accesses that are compared with those before them at once.
+const LANES: usize = 16;
 /// A page that no access has.
 const NO_PAGE: u64 = u64::MAX / 2;
 
@@ -109,9 +111,27 @@ struct Ahead {
     depends_on_number: bool,
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
-const fn low_half(page: u64) -> u32 {
-    page as u32
+/// What is compared of a page's number first. Pages that are near each other agree in it; of others
+/// three in 65,536 do too.
+#[expect(clippy::cast_possible_truncation, reason = "the low bits are meant")]
+const fn low_bits(page: u64) -> u16 {
+    page as u16
+}
+
+/// Which of the accesses behind the first [`LOOK_BACK`] may lie near one of the [`LOOK_BACK`] before
+/// it: not 0 where it may. There is no branch, so that the compiler compares several at once.
+#[inline]
+fn near_one_before(lows: &[u16]) -> [u16; LANES] {
+    let (lows, _) = lows.split_first_chunk::<{ LOOK_BACK + LANES }>().expect("RUN is a multiple");
+    let mut near = [0; LANES];
+    for back in 1..=LOOK_BACK {
+        for (lane, near) in near.iter_mut().enumerate() {
+            let at = LOOK_BACK + lane;
+            let is_near = lows[at].wrapping_sub(lows[at - back]).wrapping_add(1) <= 2;
+            *near |= u16::from(is_near);
+        }
+    }
+    near
 }
 
 impl Default for Trail {
@@ -173,42 +193,41 @@ impl Trail {
         // The latest accesses, oldest first, and behind them the new ones.
         let mut lows = [0; LOOK_BACK + RUN];
         for (at, low) in lows[..LOOK_BACK].iter_mut().enumerate() {
-            *low = low_half(pages[(next + at) % LOOK_BACK]);
+            *low = low_bits(pages[(next + at) % LOOK_BACK]);
         }
         for (low, paddr) in lows[LOOK_BACK..].iter_mut().zip(addresses) {
-            *low = low_half(paddr.get() >> PAGE_SHIFT);
+            *low = low_bits(paddr.get() >> PAGE_SHIFT);
         }
         let before = |at: usize| match at.checked_sub(LOOK_BACK) {
             Some(at) => (page(at), slot(at)),
             None => (pages[(next + at) % LOOK_BACK], slots[(next + at) % LOOK_BACK]),
         };
         let len = addresses.len();
-        let new = &lows[LOOK_BACK..][..len];
-        // Most accesses lie nowhere near. All are compared with those so many places before them,
-        // without a branch, so that the compiler takes several at once.
-        let mut near = [false; RUN];
-        for back in 1..=LOOK_BACK {
-            let others = &lows[LOOK_BACK - back..][..len];
-            for ((near, low), other) in near.iter_mut().zip(new).zip(others) {
-                *near |= low.wrapping_sub(*other).wrapping_add(1) <= 2;
+        for at in (0..len).step_by(LANES) {
+            let lanes = LANES.min(len - at);
+            let near = near_one_before(&lows[at..]);
+            // Most accesses lie nowhere near another.
+            if near.iter().fold(0, |any, it| any | it) == 0 {
+                repeats.resize(repeats.len() + lanes, false);
+                continue;
             }
+            repeats.extend(near[..lanes].iter().zip(at..).map(|(near, at)| {
+                *near != 0 && {
+                    let (page, slot) = (page(at), slot(at));
+                    (at..at + LOOK_BACK).any(|other| {
+                        let (its_page, its_slot) = before(other);
+                        its_page.abs_diff(page) <= 1 && its_slot == slot
+                    })
+                }
+            }));
         }
-        repeats.extend(near[..len].iter().enumerate().map(|(at, near)| {
-            *near && {
-                let (page, slot) = (page(at), slot(at));
-                (at..at + LOOK_BACK).any(|other| {
-                    let (its_page, its_slot) = before(other);
-                    its_page.abs_diff(page) <= 1 && its_slot == slot
-                })
-            }
-        }));
         if let Some(ahead) = &mut self.ahead {
             let has_no_time = |at: usize| time_ns(at).is_none();
-            ahead.depends_on_number |= (0..addresses.len()).any(has_no_time);
+            ahead.depends_on_number |= (0..len).any(has_no_time);
         }
-        let rest = addresses.len().saturating_sub(LOOK_BACK);
+        let rest = len.saturating_sub(LOOK_BACK);
         self.count += rest as u64;
-        (rest..addresses.len()).for_each(|at| self.push(page(at), slot(at)));
+        (rest..len).for_each(|at| self.push(page(at), slot(at)));
     }
 
     /// Of a part that is decoded ahead: whether what came before it matters to its next access.

@@ -277,7 +277,7 @@ fn replaying_gives_the_same_at_any_speed_on_any_number_of_threads() {
         (tracegen::Source::Samples, Filters::default),
     ] {
         let config = tracegen::Config {
-            records: 60_000,
+            records: 25_000,
             source,
             form: tracegen::Form::Stream,
             ..tracegen::Config::default()
