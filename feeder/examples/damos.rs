@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use feeder::decision::Asked;
 use feeder::sink::damos::{Damos, Mark, Operations, Settings};
 use feeder::supervisor::{self, Supervisor};
-use heatmap::{ChunkOrder, MaxColdShare};
+use heatmap::ChunkOrder;
 
 #[derive(Debug, Parser)]
 struct Cli {
@@ -81,11 +82,10 @@ fn propose(
 ) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     let program = std::env::current_exe().context("the path of this program")?;
-    let order = ChunkOrder::try_new(2)?;
+    let asked = Asked::at(ChunkOrder::try_new(2)?);
     for path in &args.decisions {
         let file = File::open(path).with_context(|| path.display().to_string())?;
-        let decisions =
-            feeder::decisions::read(BufReader::new(file), order, MaxColdShare::default())?;
+        let decisions = feeder::decisions::read(BufReader::new(file), asked)?;
         let applied = damos.propose_watched(&decisions, |mark| {
             if let Some(before) = supervisor.take() {
                 before.dismiss()?;
@@ -95,7 +95,7 @@ fn propose(
             Ok(())
         })?;
         let (ranges, folios) = (applied.ranges.len(), applied.folios.len());
-        writeln!(out, "ranges {ranges} folios {folios} left out {}", applied.left_out.len())?;
+        writeln!(out, "ranges {ranges} folios {folios} unplaced {}", applied.unplaced.len())?;
         let begin = Instant::now();
         while begin.elapsed().as_secs() < args.seconds {
             std::thread::sleep(Duration::from_secs(1));

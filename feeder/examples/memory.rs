@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Parser;
-use heatmap::{ChunkOrder, MaxColdShare, Verdict};
+use feeder::decision::Asked;
+use heatmap::{ChunkOrder, Verdict};
 
 /// Bytes of a base page and of a folio.
 const PAGE: usize = 4096;
@@ -80,8 +81,7 @@ fn hold(folios: usize, sparse: &[usize]) -> anyhow::Result<()> {
 fn look(decisions: &PathBuf) -> anyhow::Result<()> {
     let file = BufReader::new(File::open(decisions)?);
     let mut out = std::io::stdout();
-    for decision in feeder::decisions::read(file, ChunkOrder::try_new(2)?, MaxColdShare::default())?
-    {
+    for decision in feeder::decisions::read(file, Asked::at(ChunkOrder::try_new(2)?))? {
         let pid = decision.pid.context("no process")?;
         let vaddr = decision.vaddr.context("no address")?;
         let entries = entries(pid, vaddr)?;

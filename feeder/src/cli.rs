@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, bail, ensure};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use feeder::decision::Asked;
 use feeder::device::Debugfs;
 use feeder::host::{Host, SplitScheme, settle};
 use feeder::http::{self, Shared};
@@ -246,17 +247,13 @@ impl Command {
     }
 }
 
-fn read(
-    path: &Path,
-    order: ChunkOrder,
-    most: MaxColdShare,
-) -> anyhow::Result<Vec<feeder::decision::Decision>> {
+fn read(path: &Path, asked: Asked) -> anyhow::Result<Vec<feeder::decision::Decision>> {
     let lines: Box<dyn BufRead> = if path.as_os_str() == "-" {
         Box::new(std::io::stdin().lock())
     } else {
         Box::new(BufReader::new(File::open(path).context("cannot open")?))
     };
-    feeder::decisions::read(lines, order, most)
+    feeder::decisions::read(lines, asked)
 }
 
 impl Feed {
@@ -276,17 +273,17 @@ impl Feed {
             Planned::Faithful => Aim::Faithful,
         };
         let terms = Terms { order, threshold, aim };
+        let asked = Asked { order, threshold, max_cold_share: self.max_cold_share };
         let inbox = Inbox::new();
         if let Some(path) = &self.decisions {
-            let decisions = read(path, order, self.max_cold_share)
-                .with_context(|| path.display().to_string())?;
+            let decisions = read(path, asked).with_context(|| path.display().to_string())?;
             inbox.put(News::State { decisions, epoch: 0, expires: None });
         }
         let kept = privileges::keep_only(&self.needs())?;
         tracing::debug!("capabilities: {kept}");
         let mut sink = self.sink(&host, terms)?;
         let shared = Shared::default();
-        self.start(&shared, &inbox, terms)?;
+        self.start(&shared, &inbox, asked)?;
         // What a file says is said once, and files that others read stay as they are.
         let files = matches!(self.sink, Kind::Lines | Kind::Damo | Kind::Vab);
         let once = self.once || self.decisions.is_some() && files;
@@ -382,7 +379,7 @@ impl Feed {
     }
 
     /// Starts what goes on beside: signals, the daemon's stream, HTTP.
-    fn start(&self, shared: &Shared, inbox: &Inbox, terms: Terms) -> anyhow::Result<()> {
+    fn start(&self, shared: &Shared, inbox: &Inbox, asked: Asked) -> anyhow::Result<()> {
         use signal_hook::consts::{SIGINT, SIGTERM};
         // A second signal does not wait.
         let second = Arc::new(AtomicBool::new(false));
@@ -402,8 +399,6 @@ impl Feed {
         }
         let follows = self.decisions.is_none().then(|| {
             let address = self.service.clone().unwrap_or_else(Address::default_socket);
-            let Terms { order, threshold, .. } = terms;
-            let asked = service::Asked { order, threshold, max_cold_share: self.max_cold_share };
             service::follow(address, asked, inbox.clone())
         });
         if follows.is_none() {
@@ -424,15 +419,15 @@ impl Feed {
     }
 
     fn conclude(&self, figures: &Figures, messages: &Messages) -> ExitCode {
-        if figures.left_out > 0 {
-            let left_out = figures.left_out;
-            messages.warn(&format!("{left_out} folios found no place; --explain says why"));
+        if figures.unplaced > 0 {
+            let unplaced = figures.unplaced;
+            messages.warn(&format!("{unplaced} folios found no place; --explain says why"));
         }
         if figures.split_unproven > 0 {
             let split = figures.split_unproven;
             messages
                 .warn(&format!("{split} folios that are not proven to be sparse will be split"));
         }
-        if self.strict && figures.left_out > 0 { ExitCode::from(3) } else { ExitCode::SUCCESS }
+        if self.strict && figures.unplaced > 0 { ExitCode::from(3) } else { ExitCode::SUCCESS }
     }
 }

@@ -2,7 +2,26 @@
 
 use core::fmt;
 
-use heatmap::{Backing, MaxColdShare, Verdict, proposable};
+use heatmap::{Backing, ChunkOrder, HotThreshold, MaxColdShare, Verdict, proposable};
+
+/// For what decisions are asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// Chunk order.
+    pub order: ChunkOrder,
+    /// Percent of hot chunks from which on a folio is hot.
+    pub threshold: HotThreshold,
+    /// The greatest cold share of a sparse folio that may be acted on.
+    pub max_cold_share: MaxColdShare,
+}
+
+impl Asked {
+    /// What is asked by default, at an order.
+    pub fn at(order: ChunkOrder) -> Self {
+        let (threshold, max_cold_share) = (HotThreshold::default(), MaxColdShare::default());
+        Self { order, threshold, max_cold_share }
+    }
+}
 
 /// What is known of one folio.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +58,9 @@ pub enum Standing {
 /// Why a sparse folio is not acted on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
+    /// It was judged for another order, or for a greater hot threshold: for what is asked it may be
+    /// hot.
+    OtherTerms,
     /// Something was left out of it: hot pages may be missing.
     LeftOut,
     /// It is no huge page that can be split.
@@ -51,15 +73,28 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, in the order in which they are tested.
-    pub const ALL: [Self; 4] = [Self::LeftOut, Self::Backing, Self::ColdShare, Self::NotSteady];
+    pub const ALL: [Self; 5] =
+        [Self::OtherTerms, Self::LeftOut, Self::Backing, Self::ColdShare, Self::NotSteady];
 
     /// The name in metrics.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::OtherTerms => "other_terms",
             Self::LeftOut => "left_out",
             Self::Backing => "backing",
             Self::ColdShare => "cold_share",
             Self::NotSteady => "not_steady",
+        }
+    }
+
+    /// It as it is said to people.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::OtherTerms => "judged for another order, or for a greater hot threshold",
+            Self::LeftOut => "accesses were left out of it",
+            Self::Backing => "no huge page that can be split",
+            Self::ColdShare => "too much was seen outside of its hot chunks (--max-cold-share)",
+            Self::NotSteady => "not sparse for long enough",
         }
     }
 }
@@ -75,6 +110,8 @@ pub struct Evidence {
     pub steady: Option<bool>,
     /// Whether something was left out of it.
     pub left_out: bool,
+    /// Whether it was judged for other terms than those asked for.
+    pub other_terms: bool,
 }
 
 impl Evidence {
@@ -87,7 +124,9 @@ impl Evidence {
         }
         let refused = |verdict, refusal| (verdict, Standing::Refused(refusal));
         let cold = self.cold.unwrap_or((0, 0));
-        if self.left_out {
+        if self.other_terms {
+            refused(Verdict::Undersampled, Refusal::OtherTerms)
+        } else if self.left_out {
             refused(Verdict::Filtered, Refusal::LeftOut)
         } else if !proposable(told, self.backing, (0, 0), most) {
             refused(Verdict::Filtered, Refusal::Backing)
@@ -106,12 +145,12 @@ impl Evidence {
 /// How many decisions have which standing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Sparse folios that are acted on.
-    pub proposed: u64,
+    /// Sparse folios that may be acted on.
+    pub admitted: u64,
     /// Of these those of one look.
     pub unverified: u64,
     /// Sparse folios that are not acted on, in the order of [`Refusal::ALL`].
-    pub refused: [u64; 4],
+    pub refused: [u64; Refusal::ALL.len()],
 }
 
 impl Tally {
@@ -123,7 +162,7 @@ impl Tally {
                 Standing::Refused(refusal) => tally.refused[refusal as usize] += 1,
                 standing => {
                     let sparse = u64::from(decision.verdict == Verdict::Sparse);
-                    tally.proposed += sparse;
+                    tally.admitted += sparse;
                     tally.unverified += u64::from(standing == Standing::Unverified) * sparse;
                 }
             }
@@ -134,20 +173,14 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { proposed, unverified, refused } = self;
-        write!(f, "{proposed} sparse folios may be acted on")?;
+        let Self { admitted, unverified, refused } = self;
+        write!(f, "{admitted} sparse folios may be acted on")?;
         if *unverified > 0 {
             write!(f, ", {unverified} of them after one look")?;
         }
-        let [left_out, backing, cold_share, not_steady] = refused;
-        for (number, why) in [
-            (left_out, "something was left out of them"),
-            (backing, "they are no huge pages that can be split"),
-            (cold_share, "too much was seen outside of their hot chunks (--max-cold-share)"),
-            (not_steady, "they were not sparse for long enough"),
-        ] {
+        for (refusal, number) in Refusal::ALL.into_iter().zip(refused) {
             if *number > 0 {
-                write!(f, "; {number} are refused, since {why}")?;
+                write!(f, "; {number} are refused: {}", refusal.reason())?;
             }
         }
         Ok(())
@@ -163,6 +196,7 @@ mod tests {
         cold: Some((20, 100)),
         steady: Some(true),
         left_out: false,
+        other_terms: false,
     };
 
     #[test]
@@ -183,6 +217,7 @@ mod tests {
             (Evidence { backing: Backing::Smaller, ..GOOD }, Filtered, refused(Refusal::Backing)),
             (Evidence { backing: Backing::Hugetlb, ..GOOD }, Filtered, refused(Refusal::Backing)),
             (Evidence { left_out: true, ..GOOD }, Filtered, refused(Refusal::LeftOut)),
+            (Evidence { other_terms: true, ..GOOD }, Undersampled, refused(Refusal::OtherTerms)),
         ];
         for (evidence, verdict, standing) in cases {
             let admitted = evidence.admit(Sparse, MaxColdShare::default());
@@ -213,14 +248,13 @@ mod tests {
             decision(Verdict::Undersampled, Standing::Refused(Refusal::NotSteady)),
         ];
         let tally = Tally::of(&decisions);
-        assert_eq!(tally, Tally { proposed: 2, unverified: 1, refused: [0, 1, 0, 1] });
+        assert_eq!(tally, Tally { admitted: 2, unverified: 1, refused: [0, 0, 1, 0, 1] });
         assert_eq!(
             tally.to_string(),
-            "2 sparse folios may be acted on, 1 of them after one look; 1 are refused, since they \
-             are no huge pages that can be split; 1 are refused, since they were not sparse for \
-             long enough"
+            "2 sparse folios may be acted on, 1 of them after one look; 1 are refused: no huge page \
+             that can be split; 1 are refused: not sparse for long enough"
         );
         let names = Refusal::ALL.map(Refusal::name);
-        assert_eq!(names, ["left_out", "backing", "cold_share", "not_steady"]);
+        assert_eq!(names, ["other_terms", "left_out", "backing", "cold_share", "not_steady"]);
     }
 }

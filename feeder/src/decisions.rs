@@ -4,10 +4,10 @@
 use std::io::BufRead;
 
 use anyhow::{Context, bail, ensure};
-use heatmap::{Backing, ChunkOrder, MaxColdShare, Verdict, hot_fraction};
+use heatmap::{Backing, ChunkOrder, Verdict, hot_fraction};
 use serde::Deserialize;
 
-use crate::decision::{Decision, Evidence};
+use crate::decision::{Asked, Decision, Evidence};
 
 /// The longest line that is read: one with all 512 counters takes some 8 KiB.
 const LONGEST: u64 = 64 << 10;
@@ -19,6 +19,7 @@ const ORDERS: core::ops::RangeInclusive<u8> = 2..=8;
 struct Line {
     folio_pfn: String,
     order: u8,
+    hot_threshold: Option<u8>,
     accesses: u64,
     verdict: Option<String>,
     hot_bitmap: String,
@@ -33,17 +34,13 @@ struct Line {
     vaddr: Option<String>,
 }
 
-/// Reads decisions to their end, for a plan at an order. Of sparse folios only those stay so that may
-/// be acted on, see [`Evidence::admit`].
+/// Reads decisions to their end. Of sparse folios only those stay so that may be acted on, see
+/// [`Evidence::admit`].
 ///
 /// # Errors
 /// The number of the line that cannot be used, and why: nothing of such an input is to be fed.
-pub fn read(
-    mut lines: impl BufRead,
-    order: ChunkOrder,
-    most: MaxColdShare,
-) -> anyhow::Result<Vec<Decision>> {
-    check_order(order)?;
+pub fn read(mut lines: impl BufRead, asked: Asked) -> anyhow::Result<Vec<Decision>> {
+    check_order(asked.order)?;
     let mut decisions = Vec::new();
     let mut line = Vec::new();
     for number in 1_u64.. {
@@ -55,7 +52,7 @@ pub fn read(
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let decision = parse(&line, order, most).with_context(|| format!("line {number}"))?;
+        let decision = parse(&line, asked).with_context(|| format!("line {number}"))?;
         decisions.push(decision);
     }
     Ok(decisions)
@@ -75,7 +72,8 @@ pub fn check_order(order: ChunkOrder) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn parse(line: &[u8], order: ChunkOrder, most: MaxColdShare) -> anyhow::Result<Decision> {
+fn parse(line: &[u8], asked: Asked) -> anyhow::Result<Decision> {
+    let order = asked.order;
     ensure!(line.ends_with(b"\n"), "is cut off, or longer than {LONGEST} bytes");
     let line: Line = serde_json::from_slice(line).context("is no decision")?;
     let folio_pfn = hexadecimal("folio_pfn", &line.folio_pfn)?;
@@ -105,14 +103,14 @@ fn parse(line: &[u8], order: ChunkOrder, most: MaxColdShare) -> anyhow::Result<D
             line.order
         ),
     };
-    let (verdict, standing) = line.evidence()?.admit(verdict, most);
+    let (verdict, standing) = line.evidence(asked)?.admit(verdict, asked.max_cold_share);
     let (accesses, pid) = (line.accesses, line.pid);
     Ok(Decision { folio_pfn, verdict, accesses, hot_chunks, pid, vaddr, standing })
 }
 
 impl Line {
     /// What it says of the evidence; lines of older programs say less.
-    fn evidence(&self) -> anyhow::Result<Evidence> {
+    fn evidence(&self, asked: Asked) -> anyhow::Result<Evidence> {
         let backing = match self.backing.as_deref() {
             Some("thp") => Backing::Thp,
             Some("hugetlb") => Backing::Hugetlb,
@@ -124,7 +122,10 @@ impl Line {
         let share = self.cold_share.map(|share| (share.into(), 100));
         let cold = self.cold_visits.zip(self.visits).or(share);
         let left_out = self.left_out.unwrap_or(false);
-        Ok(Evidence { backing, cold, steady: self.steady, left_out })
+        // Fewer hot chunks than a smaller share of them are fewer than a greater one, too.
+        let threshold_fits = self.hot_threshold.is_none_or(|told| told <= asked.threshold.get());
+        let other_terms = self.order != asked.order.get() || !threshold_fits;
+        Ok(Evidence { backing, cold, steady: self.steady, left_out, other_terms })
     }
 }
 
@@ -169,6 +170,8 @@ pub(crate) fn chunks(bitmap: &str, order: ChunkOrder) -> anyhow::Result<Vec<usiz
 
 #[cfg(test)]
 mod tests {
+    use heatmap::HotThreshold;
+
     use super::*;
     use crate::decision::{Refusal, Standing};
 
@@ -176,8 +179,8 @@ mod tests {
                         \"verdict\":\"hot\",\"backing\":\"thp\",\"hot_bitmap\":\"8000000f\",\
                         \"pid\":7,\"vaddr\":\"0x7f0000000000\"}\n";
 
-    fn order(order: u8) -> ChunkOrder {
-        ChunkOrder::try_new(order).expect("0 to 9")
+    fn asked(order: u8) -> Asked {
+        Asked::at(ChunkOrder::try_new(order).expect("0 to 9"))
     }
 
     #[test]
@@ -192,34 +195,44 @@ mod tests {
             standing: Standing::AsTold,
         };
         let text = format!("{LINE}\n{LINE}");
-        assert_eq!(
-            read(text.as_bytes(), order(4), MaxColdShare::default()).unwrap(),
-            [wanted.clone(), wanted]
-        );
-        assert!(read(&b""[..], order(4), MaxColdShare::default()).unwrap().is_empty());
+        assert_eq!(read(text.as_bytes(), asked(4)).unwrap(), [wanted.clone(), wanted]);
+        assert!(read(&b""[..], asked(4)).unwrap().is_empty());
     }
 
     #[test]
     fn counts_serve_every_order() {
         let line =
             LINE.replace("\"hot_bitmap\"", "\"counts\":[[0,10],[511,1],[510,1]],\"hot_bitmap\"");
-        let hot = |number| {
-            read(line.as_bytes(), order(number), MaxColdShare::default())
-                .unwrap()
-                .remove(0)
-                .hot_chunks
-        };
+        let hot = |number| read(line.as_bytes(), asked(number)).unwrap().remove(0).hot_chunks;
         assert_eq!(hot(2), [0, 127]);
         assert_eq!(hot(8), [0, 1]);
         // A tenth of 20 is 2, which one access is not, and two together are.
         let line = line.replace("[0,10]", "[0,20]");
-        let hot = |number| {
-            read(line.as_bytes(), order(number), MaxColdShare::default())
-                .unwrap()
-                .remove(0)
-                .hot_chunks
-        };
+        let hot = |number| read(line.as_bytes(), asked(number)).unwrap().remove(0).hot_chunks;
         assert_eq!((hot(2), hot(4)), (vec![0, 127], vec![0, 31]));
+    }
+
+    /// What is sparse for 30 % of the hot chunks is so for more, and need not be for fewer; of other
+    /// orders nothing is known.
+    #[test]
+    fn a_sparse_folio_was_judged_for_what_is_asked() {
+        use Standing::{Refused, Unverified};
+        let line = LINE
+            .replace("\"hot\"", "\"sparse\"")
+            .replace("\"hot_bitmap\"", "\"counts\":[[0,10]],\"hot_bitmap\"");
+        let other = (Verdict::Undersampled, Refused(Refusal::OtherTerms));
+        let same = (Verdict::Sparse, Unverified);
+        for (order, percent, wanted) in
+            [(4, 30, same), (4, 31, same), (4, 29, other), (2, 30, other), (5, 30, other)]
+        {
+            let threshold = HotThreshold::try_new(percent).expect("a percent");
+            let asked = Asked { threshold, ..asked(order) };
+            let decision = read(line.as_bytes(), asked).unwrap().remove(0);
+            assert_eq!((decision.verdict, decision.standing), wanted, "{order} {percent}");
+        }
+        // A program that tells no threshold has the default one.
+        let line = line.replace("\"hot_threshold\":30,", "");
+        assert_eq!(read(line.as_bytes(), asked(4)).unwrap()[0].verdict, Verdict::Sparse);
     }
 
     #[test]
@@ -227,8 +240,7 @@ mod tests {
         use Standing::{AsTold, Refused, Unverified};
         let standing = |line: &str| {
             let line = LINE.replace("\"hot\"", "\"sparse\"").replace("\"backing\":\"thp\"", line);
-            let decision =
-                read(line.as_bytes(), order(4), MaxColdShare::default()).unwrap().remove(0);
+            let decision = read(line.as_bytes(), asked(4)).unwrap().remove(0);
             (decision.verdict, decision.standing)
         };
         let cases = [
@@ -278,7 +290,7 @@ mod tests {
             (format!("{{{}{LINE}", " ".repeat(70_000)), 4, "line 1: is cut off, or longer"),
         ];
         for (text, number, wanted) in cases {
-            let error = read(text.as_bytes(), order(number), MaxColdShare::default()).unwrap_err();
+            let error = read(text.as_bytes(), asked(number)).unwrap_err();
             let error = format!("{error:#}");
             assert!(error.contains(wanted), "{wanted}: {error}");
         }

@@ -90,8 +90,6 @@ impl Wanted {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeSet, VecDeque};
-
     use proptest::prelude::*;
 
     use super::*;
@@ -101,10 +99,10 @@ mod tests {
     }
 
     /// The chunks of these sums that the kernel takes for hot: the sentences of its source.
-    fn hot(sums: &[u64]) -> Vec<usize> {
+    fn hot(sums: &[u64]) -> impl Iterator<Item = usize> {
         let peak = sums.iter().copied().max().unwrap_or(0);
         let threshold = std::cmp::max(peak / 10, 1);
-        (0..sums.len()).filter(|chunk| sums[*chunk] >= threshold).collect()
+        (0..sums.len()).filter(move |chunk| sums[*chunk] >= threshold)
     }
 
     fn read(counts: &[u32; PAGES_PER_FOLIO], order: ChunkOrder) -> Vec<usize> {
@@ -112,7 +110,7 @@ mod tests {
             let pages = 1 << order.get();
             (0..pages).map(|page| u64::from(counts[chunk * pages + page])).sum()
         };
-        hot(&(0..512_usize >> order.get()).map(sum).collect::<Vec<_>>())
+        hot(&(0..512_usize >> order.get()).map(sum).collect::<Vec<_>>()).collect()
     }
 
     fn written(mut counts: [u32; PAGES_PER_FOLIO], slots: &[usize]) -> [u32; PAGES_PER_FOLIO] {
@@ -121,21 +119,21 @@ mod tests {
     }
 
     /// The least number of writes to any of four chunks, by trying all, one more at a time.
-    fn tried(sums: [u64; 4], wanted: &[usize]) -> usize {
-        let (mut seen, mut queue) = (BTreeSet::new(), VecDeque::from([(sums, 0)]));
-        while let Some((sums, writes)) = queue.pop_front() {
-            if hot(&sums) == wanted {
-                return writes;
-            }
-            for chunk in 0..4 {
-                let mut next = sums;
-                next[chunk] += 1;
-                if seen.insert(next) {
-                    queue.push_back((next, writes + 1));
+    fn tried(sums: [u64; 4], wanted: &[usize]) -> u64 {
+        for writes in 0.. {
+            for first in 0..=writes {
+                for second in 0..=writes - first {
+                    for third in 0..=writes - first - second {
+                        let added = [first, second, third, writes - first - second - third];
+                        let sums = core::array::from_fn::<_, 4, _>(|at| sums[at] + added[at]);
+                        if hot(&sums).eq(wanted.iter().copied()) {
+                            return writes;
+                        }
+                    }
                 }
             }
         }
-        unreachable!("the queue never ends")
+        unreachable!("the numbers never end")
     }
 
     #[test]
@@ -162,6 +160,25 @@ mod tests {
             let sums: Vec<_> = wanted.chunks.iter().map(|chunk| counts[chunk * 16 + 1]).collect();
             assert!(sums.iter().max().unwrap() - sums.iter().min().unwrap() <= 1, "{sums:?}");
             assert_eq!(read(&counts, order(4)), wanted.chunks);
+        }
+    }
+
+    /// Four chunks with up to two accesses each, and all that can be wanted of them.
+    #[test]
+    fn no_fewer_writes_would_do() {
+        for held in 0..3_usize.pow(4) {
+            let held = [1, 3, 9, 27].map(|place| held / place % 3);
+            let mut counts = [0; PAGES_PER_FOLIO];
+            for (chunk, count) in held.into_iter().enumerate() {
+                counts[chunk * 128] = u32::try_from(count).expect("below 3");
+            }
+            for wanted in 1..1 << 4 {
+                let chunks = (0..4).filter(|chunk| wanted >> chunk & 1 == 1).collect();
+                let wanted = Wanted::new(order(7), chunks).expect("there are some");
+                let slots = wanted.writes(&counts).expect("few").len() as u64;
+                let least = tried(held.map(|count| count as u64), &wanted.chunks);
+                assert_eq!(slots, least, "{held:?}, {:?}", wanted.chunks);
+            }
         }
     }
 
@@ -195,25 +212,6 @@ mod tests {
             } else {
                 prop_assert!(held.iter().map(|count| u64::from(*count)).sum::<u64>() * 10 + 10 > MAX_WRITES);
             }
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 5))]
-
-        #[test]
-        fn no_fewer_writes_would_do(
-            held in prop::array::uniform4(0..3_u32),
-            wanted in prop::collection::vec(0..4_usize, 1..4),
-        ) {
-            // Four chunks, so that all can be tried.
-            let wanted = Wanted::new(order(7), wanted).expect("there are some");
-            let mut counts = [0; PAGES_PER_FOLIO];
-            for (chunk, count) in held.into_iter().enumerate() {
-                counts[chunk * 128] = count;
-            }
-            let slots = wanted.writes(&counts).expect("few");
-            prop_assert_eq!(slots.len(), tried(held.map(u64::from), &wanted.chunks));
         }
     }
 }

@@ -189,7 +189,7 @@ impl Collector for Collected {
             ("leases", "Entries that are kept alive", number(figures.leases)),
             ("entries", "Entries of ours in the kernel", number(figures.entries)),
             ("strangers", "Entries of others in the kernel", number(figures.strangers)),
-            ("left_out", "Folios that found no place", number(figures.left_out)),
+            ("unplaced", "Folios that found no place", number(figures.unplaced)),
             (
                 "split_unproven",
                 "Folios that are not proven to be sparse, and that the kernel will split",
@@ -204,7 +204,7 @@ impl Collector for Collected {
                 "A scheme of others splits the folios of all leases when this program is gone",
                 truth(status.foreign_split && figures.leases > 0),
             ),
-            ("sparse", "Sparse folios that may be acted on", number(status.tally.proposed)),
+            ("sparse", "Sparse folios that may be acted on", number(status.tally.admitted)),
             (
                 "sparse_unverified",
                 "Sparse folios that may be acted on, after one look",

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use heatmap::{ChunkOrder, HotThreshold, Verdict};
 
-use crate::decision::Decision;
+use crate::decision::{Decision, Refusal, Standing};
 use crate::entry::Wanted;
 use crate::kernel::SpeFeed;
 
@@ -51,7 +51,7 @@ pub struct Step {
     pub writes: Vec<u64>,
 }
 
-impl LeftOut {
+impl Unplaced {
     /// It as it is said to people.
     pub fn reason(self) -> &'static str {
         match self {
@@ -68,7 +68,7 @@ impl LeftOut {
 
 /// Why a folio is not in the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeftOut {
+pub enum Unplaced {
     /// It is to be split, and is without an entry.
     Sparse,
     /// The kernel holds [`MAX_ENTRIES`](crate::kernel::MAX_ENTRIES) entries, and others come first.
@@ -91,7 +91,9 @@ pub struct Plan {
     /// What is fed, in this order.
     pub steps: Vec<Step>,
     /// What is not, in the same order.
-    pub left_out: Vec<(u64, LeftOut)>,
+    pub unplaced: Vec<(u64, Unplaced)>,
+    /// Folios that were called sparse, and are not taken for it: why.
+    pub refused: Vec<(u64, Refusal)>,
     /// Folios that are only undersampled or filtered, and that the kernel will split.
     pub split_unproven: usize,
 }
@@ -138,6 +140,9 @@ impl Terms {
         order.dedup_by_key(|one| one.folio_pfn);
         let mut plan = Plan::default();
         for decision in order {
+            if let Standing::Refused(refusal) = decision.standing {
+                plan.refused.push((decision.folio_pfn, refusal));
+            }
             match self.step(decision, held, unknown, &mut room) {
                 Ok(step) => {
                     let hot = u32::try_from(step.wanted.chunks().len()).unwrap_or(u32::MAX);
@@ -147,10 +152,10 @@ impl Terms {
                     plan.steps.push(step);
                 }
                 Err(reason) => {
-                    let is_proven = reason == LeftOut::Sparse;
+                    let is_proven = reason == Unplaced::Sparse;
                     plan.split_unproven +=
                         usize::from(!is_proven && class(decision.verdict) < class(Verdict::Sparse));
-                    plan.left_out.push((decision.folio_pfn, reason));
+                    plan.unplaced.push((decision.folio_pfn, reason));
                 }
             }
         }
@@ -163,31 +168,31 @@ impl Terms {
         held: &SpeFeed,
         unknown: &BTreeSet<u64>,
         room: &mut usize,
-    ) -> Result<Step, LeftOut> {
+    ) -> Result<Step, Unplaced> {
         let folio_pfn = decision.folio_pfn;
         if self.aim == Aim::Protect && decision.verdict == Verdict::Sparse {
-            return Err(LeftOut::Sparse);
+            return Err(Unplaced::Sparse);
         }
         if !folio_pfn.is_multiple_of(512) {
-            return Err(LeftOut::Misaligned);
+            return Err(Unplaced::Misaligned);
         }
         if unknown.contains(&folio_pfn) {
-            return Err(LeftOut::Unknown);
+            return Err(Unplaced::Unknown);
         }
-        let wanted = self.wanted(decision).ok_or(LeftOut::NoData)?;
+        let wanted = self.wanted(decision).ok_or(Unplaced::NoData)?;
         let entry = held.entry(folio_pfn);
         let slots = match entry {
             Some(entry) => wanted.writes(entry.counts()),
             None => wanted.writes(&[0; 512]),
         };
-        let slots = slots.ok_or(LeftOut::TooHot)?;
+        let slots = slots.ok_or(Unplaced::TooHot)?;
         let writes: Vec<_> = slots.into_iter().map(|slot| folio_pfn + slot as u64).collect();
         // At order 0 it is a chunk of its own; at others another page of its chunk is written.
         if writes.contains(&0) {
-            return Err(LeftOut::PageZero);
+            return Err(Unplaced::PageZero);
         }
         if entry.is_none() {
-            *room = room.checked_sub(1).ok_or(LeftOut::NoRoom)?;
+            *room = room.checked_sub(1).ok_or(Unplaced::NoRoom)?;
         }
         Ok(Step { folio_pfn, wanted, writes })
     }
@@ -279,7 +284,7 @@ mod tests {
             for decisions in [first, second] {
                 let fresh = kernel.totals().0 == 0;
                 let plan = terms.plan(&decisions, &kernel, &BTreeSet::new(), room(&kernel));
-                prop_assert_eq!(plan.steps.len() + plan.left_out.len(), decisions.len());
+                prop_assert_eq!(plan.steps.len() + plan.unplaced.len(), decisions.len());
                 if fresh {
                     let writes: usize = plan.steps.iter().map(|step| step.writes.len()).sum();
                     let chunks: usize = plan.steps.iter().map(|step| step.wanted.chunks().len()).sum();
@@ -291,20 +296,20 @@ mod tests {
                     prop_assert_eq!(&read[..], step.wanted.chunks());
                 }
                 for decision in &decisions {
-                    let left_out = plan.left_out.iter().find(|(pfn, _)| *pfn == decision.folio_pfn);
+                    let unplaced = plan.unplaced.iter().find(|(pfn, _)| *pfn == decision.folio_pfn);
                     let is_split = kernel
                         .reading(decision.folio_pfn, terms.order)
                         .is_split(terms.threshold);
-                    match (terms.aim, decision.verdict, left_out) {
-                        (Aim::Protect, Verdict::Sparse, left_out) => {
-                            prop_assert_eq!(left_out.map(|(_, why)| *why), Some(LeftOut::Sparse));
+                    match (terms.aim, decision.verdict, unplaced) {
+                        (Aim::Protect, Verdict::Sparse, unplaced) => {
+                            prop_assert_eq!(unplaced.map(|(_, why)| *why), Some(Unplaced::Sparse));
                         }
                         (Aim::Protect, _, None) => prop_assert!(!is_split, "{:?}", decision),
                         (Aim::Faithful, _, None) => {
                             let read = chunks_read(&kernel, decision.folio_pfn, terms.order);
                             prop_assert_eq!(read, decision.hot_chunks.clone());
                         }
-                        (_, _, Some((_, why))) => prop_assert_eq!(*why, LeftOut::TooHot),
+                        (_, _, Some((_, why))) => prop_assert_eq!(*why, Unplaced::TooHot),
                     }
                 }
                 let again = terms.plan(&decisions, &kernel, &BTreeSet::new(), room(&kernel));
@@ -340,7 +345,7 @@ mod tests {
         let wanted: Vec<_> = wanted.iter().take(MAX_ENTRIES).map(|one| one.folio_pfn).collect();
         let fed: Vec<_> = plan.steps.iter().map(|step| step.folio_pfn).collect();
         assert_eq!(fed, wanted);
-        let no_room = plan.left_out.iter().filter(|(_, why)| *why == LeftOut::NoRoom).count();
+        let no_room = plan.unplaced.iter().filter(|(_, why)| *why == Unplaced::NoRoom).count();
         assert_eq!(no_room, 3000 - 600 - MAX_ENTRIES);
         let mut kernel = SpeFeed::new();
         carry_out(&plan, &mut kernel);
@@ -361,7 +366,7 @@ mod tests {
         let unknown: BTreeSet<u64> = (1..MAX_ENTRIES as u64).map(|number| number << 9).collect();
         let decisions = [decision(1), decision(2000), decision(2001)];
         let plan = terms(2, Aim::Faithful).plan(&decisions, &SpeFeed::new(), &unknown, 1);
-        assert_eq!(plan.left_out, [(0x200, LeftOut::Unknown), (2001 << 9, LeftOut::NoRoom)]);
+        assert_eq!(plan.unplaced, [(0x200, Unplaced::Unknown), (2001 << 9, Unplaced::NoRoom)]);
         assert_eq!(plan.steps.len(), 1);
         assert_eq!(plan.steps[0].writes, [(2000 << 9) + 1, (2000 << 9) + 5]);
     }
@@ -385,8 +390,8 @@ mod tests {
             MAX_ENTRIES,
         );
         assert!(plan.steps.is_empty());
-        let reasons: Vec<_> = plan.left_out.iter().map(|(_, why)| *why).collect();
-        assert_eq!(reasons, [LeftOut::PageZero, LeftOut::Misaligned, LeftOut::NoData]);
+        let reasons: Vec<_> = plan.unplaced.iter().map(|(_, why)| *why).collect();
+        assert_eq!(reasons, [Unplaced::PageZero, Unplaced::Misaligned, Unplaced::NoData]);
         // At other orders page 0 has a neighbour in its chunk.
         let plan = terms(2, Aim::Faithful).plan(
             &decisions[1..2],

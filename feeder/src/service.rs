@@ -11,11 +11,11 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, bail, ensure};
 use heatmap::client::{self, Address};
 use heatmap::command::messages::with_causes;
-use heatmap::{Backing, ChunkOrder, HotThreshold, MaxColdShare, Verdict};
+use heatmap::{Backing, Verdict};
 use proto::v1;
 use proto::v1::watch_decisions_response::Kind;
 
-use crate::decision::{Decision, Evidence};
+use crate::decision::{Asked, Decision, Evidence};
 use crate::decisions::chunks;
 use crate::inbox::{Inbox, News};
 
@@ -25,17 +25,6 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from
 const SILENCE: Duration = Duration::from_secs(120);
 /// Decisions that are kept at most: a daemon's store holds no more blocks than that in a terabyte.
 const MAX_DECISIONS: usize = 4 << 20;
-
-/// What a daemon is asked for.
-#[derive(Clone, Copy, Debug)]
-pub struct Asked {
-    /// Chunk order.
-    pub order: ChunkOrder,
-    /// Percent of hot chunks from which on a folio is hot.
-    pub threshold: HotThreshold,
-    /// The greatest cold share of a sparse folio that may be acted on.
-    pub max_cold_share: MaxColdShare,
-}
 
 /// Follows a daemon's decisions for ever.
 pub async fn follow(address: Address, asked: Asked, inbox: Inbox) {
@@ -191,6 +180,8 @@ impl State {
             cold: Some((decision.cold_visits, decision.visits)),
             steady: decision.steady,
             left_out: decision.left_out,
+            // It answers what was asked.
+            other_terms: false,
         };
         let (verdict, standing) = evidence.admit(verdict, self.asked.max_cold_share);
         let (pid, vaddr) = (decision.pid, decision.vaddr);
@@ -208,14 +199,12 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use heatmap::ChunkOrder;
+
     use super::*;
 
     fn state() -> State {
-        State::new(Asked {
-            order: ChunkOrder::try_new(4).unwrap(),
-            threshold: HotThreshold::default(),
-            max_cold_share: MaxColdShare::default(),
-        })
+        State::new(Asked::at(ChunkOrder::try_new(4).unwrap()))
     }
 
     fn message(sequence: u64, kind: Kind, pfns: &[u64], more: bool) -> v1::WatchDecisionsResponse {

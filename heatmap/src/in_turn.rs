@@ -13,7 +13,7 @@ use decoder::{Access, Batch, Origin, PhysAddr, Source, Touch};
 
 use crate::counted::Counted;
 use crate::store::touch_of;
-use crate::visits::{QueueId, Trail, Trails};
+use crate::visits::{MAX_QUEUES, QueueId, Trail, Trails};
 
 /// Samples that are counted together.
 const COUNTED: usize = 128;
@@ -21,10 +21,18 @@ const COUNTED: usize = 128;
 /// The trails of queues that change hands.
 #[derive(Debug, Default)]
 pub(crate) struct InTurn {
-    /// Of rings that nobody decodes at present.
-    rings: Mutex<HashMap<QueueKey, Trail>>,
+    rings: Mutex<Rings>,
     samples: Mutex<Samples>,
     turned: Condvar,
+}
+
+/// The trails of rings.
+#[derive(Debug, Default)]
+struct Rings {
+    /// Of those that nobody decodes at present.
+    trails: HashMap<QueueKey, Trail>,
+    /// How many there were so far.
+    known: usize,
 }
 
 /// How far samples have been decided.
@@ -83,12 +91,22 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl InTurn {
     /// Takes the trail of a ring that the caller is about to decode.
     pub(crate) fn take(&self, queue: QueueKey) -> Trail {
-        lock(&self.rings).remove(&queue).unwrap_or_default()
+        let mut rings = lock(&self.rings);
+        match rings.trails.remove(&queue) {
+            Some(trail) => trail,
+            None if rings.known >= MAX_QUEUES => Trail::beyond(),
+            None => {
+                rings.known += 1;
+                Trail::default()
+            }
+        }
     }
 
     /// Puts back the trail of a ring.
     pub(crate) fn put(&self, queue: QueueKey, trail: Trail) {
-        lock(&self.rings).insert(queue, trail);
+        if !trail.is_beyond() {
+            lock(&self.rings).trails.insert(queue, trail);
+        }
     }
 }
 
@@ -261,6 +279,19 @@ mod tests {
             time_ns: Some(5),
             offset: decoder::TraceOffset(0),
         }
+    }
+
+    #[test]
+    fn rings_beyond_the_limit_are_not_remembered() {
+        let in_turn = InTurn::default();
+        let limit = u32::try_from(MAX_QUEUES).expect("it is small");
+        for cpu in (0..limit + 2).chain(limit - 1..limit + 1) {
+            let ring = QueueKey { idx: 0, cpu: Some(cpu), tid: None };
+            let trail = in_turn.take(ring);
+            assert_eq!(trail.is_beyond(), cpu >= limit, "{cpu}");
+            in_turn.put(ring, trail);
+        }
+        assert_eq!(lock(&in_turn.rings).trails.len(), MAX_QUEUES);
     }
 
     #[test]

@@ -509,6 +509,9 @@ impl<B: Block + Send> Shard for Counter<B> {
                 return false;
             }
             let mut trail = self.in_turn.take(queue);
+            if trail.is_beyond() {
+                return false;
+            }
             for paddr in trail.follow(part) {
                 ahead.store.take_back_visit(paddr);
             }

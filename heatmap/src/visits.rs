@@ -28,8 +28,8 @@ const SLOT_NS: u64 = 10_000_000;
 /// Accesses in a slot where there are no times.
 const SLOT_ACCESSES: u64 = 1024;
 /// Queues that are told apart, some 400 bytes each. A machine has as many as CPUs, a recording by
-/// threads as many as threads. Those beyond it share the trail of the first.
-const MAX_QUEUES: usize = 1 << 16;
+/// threads as many as threads. Accesses of those beyond it are counted, and prove nothing.
+pub(crate) const MAX_QUEUES: usize = 1 << 16;
 /// Accesses that are decided together: a multiple of [`LANES`].
 const RUN: usize = 128;
 /// Accesses that are compared with those before them at once.
@@ -98,6 +98,8 @@ pub(crate) struct Trail {
     count: u64,
     /// The accesses before are not known.
     ahead: Option<Box<Ahead>>,
+    /// It is of a queue beyond the [`MAX_QUEUES`] that are told apart: nothing is a visit.
+    is_beyond: bool,
 }
 
 /// What is not decided of a part that is decoded ahead of the parts before it.
@@ -142,6 +144,7 @@ impl Default for Trail {
             next: 0,
             count: 0,
             ahead: None,
+            is_beyond: false,
         }
     }
 }
@@ -152,8 +155,21 @@ impl Trail {
         Self { ahead: Some(Box::default()), ..Self::default() }
     }
 
+    /// The trail of a queue beyond those that are told apart.
+    pub(crate) fn beyond() -> Self {
+        Self { is_beyond: true, ..Self::default() }
+    }
+
+    /// Whether it is one of a queue beyond those that are told apart.
+    pub(crate) fn is_beyond(&self) -> bool {
+        self.is_beyond
+    }
+
     /// Takes in the queue's next access. The answer is whether it is a visit.
     pub(crate) fn visit(&mut self, paddr: PhysAddr, time_ns: Option<u64>) -> Visit {
+        if self.is_beyond {
+            return Visit::No;
+        }
         let page = paddr.get() >> PAGE_SHIFT;
         let slot = Slot::of(time_ns, self.count);
         let repeats = self.repeats(page, slot);
@@ -175,6 +191,10 @@ impl Trail {
         time_ns: impl Fn(usize) -> Option<u64>,
         repeats: &mut Vec<bool>,
     ) {
+        if self.is_beyond {
+            repeats.resize(repeats.len() + addresses.len(), true);
+            return;
+        }
         for (number, part) in addresses.chunks(RUN).enumerate() {
             self.short_run(part, |at| time_ns(number * RUN + at), repeats);
         }
@@ -326,12 +346,16 @@ impl Trails {
         &mut self.trails[place]
     }
 
-    /// Where the trail of a queue is. Queues beyond the limit share the first one.
+    /// Where the trail of a queue is. Queues beyond the limit share one behind the others.
     fn find(&mut self, queue: QueueId) -> usize {
         let next = self.trails.len();
         let place = match self.known.get(&queue) {
             Some(place) => *place,
-            None if next >= MAX_QUEUES => 0,
+            None if next > MAX_QUEUES => MAX_QUEUES,
+            None if next == MAX_QUEUES => {
+                self.trails.push(Trail::beyond());
+                MAX_QUEUES
+            }
             None => {
                 self.trails.push(Trail::default());
                 self.known.insert(queue, next);
@@ -342,9 +366,12 @@ impl Trails {
         place
     }
 
-    /// Puts in the trail of a queue.
+    /// Puts in the trail of a queue, if the queue is told apart.
     pub(crate) fn put(&mut self, queue: QueueKey, trail: Trail) {
-        *self.of(QueueId::Aux(queue)) = trail;
+        let known = self.of(QueueId::Aux(queue));
+        if !known.is_beyond {
+            *known = trail;
+        }
     }
 
     /// Takes out the trail of a queue, if it is known.
@@ -436,13 +463,22 @@ mod tests {
     }
 
     #[test]
-    fn queues_beyond_the_limit_share_a_trail() {
+    fn accesses_of_queues_beyond_the_limit_prove_nothing() {
         let mut trails = Trails::default();
         let limit = u32::try_from(MAX_QUEUES).unwrap();
         for cpu in 0..limit + 2 {
             let visit = trails.of(QueueId::Samples(Some(cpu))).visit(paddr(7), Some(5));
             assert_eq!(visit == Visit::Yes, cpu < limit, "{cpu}");
         }
+        // Also if such a queue changes hands.
+        let ring = QueueKey { idx: 0, cpu: Some(9), tid: None };
+        trails.put(ring, Trail::default());
+        let mut repeats = Vec::new();
+        trails.of(QueueId::Aux(ring)).run(&[paddr(7), paddr(70)], |_| Some(5), &mut repeats);
+        assert_eq!(repeats, [true, true]);
+        // The first one still has its own.
+        assert_eq!(trails.of(QueueId::Samples(Some(0))).visit(paddr(70), Some(5)), Visit::Yes);
+        assert!(trails.take(ring).is_none());
     }
 
     /// Accesses to few pages, mostly one slot after another, with times or without.

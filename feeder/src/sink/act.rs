@@ -22,7 +22,7 @@ pub struct Acting {
     supervisor: Option<Supervisor>,
     /// Folios that are acted on.
     folios: usize,
-    left_out: usize,
+    unplaced: usize,
     /// Bytes that the scheme was applied to, as the kernel says.
     applied: u64,
     next_beat: Duration,
@@ -43,7 +43,7 @@ impl Acting {
             program,
             supervisor: None,
             folios: 0,
-            left_out: 0,
+            unplaced: 0,
             applied: 0,
             next_beat: Duration::ZERO,
             next_stats: Duration::ZERO,
@@ -75,12 +75,12 @@ impl Sink for Acting {
             self.off()?;
         }
         self.folios = applied.folios.len();
-        self.left_out = applied.left_out.len();
+        self.unplaced = applied.unplaced.len();
         self.events.push(format!(
-            "the scheme acts on {} folios in {} ranges; {} are left out",
+            "the scheme acts on {} folios in {} ranges; {} found no place",
             applied.folios.len(),
             applied.ranges.len(),
-            applied.left_out.len()
+            applied.unplaced.len()
         ));
         Ok(())
     }
@@ -118,7 +118,7 @@ impl Sink for Acting {
         Figures {
             acted_on: self.folios as u64,
             applied_bytes: self.applied,
-            left_out: self.left_out as u64,
+            unplaced: self.unplaced as u64,
             ..Figures::default()
         }
     }

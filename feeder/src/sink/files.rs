@@ -10,7 +10,7 @@ use anyhow::Context;
 use super::{Figures, Sink, damo, lines, vab};
 use crate::decision::Decision;
 use crate::kernel::{MAX_ENTRIES, SpeFeed};
-use crate::plan::{LeftOut, Terms};
+use crate::plan::{Terms, Unplaced};
 
 /// What is written.
 #[derive(Debug)]
@@ -75,8 +75,8 @@ impl Sink for Files {
                     held.feed(*pfn, now);
                     self.figures.proposals += 1;
                 }
-                let left_out = plan.left_out.iter().filter(|(_, why)| *why != LeftOut::Sparse);
-                self.figures.left_out = left_out.count() as u64;
+                let unplaced = plan.unplaced.iter().filter(|(_, why)| *why != Unplaced::Sparse);
+                self.figures.unplaced = unplaced.count() as u64;
                 self.figures.split_unproven = plan.split_unproven as u64;
                 let mut text = Vec::new();
                 lines::print(&plan, *explain, &mut text)?;
@@ -89,7 +89,7 @@ impl Sink for Files {
             }
             Form::Vab(folder) => {
                 let written = folder.write(&decisions)?;
-                self.figures.left_out = written.left_out as u64;
+                self.figures.unplaced = written.unplaced as u64;
                 Ok(())
             }
         }

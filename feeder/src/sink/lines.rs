@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-use crate::plan::{LeftOut, Plan, Step};
+use crate::decision::Refusal;
+use crate::plan::{Plan, Step, Unplaced};
 
 /// Prints a plan; with reasons, in lines that begin with `#`, where they are asked for.
 ///
@@ -17,16 +18,23 @@ pub fn print(plan: &Plan, explain: bool, mut out: impl Write) -> std::io::Result
             writeln!(out, "{pfn:#x}")?;
         }
     }
-    for (pfn, why) in plan.left_out.iter().filter(|_| explain) {
-        writeln!(out, "# {}", not_fed(*pfn, *why))?;
+    for reason in beside_steps(plan).filter(|_| explain) {
+        writeln!(out, "# {reason}")?;
     }
     out.flush()
 }
 
 /// What each folio gets, or why it gets nothing, a line each.
 pub fn reasons(plan: &Plan) -> impl Iterator<Item = String> {
-    let left_out = plan.left_out.iter().map(|(pfn, why)| not_fed(*pfn, *why));
-    plan.steps.iter().map(fed).chain(left_out)
+    plan.steps.iter().map(fed).chain(beside_steps(plan))
+}
+
+/// Of folios that get nothing, why; and of those that were called sparse, why they are not taken for
+/// it.
+fn beside_steps(plan: &Plan) -> impl Iterator<Item = String> {
+    let unplaced = plan.unplaced.iter().map(|(pfn, why)| not_fed(*pfn, *why));
+    let refused = plan.refused.iter().map(|(pfn, why)| not_taken_for_sparse(*pfn, *why));
+    unplaced.chain(refused)
 }
 
 fn fed(step: &Step) -> String {
@@ -34,6 +42,10 @@ fn fed(step: &Step) -> String {
     format!("folio {pfn:#x}: {chunks} hot chunks by {writes} writes")
 }
 
-fn not_fed(pfn: u64, why: LeftOut) -> String {
+fn not_taken_for_sparse(pfn: u64, why: Refusal) -> String {
+    format!("folio {pfn:#x} was called sparse, and is not taken for it: {}", why.reason())
+}
+
+fn not_fed(pfn: u64, why: Unplaced) -> String {
     format!("folio {pfn:#x} is not fed: {}", why.reason())
 }

@@ -74,7 +74,7 @@ pub struct Figures {
     /// Entries of others.
     pub strangers: u64,
     /// Folios that should be fed and are not.
-    pub left_out: u64,
+    pub unplaced: u64,
     /// Folios that are not proven to be sparse, and that the kernel will split.
     pub split_unproven: u64,
     /// Time until the first lease may lapse.
@@ -458,14 +458,14 @@ impl<D: Device> Feeding<D> {
             let entry = model.entry(*folio)?;
             Some(IDLE.saturating_sub(now.saturating_sub(entry.last_write())))
         });
-        let left_out = self.plan.left_out.iter();
-        let left_out = left_out.filter(|(_, why)| *why != crate::plan::LeftOut::Sparse).count();
+        let unplaced = self.plan.unplaced.iter();
+        let unplaced = unplaced.filter(|(_, why)| *why != crate::plan::Unplaced::Sparse).count();
         let figures = &mut self.figures;
         figures.margin = margin.min();
         figures.leases = self.leases.len() as u64;
         figures.entries = model.totals().0 as u64;
         figures.strangers = self.held.strangers().entries as u64;
-        figures.left_out = left_out as u64;
+        figures.unplaced = unplaced as u64;
         figures.split_unproven = self.plan.split_unproven as u64;
         figures.failing = self.failures >= FAILURES;
         let all = figures.proven + figures.lost + figures.unconfirmed + self.held.unproven() as u64;

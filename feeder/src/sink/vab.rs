@@ -41,7 +41,7 @@ pub struct Written {
     pub removed: usize,
     /// Folios of the verdicts asked for that are left out: nobody knows a process that has them, or
     /// where.
-    pub left_out: usize,
+    pub unplaced: usize,
 }
 
 /// A drop folder, and what we wrote into it.
@@ -75,8 +75,8 @@ impl Folder {
     /// There is no such folder, or something in it cannot be written. Each file is the old one or
     /// the new one then.
     pub fn write(&mut self, decisions: &[Decision]) -> anyhow::Result<Written> {
-        let (processes, left_out) = ranges(decisions, &self.verdicts);
-        let mut written = Written { left_out, ..Written::default() };
+        let (processes, unplaced) = ranges(decisions, &self.verdicts);
+        let mut written = Written { unplaced, ..Written::default() };
         let dir = self.dir.display();
         let _lock = lock(&self.dir).with_context(|| format!("cannot lock {dir}/lock"))?;
         for (pid, ranges) in &processes {
@@ -102,7 +102,7 @@ impl Folder {
 /// The ranges of each process, and how many folios nobody can place.
 fn ranges(decisions: &[Decision], verdicts: &[Verdict]) -> (BTreeMap<u32, Vec<Range<u64>>>, usize) {
     let mut starts = BTreeMap::<u32, BTreeSet<u64>>::new();
-    let mut left_out = 0;
+    let mut unplaced = 0;
     for decision in decisions.iter().filter(|one| verdicts.contains(&one.verdict)) {
         match (decision.pid, decision.vaddr) {
             // Process 0 is the idle one, which has no memory of its own.
@@ -111,7 +111,7 @@ fn ranges(decisions: &[Decision], verdicts: &[Verdict]) -> (BTreeMap<u32, Vec<Ra
             {
                 starts.entry(pid).or_default().insert(vaddr);
             }
-            _ => left_out += 1,
+            _ => unplaced += 1,
         }
     }
     let joined = |starts: BTreeSet<u64>| {
@@ -124,7 +124,7 @@ fn ranges(decisions: &[Decision], verdicts: &[Verdict]) -> (BTreeMap<u32, Vec<Ra
         }
         ranges
     };
-    (starts.into_iter().map(|(pid, starts)| (pid, joined(starts))).collect(), left_out)
+    (starts.into_iter().map(|(pid, starts)| (pid, joined(starts))).collect(), unplaced)
 }
 
 fn bytes(ranges: &[Range<u64>]) -> Vec<u8> {
@@ -229,7 +229,7 @@ mod tests {
         ];
         decisions.extend(unplaced);
         let written = write(dir.path(), &decisions, DEFAULT_VERDICTS).unwrap();
-        assert_eq!(written, Written { files: 2, ranges: 3, removed: 0, left_out: 5 });
+        assert_eq!(written, Written { files: 2, ranges: 3, removed: 0, unplaced: 5 });
         assert_eq!(names(dir.path()), ["123456.vab", "7.vab", "lock"]);
         let bytes = fs::read(dir.path().join("123456.vab")).unwrap();
         assert_eq!(bytes, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0]);

@@ -280,13 +280,14 @@ fn warmed(before: Option<&Warm>, accessed: Accessed, moment: Moment) -> Warm {
     }
     let mut folio = before.map(|warm| warm.folio.clone()).unwrap_or_default();
     folio.halve(halvings);
-    if !stays && moment.cools {
-        // In other hands it is another block, whose evidence begins now.
-        folio.forget_visits();
-        ends = Ends::default();
-    }
     if let Some(added) = added {
         folio.merge(added);
+    }
+    if !stays && moment.cools {
+        // In other hands it is another block. Some of this epoch's visits may be the old owner's:
+        // evidence begins with the next epoch.
+        folio.forget_visits();
+        ends = Ends::default();
     }
     let mut left_out = before.map_or(0, |warm| warm.left_out.checked_shr(halvings).unwrap_or(0));
     if loses {

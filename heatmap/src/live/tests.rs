@@ -410,6 +410,40 @@ fn marks_cool_with_their_block() {
     assert_eq!(seen, [Some(true), Some(false), Some(false), Some(false), Some(false)]);
 }
 
+/// A frame that changes hands within an epoch: its visits may be of either owner.
+#[test]
+fn visits_of_an_epoch_with_two_owners_are_evidence_for_neither() {
+    let live = Live::new(
+        Settings { cooling_ns: 100 * EPOCH, ttl_ns: 0, ..settings() },
+        Filters::default(),
+    );
+    let mut sink = live.clone();
+    let mut known = |pid, pages: &[u64], epoch: u64| {
+        for page in pages {
+            let vaddr = decoder::VirtAddr::new(u64::from(pid) << 21 | page << 12);
+            let its = access(*page, Some(epoch * EPOCH + page));
+            sink.access(&Access { pid: Some(pid), vaddr: Some(vaddr), ..its });
+        }
+        sink.recording_so_far(&recording());
+    };
+    let said = |live: &Live| {
+        let snapshot = live.latest().load_full();
+        let judge = snapshot.judge("0".parse().expect("an order"), "30".parse().expect("percent"));
+        let fraction = snapshot.folio(Pfn::new_truncate(0).folio())?.fraction(&judge)?;
+        Some((fraction.accesses, fraction.found.visits))
+    };
+    known(1, &[10, 20, 30], 0);
+    known(1, &[40, 50], 1);
+    known(2, &[60, 70], 1);
+    // An epoch closes when the one after the next begins.
+    known(2, &[80], 2);
+    assert_eq!(said(&live), Some((3, 3)));
+    known(2, &[90], 3);
+    assert_eq!(said(&live), Some((7, 0)));
+    known(2, &[95], 4);
+    assert_eq!(said(&live), Some((8, 1)));
+}
+
 #[test]
 fn nobody_waits_for_a_thread_that_is_gone() {
     let live = Live::new(settings(), Filters::default());

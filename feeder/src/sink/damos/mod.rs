@@ -111,7 +111,7 @@ pub struct Mark {
 
 /// Why nothing is done to a folio whose verdict asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeftOut {
+pub enum Unplaced {
     /// Its page frame has no address.
     NoPlace,
     /// It is not known where its process has it.
@@ -132,7 +132,7 @@ pub struct Applied {
     /// The folios in them, by the PFN of the first page.
     pub folios: Vec<u64>,
     /// Those that are not.
-    pub left_out: Vec<(u64, LeftOut)>,
+    pub unplaced: Vec<(u64, Unplaced)>,
 }
 
 /// Is told of a kdamond that runs.
@@ -468,7 +468,7 @@ impl Settings {
             Operations::Vaddr { pid } => Some((pid, Pagemap::open(&self.procfs, pid)?)),
         };
         let mut places = BTreeMap::new();
-        let mut left_out = Vec::new();
+        let mut unplaced = Vec::new();
         let mut seen = BTreeSet::new();
         for decision in decisions {
             if !self.concerns(decision.verdict) || !seen.insert(decision.folio_pfn) {
@@ -478,13 +478,13 @@ impl Settings {
                 Ok(start) => {
                     places.insert(start, decision.folio_pfn);
                 }
-                Err(why) => left_out.push((decision.folio_pfn, why)),
+                Err(why) => unplaced.push((decision.folio_pfn, why)),
             }
         }
         // One more filter than ranges.
         let chosen = ranges::choose(&places, self.max_filters - 1);
-        left_out.extend(chosen.beyond.into_iter().map(|folio| (folio, LeftOut::BeyondFilters)));
-        Ok(Applied { ranges: chosen.ranges, folios: chosen.folios, left_out })
+        unplaced.extend(chosen.beyond.into_iter().map(|folio| (folio, Unplaced::BeyondFilters)));
+        Ok(Applied { ranges: chosen.ranges, folios: chosen.folios, unplaced })
     }
 }
 
@@ -492,19 +492,19 @@ impl Settings {
 fn place(
     decision: &Decision,
     pagemap: Option<&(u32, Pagemap)>,
-) -> anyhow::Result<Result<u64, LeftOut>> {
+) -> anyhow::Result<Result<u64, Unplaced>> {
     let folio_pfn = decision.folio_pfn;
     let Some((pid, pagemap)) = pagemap else {
         let start = folio_pfn.checked_mul(PAGE).filter(|start| start.is_multiple_of(FOLIO));
         let start = start.filter(|start| start.checked_add(2 * FOLIO).is_some());
-        return Ok(start.ok_or(LeftOut::NoPlace));
+        return Ok(start.ok_or(Unplaced::NoPlace));
     };
     if decision.pid.is_some_and(|seen| seen != *pid) {
-        return Ok(Err(LeftOut::OtherProcess));
+        return Ok(Err(Unplaced::OtherProcess));
     }
     let Some(vaddr) = decision.vaddr.filter(|_| decision.pid.is_some()) else {
-        return Ok(Err(LeftOut::NoVirtualAddress));
+        return Ok(Err(Unplaced::NoVirtualAddress));
     };
     let is_there = pagemap.has(vaddr, folio_pfn)?;
-    Ok(if is_there { Ok(vaddr) } else { Err(LeftOut::Moved) })
+    Ok(if is_there { Ok(vaddr) } else { Err(Unplaced::Moved) })
 }

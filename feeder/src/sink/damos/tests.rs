@@ -710,11 +710,11 @@ fn what_finds_no_place_is_said() {
     let applied = damos.propose(&decisions).unwrap();
     assert_eq!(applied.ranges, [range(1, 2), range(5, 7)]);
     assert_eq!(
-        applied.left_out,
+        applied.unplaced,
         [
-            (u64::MAX << 9, LeftOut::NoPlace),
-            (0x210, LeftOut::NoPlace),
-            (3 << 9, LeftOut::BeyondFilters)
+            (u64::MAX << 9, Unplaced::NoPlace),
+            (0x210, Unplaced::NoPlace),
+            (3 << 9, Unplaced::BeyondFilters)
         ]
     );
 }
@@ -761,15 +761,15 @@ fn a_process_is_told_where_it_has_its_folios() {
     let applied = damos.propose(&decisions).unwrap();
     assert_eq!(applied.ranges, [range(1, 3)], "by virtual addresses");
     assert_eq!(applied.folios, [9 << 9, 3 << 9]);
-    let left_out: Vec<_> = applied.left_out.iter().map(|(pfn, why)| (pfn >> 9, *why)).collect();
+    let unplaced: Vec<_> = applied.unplaced.iter().map(|(pfn, why)| (pfn >> 9, *why)).collect();
     assert_eq!(
-        left_out,
+        unplaced,
         [
-            (4, LeftOut::Moved),
-            (5, LeftOut::OtherProcess),
-            (6, LeftOut::NoVirtualAddress),
-            (8, LeftOut::NoVirtualAddress),
-            (10, LeftOut::Moved)
+            (4, Unplaced::Moved),
+            (5, Unplaced::OtherProcess),
+            (6, Unplaced::NoVirtualAddress),
+            (8, Unplaced::NoVirtualAddress),
+            (10, Unplaced::Moved)
         ]
     );
     assert_eq!(fake.0.borrow().of(&scheme::context("targets/0/pid_target")), 7);
@@ -814,7 +814,7 @@ proptest! {
         for proposed in proposals {
             let proposed: Vec<_> = proposed.into_iter().collect();
             let applied = damos.propose(&sparse(&proposed)).unwrap();
-            prop_assert_eq!(applied.folios.len() + applied.left_out.len(), proposed.len());
+            prop_assert_eq!(applied.folios.len() + applied.unplaced.len(), proposed.len());
             match &fake.0.borrow().running {
                 None => prop_assert!(proposed.is_empty()),
                 Some(acting) => {

@@ -239,7 +239,7 @@ fn entries_that_were_there_are_left_alone_until_they_lapse() {
         assert_eq!(scene.feeding.figures().strangers, many);
         (1..=5).for_each(|number| assert_eq!(scene.bitmap(many + number), [30]));
         assert!(scene.bitmap(1).contains(&1), "what it was");
-        assert_eq!(scene.feeding.figures().left_out, many);
+        assert_eq!(scene.feeding.figures().unplaced, many);
         // Those that were written to before they were known live 30 s longer.
         scene.pass(90 * SECOND, true);
         (1..=many + 5).for_each(|number| assert_eq!(scene.bitmap(number), [30], "{number}"));
@@ -258,7 +258,7 @@ fn what_cannot_be_renewed_in_time_is_not_fed() {
     let writes = scene.world.0.borrow().kernel.writes;
     assert!((2700..=3001).contains(&writes), "{writes} in 300 s");
     assert_eq!(scene.feeding.figures().leases, 180);
-    assert_eq!((scene.feeding.figures().lapses, scene.feeding.figures().left_out), (0, 320));
+    assert_eq!((scene.feeding.figures().lapses, scene.feeding.figures().unplaced), (0, 320));
     scene.agrees();
 }
 
