@@ -421,7 +421,9 @@ impl Feed {
     fn conclude(&self, figures: &Figures, messages: &Messages) -> ExitCode {
         if figures.unplaced > 0 {
             let unplaced = figures.unplaced;
-            messages.warn(&format!("{unplaced} folios found no place; --explain says why"));
+            let explains = matches!(self.sink, Kind::Lines | Kind::SpeFeed);
+            let why = if explains { "; --explain says why" } else { "" };
+            messages.warn(&format!("{unplaced} folios found no place{why}"));
         }
         if figures.split_unproven > 0 {
             let split = figures.split_unproven;

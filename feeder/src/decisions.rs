@@ -4,7 +4,7 @@
 use std::io::BufRead;
 
 use anyhow::{Context, bail, ensure};
-use heatmap::{Backing, ChunkOrder, Verdict, hot_fraction};
+use heatmap::{Backing, ChunkOrder, HotThreshold, Verdict, hot_fraction};
 use serde::Deserialize;
 
 use crate::decision::{Asked, Decision, Evidence};
@@ -123,7 +123,8 @@ impl Line {
         let cold = self.cold_visits.zip(self.visits).or(share);
         let left_out = self.left_out.unwrap_or(false);
         // Fewer hot chunks than a smaller share of them are fewer than a greater one, too.
-        let threshold_fits = self.hot_threshold.is_none_or(|told| told <= asked.threshold.get());
+        let told = self.hot_threshold.unwrap_or(HotThreshold::default().get());
+        let threshold_fits = told <= asked.threshold.get();
         let other_terms = self.order != asked.order.get() || !threshold_fits;
         Ok(Evidence { backing, cold, steady: self.steady, left_out, other_terms })
     }
@@ -170,8 +171,6 @@ pub(crate) fn chunks(bitmap: &str, order: ChunkOrder) -> anyhow::Result<Vec<usiz
 
 #[cfg(test)]
 mod tests {
-    use heatmap::HotThreshold;
-
     use super::*;
     use crate::decision::{Refusal, Standing};
 
@@ -232,7 +231,11 @@ mod tests {
         }
         // A program that tells no threshold has the default one.
         let line = line.replace("\"hot_threshold\":30,", "");
-        assert_eq!(read(line.as_bytes(), asked(4)).unwrap()[0].verdict, Verdict::Sparse);
+        for (percent, verdict) in [(30, Verdict::Sparse), (29, Verdict::Undersampled)] {
+            let threshold = HotThreshold::try_new(percent).expect("a percent");
+            let decisions = read(line.as_bytes(), Asked { threshold, ..asked(4) }).unwrap();
+            assert_eq!(decisions[0].verdict, verdict, "{percent}");
+        }
     }
 
     #[test]

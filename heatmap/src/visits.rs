@@ -326,13 +326,26 @@ impl Ahead {
 }
 
 /// The trails of all queues of a recording.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Trails {
+    /// The first is that of all queues beyond the limit.
     trails: Vec<Trail>,
+    /// Places of trails that were taken out.
+    free: Vec<usize>,
     /// Where the trail of a queue is.
     known: HashMap<QueueId, usize>,
     /// The queue that was asked for last, and where its trail is: the next one is often the same.
     last: Option<(QueueId, usize)>,
+}
+
+/// The place of the trail of queues beyond the limit.
+const BEYOND: usize = 0;
+
+impl Default for Trails {
+    fn default() -> Self {
+        let (known, last) = (HashMap::new(), None);
+        Self { trails: vec![Trail::beyond()], free: Vec::new(), known, last }
+    }
 }
 
 impl Trails {
@@ -346,20 +359,18 @@ impl Trails {
         &mut self.trails[place]
     }
 
-    /// Where the trail of a queue is. Queues beyond the limit share one behind the others.
+    /// Where the trail of a queue is.
     fn find(&mut self, queue: QueueId) -> usize {
-        let next = self.trails.len();
         let place = match self.known.get(&queue) {
             Some(place) => *place,
-            None if next > MAX_QUEUES => MAX_QUEUES,
-            None if next == MAX_QUEUES => {
-                self.trails.push(Trail::beyond());
-                MAX_QUEUES
-            }
+            None if self.known.len() >= MAX_QUEUES => BEYOND,
             None => {
-                self.trails.push(Trail::default());
-                self.known.insert(queue, next);
-                next
+                let place = self.free.pop().unwrap_or_else(|| {
+                    self.trails.push(Trail::default());
+                    self.trails.len() - 1
+                });
+                self.known.insert(queue, place);
+                place
             }
         };
         self.last = Some((queue, place));
@@ -376,7 +387,9 @@ impl Trails {
 
     /// Takes out the trail of a queue, if it is known.
     pub(crate) fn take(&mut self, queue: QueueKey) -> Option<Trail> {
-        let place = *self.known.get(&QueueId::Aux(queue))?;
+        let place = self.known.remove(&QueueId::Aux(queue))?;
+        self.free.push(place);
+        self.last = None;
         Some(core::mem::take(&mut self.trails[place]))
     }
 
@@ -479,6 +492,18 @@ mod tests {
         // The first one still has its own.
         assert_eq!(trails.of(QueueId::Samples(Some(0))).visit(paddr(70), Some(5)), Visit::Yes);
         assert!(trails.take(ring).is_none());
+    }
+
+    #[test]
+    fn a_trail_that_is_taken_out_makes_room() {
+        let mut trails = Trails::default();
+        for cpu in 0..2 * u32::try_from(MAX_QUEUES).unwrap() {
+            let ring = QueueKey { idx: 0, cpu: Some(cpu), tid: None };
+            assert_eq!(trails.of(QueueId::Aux(ring)).visit(paddr(7), Some(5)), Visit::Yes);
+            let mut trail = trails.take(ring).expect("it is known");
+            assert_eq!(trail.visit(paddr(7), Some(5)), Visit::No, "it is that of the ring");
+        }
+        assert_eq!(trails.trails.len(), 2);
     }
 
     /// Accesses to few pages, mostly one slot after another, with times or without.

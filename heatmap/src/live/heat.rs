@@ -285,7 +285,8 @@ fn warmed(before: Option<&Warm>, accessed: Accessed, moment: Moment) -> Warm {
     }
     if !stays && moment.cools {
         // In other hands it is another block. Some of this epoch's visits may be the old owner's:
-        // evidence begins with the next epoch.
+        // evidence begins with the next epoch. (Of an epoch only the last hand is known: of the
+        // first one that a block has, nobody can tell whether there were two.)
         folio.forget_visits();
         ends = Ends::default();
     }

@@ -48,6 +48,11 @@ pub(super) trait Plain {
 
     fn held(given: Self::Given) -> <Self::Held as DataType>::T;
 
+    /// Bytes that what is held has elsewhere.
+    fn elsewhere(_: &Self::Given) -> usize {
+        0
+    }
+
     /// What readers take it for, where the type of what is held does not say it.
     fn logical() -> Option<LogicalType> {
         None
@@ -127,6 +132,10 @@ impl Plain for Text {
         given.into_bytes().into()
     }
 
+    fn elsewhere(given: &String) -> usize {
+        given.len()
+    }
+
     fn logical() -> Option<LogicalType> {
         Some(LogicalType::String)
     }
@@ -137,18 +146,21 @@ pub(super) struct Values<P: Plain> {
     held: Vec<<P::Held as DataType>::T>,
     /// Of each row, whether it has one.
     levels: Vec<i16>,
+    /// Bytes that they have elsewhere.
+    elsewhere: usize,
     plain: PhantomData<P>,
 }
 
 impl<P: Plain> Default for Values<P> {
     fn default() -> Self {
-        Self { held: Vec::new(), levels: Vec::new(), plain: PhantomData }
+        Self { held: Vec::new(), levels: Vec::new(), elsewhere: 0, plain: PhantomData }
     }
 }
 
 impl<P: Plain> Values<P> {
     pub(super) fn append(&mut self, given: Option<P::Given>) {
         self.levels.push(LEVELS[usize::from(given.is_some())]);
+        self.elsewhere += given.as_ref().map_or(0, P::elsewhere);
         self.held.extend(given.map(P::held));
     }
 }
@@ -162,8 +174,8 @@ impl<P: Plain> Column for Values<P> {
     }
 
     fn bytes(&self) -> usize {
-        self.held.len() * size_of::<<P::Held as DataType>::T>()
-            + self.levels.len() * size_of::<i16>()
+        let held = self.held.len() * size_of::<<P::Held as DataType>::T>();
+        held + self.levels.len() * size_of::<i16>() + self.elsewhere
     }
 
     fn write<W: io::Write + Send>(
@@ -175,6 +187,7 @@ impl<P: Plain> Column for Values<P> {
         next::<P::Held, _>(group, &self.held, levels, None)?;
         self.held.clear();
         self.levels.clear();
+        self.elsewhere = 0;
         Ok(())
     }
 }
@@ -187,6 +200,8 @@ pub(super) struct Names {
     held: Vec<u32>,
     /// Of each row, whether it has one.
     levels: Vec<i16>,
+    /// Bytes of all names.
+    letters: usize,
 }
 
 impl Names {
@@ -195,6 +210,7 @@ impl Names {
         let Some(name) = given else { return };
         let number = self.numbers.get(name).copied().unwrap_or_else(|| {
             let next = u32::try_from(self.spelled.len()).expect("a group has fewer rows");
+            self.letters += name.len();
             self.spelled.push(name.into());
             self.numbers.insert(name.into(), next);
             next
@@ -213,7 +229,10 @@ impl Column for Names {
 
     fn bytes(&self) -> usize {
         let names = self.spelled.len() * (size_of::<ByteArray>() + size_of::<(Box<str>, u32)>());
-        names + self.held.len() * size_of::<u32>() + self.levels.len() * size_of::<i16>()
+        names
+            + 2 * self.letters
+            + self.held.len() * size_of::<u32>()
+            + self.levels.len() * size_of::<i16>()
     }
 
     fn write<W: io::Write + Send>(
