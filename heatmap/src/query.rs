@@ -17,9 +17,9 @@ use roaring::RoaringBitmap;
 /// must all hold, and a value that an access does not have never matches.
 #[derive(Clone, Debug, Default)]
 pub struct Filters {
-    /// Keep loads and atomics.
+    /// Keep loads and atomics; with `stores` either.
     pub loads: bool,
-    /// Keep stores and atomics.
+    /// Keep stores and atomics; with `loads` either.
     pub stores: bool,
     /// Least total latency in cycles.
     pub min_latency_cycles: Option<u32>,

@@ -96,10 +96,10 @@ pub(super) struct OutputOptions {
     next_help_heading = "Filters (repeated values are alternatives, different filters must all hold)"
 )]
 pub(super) struct FilterOptions {
-    /// Keep loads and atomics
+    /// Keep loads and atomics; with --stores either
     #[arg(long)]
     loads: bool,
-    /// Keep stores and atomics
+    /// Keep stores and atomics; with --loads either
     #[arg(long)]
     stores: bool,
     /// Keep accesses of at least N cycles
