@@ -11,6 +11,8 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, bail, ensure};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use client::Address;
+use client::messages::{MessageOptions, Messages};
 use feeder::decision::Asked;
 use feeder::device::Debugfs;
 use feeder::host::{Host, SplitScheme, settle};
@@ -25,9 +27,6 @@ use feeder::sink::files::{Files, Form};
 use feeder::sink::spe_feed::{Feeding, Manner};
 use feeder::sink::{Figures, Sink, act, damo, vab};
 use feeder::{service, supervisor};
-use heatmap::client::Address;
-use heatmap::command::manual;
-use heatmap::command::messages::{MessageOptions, Messages};
 use heatmap::{ChunkOrder, HotThreshold, MaxColdShare, Verdict};
 
 /// Feeds this host's kernel with decisions about folios, and proves what it holds.
@@ -237,7 +236,7 @@ impl Command {
                 clap_complete::generate(*shell, &mut cli, "folioscope-feeder", &mut script);
                 Ok(std::io::Write::write_all(&mut std::io::stdout(), &script)?)
             }
-            Self::Man { folder } => manual::write(Cli::command(), folder)
+            Self::Man { folder } => client::manual::write(Cli::command(), folder)
                 .with_context(|| format!("{}: cannot write man pages", folder.display())),
             Self::Supervise { sysfs, kdamond, pid } => {
                 supervisor::run(sysfs, Mark { kdamond: *kdamond, pid: *pid })

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, bail, ensure};
-use heatmap::client::{self, Address};
-use heatmap::command::messages::with_causes;
+use client::messages::with_causes;
+use client::{self, Address};
 use heatmap::{Backing, Verdict};
 use proto::v1;
 use proto::v1::watch_decisions_response::Kind;

@@ -12,19 +12,16 @@
 
 mod backing;
 mod budget;
-#[cfg(feature = "client")]
-pub mod client;
-pub mod command;
 mod counted;
 mod counters;
+mod decision;
 mod distribution;
-pub mod doctor;
-mod facts;
+pub mod facts;
 mod filter;
 mod folio;
 mod ibs_filters;
 mod in_turn;
-mod incomplete;
+pub mod incomplete;
 mod index;
 mod ingest;
 mod judging;
@@ -34,13 +31,10 @@ pub mod live;
 mod page_size;
 mod parts;
 mod perf_arguments;
-pub mod picture;
-mod query;
+pub mod query;
 mod recent;
 mod record_commands;
-pub mod report;
-#[cfg(feature = "service")]
-pub mod service;
+mod report;
 mod slab;
 mod store;
 mod stripes;
@@ -51,6 +45,7 @@ mod visits;
 pub use backing::{Backing, Mapping};
 pub use counted::Counted;
 pub use counters::Counters;
+pub use decision::Decision;
 pub use distribution::{TenPercentBuckets, touched_percent};
 pub use facts::Facts;
 pub use filter::{
@@ -63,8 +58,13 @@ pub use judging::{
 };
 pub use latency::Latencies;
 pub use page_size::{BadPageSize, PageSize};
+pub use parts::CORE_UNITS;
 pub use query::{BadValue, Duration, Filters, NumberList, PfnRange, Size, TimeRange};
-pub use record_commands::{RECORD_AMD, RECORD_HYBRID, RECORD_INTEL, RECORD_SPE};
+pub use record_commands::{RECORD_AMD, RECORD_HYBRID, RECORD_INTEL, RECORD_SPE, precise_events};
+pub use report::{
+    CpuCoverage, Evidence, InputInfo, InputKind, LatencySummary, Report, RunLedger, TimeBase,
+    TopFolio, VerdictCounts,
+};
 pub use store::Store;
-pub use summary::{Summary, Wanted};
-pub use verdict::{Judge, SIGNIFICANCE, Span, Verdict, p_value};
+pub use summary::{Summary, Wanted, lossy};
+pub use verdict::{Judge, NOT_JUDGED, SIGNIFICANCE, Span, Verdict, p_value};

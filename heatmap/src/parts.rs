@@ -7,7 +7,7 @@ use decoder::{Recording, Source};
 use crate::perf_arguments::arguments;
 
 /// Units of the kinds of cores of processors that have several (`arch/x86/events/intel/core.c`).
-pub(crate) const CORE_UNITS: [&str; 3] = ["cpu_core", "cpu_atom", "cpu_lowpower"];
+pub const CORE_UNITS: [&str; 3] = ["cpu_core", "cpu_atom", "cpu_lowpower"];
 
 /// The events whose samples are counted, with what these come from.
 pub(crate) fn counted_events(recording: &Recording) -> impl Iterator<Item = (&Event, Source)> {

@@ -22,7 +22,7 @@ pub const RECORD_AMD: &str = "perf record -e ibs_op// -d --phys-data -R -a -- sl
 
 /// All loads and all stores of a kind of cores, by the name of its unit: perf's names for the events
 /// of performance cores differ from those of the others (`pmu-events/arch/x86/*/memory.json`).
-pub(crate) fn precise_events(unit: &str) -> [String; 2] {
+pub fn precise_events(unit: &str) -> [String; 2] {
     let counted = match unit {
         "cpu" | "cpu_core" => "mem_inst_retired",
         _ => "mem_uops_retired",

@@ -5,6 +5,7 @@ use core::cmp::Reverse;
 use decoder::{FolioPfn, Ledger, Pfn, Recording};
 
 use crate::backing::Backing;
+use crate::decision::Decision;
 use crate::distribution::{TenPercentBuckets, touched_percent};
 use crate::facts::{Facts, guests, nothing_counted};
 use crate::filter::{ChunkOrder, HotThreshold};
@@ -14,8 +15,8 @@ use crate::ingest::{Counter, Length};
 use crate::judging::{BlockEvidence, Conditions, Finding, MaxColdShare};
 use crate::page_size::PageSize;
 use crate::report::{
-    CpuCoverage, Decision, Evidence, InputInfo, InputKind, LatencySummary, Report, RunLedger,
-    TimeBase, TopFolio, VerdictCounts,
+    CpuCoverage, Evidence, InputInfo, InputKind, LatencySummary, Report, RunLedger, TimeBase,
+    TopFolio, VerdictCounts,
 };
 use crate::verdict::{Judge, SIGNIFICANCE, Verdict};
 
@@ -70,7 +71,7 @@ fn of_aux_data(ledger: &Ledger) -> Ledger {
 }
 
 /// Whether anything is known to be missing.
-pub(crate) fn lossy(ledger: &Ledger, problems: u64, incomplete: &[Reason]) -> bool {
+pub fn lossy(ledger: &Ledger, problems: u64, incomplete: &[Reason]) -> bool {
     ledger.losses().next().is_some() || problems > 0 || !incomplete.is_empty()
 }
 

@@ -59,7 +59,7 @@ pub enum Verdict {
 }
 
 /// The word for people for a block of which nothing is said.
-pub(crate) const NOT_JUDGED: &str = "not judged";
+pub const NOT_JUDGED: &str = "not judged";
 
 impl Verdict {
     /// Every verdict, in the order in which they are tested.

@@ -6,14 +6,12 @@
 //! | `tasks` | is what is told of tasks told in its place? |
 //! | `costs` | does no input take more steps or memory than its size allows? |
 //! | `summaries` | can all that a report says be computed from the records? |
-//! | `one_judge` | is every block judged by one function? |
 //! | `who` | does each access have the process and thread that it had, in every form? |
 //! | `corpus` | do all laws hold for what fuzzing has found worth keeping? |
 #![forbid(unsafe_code)]
 
 mod corpus;
 mod costs;
-mod one_judge;
 mod summaries;
 mod tasks;
 mod threads;

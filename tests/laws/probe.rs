@@ -3,8 +3,8 @@
 use decoder::{
     Access, EventIndex, InputKind, Ledger, Origin, Position, Recording, Shard, Sink, Source,
 };
-use heatmap::report::{self, Format};
 use heatmap::{Block, ChunkOrder, Counter, Filters, HotThreshold, Summary, Wanted};
+use report::{self, Format};
 
 /// Records that are remembered one by one; beyond, they are only counted.
 const MOST_RECORDS: usize = 1 << 15;

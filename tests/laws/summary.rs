@@ -7,8 +7,8 @@ use decoder::{
     Access, DataSource, InputKind, Ledger, Options, Origin, Recording, Shard, Sink, Source,
     decode_bytes, decode_stream,
 };
-use heatmap::report::{self, Format, Style};
 use heatmap::{Counter, Filters, NumberList, PfnRange, Summary, TimeRange, Verdict};
+use report::{self, Format, Style};
 use serde_json::Value;
 use tracegen::bytes::Endian;
 use tracegen::perf::Sample;

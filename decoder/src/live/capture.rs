@@ -8,12 +8,15 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::budget::{Budget, Cost};
 use super::command::Running;
+use super::error::Error;
 use super::lane::Passed;
+use super::options::Options;
 use super::outlet::Outlet;
 use super::pace::Told;
+use super::progress::Progress;
 use super::rig::{LEAST_PAGES, Rig};
 use super::turns::Turns;
-use super::{Error, Options, Progress, waiting};
+use super::waiting;
 use crate::{Recording, Shard};
 
 /// Rings are looked at this often although none is full enough to wake us.

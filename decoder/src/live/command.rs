@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use super::Error;
+use super::error::Error;
 
 /// How long a command that was told to end is waited for. Whoever waits for the recording is not
 /// to wait for a command that takes its time.

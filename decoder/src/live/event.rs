@@ -2,14 +2,15 @@
 //! to `perf_event_attr`.
 
 use core::fmt;
-use core::str::FromStr;
 
 use perf_event_open_sys::bindings::{
     PERF_TYPE_BREAKPOINT, PERF_TYPE_SOFTWARE, perf_event_attr as Attr,
 };
 
-use super::host::{Host, Pmu, number};
-use super::{Error, Options};
+use super::error::Error;
+use super::event_choice::{Breakpoint, EventChoice, SOFTWARE, Side};
+use super::host::{Host, Pmu};
+use super::options::Options;
 use crate::perf::SampleType;
 
 /// `attr.size` up to `sig_data`, which perf 6.1 reads; `config3` and `config4` stand behind it.
@@ -35,161 +36,6 @@ const PEBS_LATENCY: u64 = 3;
 const CLOCK_PERIOD: u64 = 1_000_000;
 /// `config` of the software event that only carries records of tasks.
 const DUMMY: u64 = 9;
-
-/// Software events by their numbers.
-const SOFTWARE: [(&str, u64); 10] = [
-    ("cpu-clock", 0),
-    ("task-clock", 1),
-    ("page-faults", 2),
-    ("context-switches", 3),
-    ("cpu-migrations", 4),
-    ("minor-faults", 5),
-    ("major-faults", 6),
-    ("alignment-faults", 7),
-    ("emulation-faults", 8),
-    ("bpf-output", 10),
-];
-
-/// Those among them whose samples are page faults.
-const FAULTS: [&str; 3] = ["page-faults", "minor-faults", "major-faults"];
-
-/// What is sampled.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum EventChoice {
-    /// The best unit of the host: Arm SPE, AMD IBS or Intel PEBS.
-    #[default]
-    Best,
-    /// Arm's Statistical Profiling Extension.
-    ArmSpe,
-    /// AMD's instruction-based sampling of ops.
-    IbsOp,
-    /// Intel's precise loads and stores.
-    Pebs,
-    /// Every minor fault: the first touch of pages.
-    Faults,
-    /// Every access to some addresses: as many as the processor has registers for (x86 has 4).
-    Breakpoints(Vec<Breakpoint>),
-    /// A software event of the kernel's.
-    Software(&'static str),
-}
-
-impl EventChoice {
-    /// Whether each sample is a page fault.
-    pub(super) fn is_faults(&self) -> bool {
-        match self {
-            Self::Faults => true,
-            Self::Software(name) => FAULTS.contains(name),
-            _ => false,
-        }
-    }
-}
-
-/// An address that is watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Breakpoint {
-    /// First byte.
-    pub address: u64,
-    /// Bytes: 1, 2, 4 or 8.
-    pub len: u64,
-    /// Reads are told.
-    pub read: bool,
-    /// Writes are told.
-    pub write: bool,
-}
-
-/// A name that is none of an event's.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is no event that can be recorded: expected spe, ibs, pebs, faults, \
-     mem:ADDR[/LEN][:r|w|rw][,mem:...] with LEN 1, 2, 4 or 8, or one of {names}",
-    names = SOFTWARE.map(|(name, _)| name).join(", ")
-)]
-pub struct UnknownEvent(String);
-
-impl FromStr for EventChoice {
-    type Err = UnknownEvent;
-
-    fn from_str(text: &str) -> Result<Self, UnknownEvent> {
-        let software = SOFTWARE.iter().find(|(name, _)| *name == text);
-        Ok(match text {
-            "best" => Self::Best,
-            "spe" => Self::ArmSpe,
-            "ibs" => Self::IbsOp,
-            "pebs" => Self::Pebs,
-            "faults" => Self::Faults,
-            _ => match (Breakpoint::parse_list(text), software) {
-                (Some(breakpoints), _) => Self::Breakpoints(breakpoints),
-                (None, Some((name, _))) => Self::Software(name),
-                (None, None) => return Err(UnknownEvent(text.to_owned())),
-            },
-        })
-    }
-}
-
-impl fmt::Display for EventChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Best => "best",
-            Self::ArmSpe => "spe",
-            Self::IbsOp => "ibs",
-            Self::Pebs => "pebs",
-            Self::Faults => "faults",
-            Self::Breakpoints(breakpoints) => {
-                for (number, breakpoint) in breakpoints.iter().enumerate() {
-                    let comma = if number > 0 { "," } else { "" };
-                    write!(f, "{comma}{breakpoint}")?;
-                }
-                return Ok(());
-            }
-            Self::Software(name) => name,
-        })
-    }
-}
-
-impl Breakpoint {
-    /// Reads one or several with commas between them.
-    fn parse_list(text: &str) -> Option<Vec<Self>> {
-        text.split(',').map(Self::parse).collect()
-    }
-
-    /// Reads `mem:ADDR[/LEN][:r|w|rw]`, as perf does: 4 bytes, reads and writes if it does not say.
-    fn parse(text: &str) -> Option<Self> {
-        let text = text.strip_prefix("mem:")?;
-        let (place, mode) = text.split_once(':').unwrap_or((text, "rw"));
-        let (address, len) = place.split_once('/').unwrap_or((place, "4"));
-        let (address, len) = (number(address)?, number(len)?);
-        let (read, write) = match mode {
-            "r" => (true, false),
-            "w" => (false, true),
-            "rw" | "wr" => (true, true),
-            _ => return None,
-        };
-        matches!(len, 1 | 2 | 4 | 8).then_some(Self { address, len, read, write })
-    }
-}
-
-impl fmt::Display for Breakpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mode = match (self.read, self.write) {
-            (true, false) => "r",
-            (false, true) => "w",
-            _ => "rw",
-        };
-        write!(f, "mem:{:#x}/{}:{mode}", self.address, self.len)
-    }
-}
-
-/// Which accesses the unit is asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Side {
-    /// All of them.
-    #[default]
-    Both,
-    /// Loads and atomics.
-    Loads,
-    /// Stores and atomics.
-    Stores,
-}
 
 /// What an event is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -257,33 +103,35 @@ pub(super) fn setups(options: &Options) -> Result<Vec<Setup>, Error> {
     }
 }
 
-/// What a period that is asked for will not come to, in a sentence for each reason. Arm SPE's
-/// driver takes any, and makes one that it can count of it.
-pub(super) fn period_caveats(options: &Options) -> Vec<String> {
-    let chosen = match &options.event {
-        EventChoice::Best => best(&options.host),
-        other => Some(other.clone()),
-    };
-    let Some(period) = options.period.filter(|_| chosen == Some(EventChoice::ArmSpe)) else {
-        return Vec::new();
-    };
-    if period > SPE_MOST {
-        return vec![format!(
-            "Arm SPE counts periods up to {SPE_MOST}: it takes that for {period}"
-        )];
-    }
-    let mut caveats = Vec::new();
-    for pmu in options.host.pmus().iter().filter(|pmu| pmu.name.starts_with("arm_spe")) {
-        let least = pmu.capability("min_interval").unwrap_or(0).max(SPE_LEAST);
-        if period < least {
-            caveats.push(format!(
+impl Options {
+    /// What a period that is asked for will not come to, in a sentence for each reason: Arm SPE
+    /// recommends a least one, and has a greatest one (`caps/min_interval`, PMSIRR_EL1.INTERVAL).
+    pub fn period_caveats(&self) -> Vec<String> {
+        let chosen = match &self.event {
+            EventChoice::Best => best(&self.host),
+            other => Some(other.clone()),
+        };
+        let Some(period) = self.period.filter(|_| chosen == Some(EventChoice::ArmSpe)) else {
+            return Vec::new();
+        };
+        if period > SPE_MOST {
+            return vec![format!(
+                "Arm SPE counts periods up to {SPE_MOST}: it takes that for {period}"
+            )];
+        }
+        let mut caveats = Vec::new();
+        for pmu in self.host.pmus().iter().filter(|pmu| pmu.name.starts_with("arm_spe")) {
+            let least = pmu.capability("min_interval").unwrap_or(0).max(SPE_LEAST);
+            if period < least {
+                caveats.push(format!(
                 "{} recommends periods of {least} and more, and --period asks for {period}: the \
                  kernel may take a longer one, and samples may collide",
                 pmu.name
             ));
+            }
         }
+        caveats
     }
-    caveats
 }
 
 /// The unit that tells most.

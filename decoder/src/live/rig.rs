@@ -15,16 +15,17 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::budget::{self, AUX_RECORD_LEN};
 use super::command::{Running, Starter};
+use super::error::Error;
 use super::event::{self, Role, Setup};
 use super::host::Host;
 use super::lane::Lane;
 use super::mapped::{MappedRing, TimeConversion};
 use super::open;
+use super::options::{Options, Target};
 use super::refusal::{Refusal, Scope, Step};
 use super::stream::{About, Bytes, EventAbout, SpeCpuAbout, TaskAbout, feature};
 use super::turns::{Place, Times};
 use super::unit::Unit;
-use super::{Error, Options, Target};
 
 /// Rings are not made smaller than this many pages where there is too little locked memory.
 pub(super) const LEAST_PAGES: usize = 4;

@@ -3,8 +3,10 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::error::Error;
+use super::options::Options;
+use super::progress::Progress;
 use super::rig::Rig;
-use super::{Error, Options, Progress};
 
 /// How often it is tried.
 const TRY_EVERY: Duration = Duration::from_secs(1);

@@ -1,0 +1,196 @@
+//! The files of a crate, and which other files of it each of them depends on.
+//!
+//! A file depends on the one that has what it imports or names by a path. `pub use` is a table of contents: it is no
+//! dependency of the file that has it, and whoever imports by way of it depends on where the item stands. Modules of
+//! tests do not count.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use syn::visit::{self, Visit};
+use syn::{Attribute, Item, UseTree, Visibility};
+
+/// A module: names from the crate's root on.
+pub type Module = Vec<String>;
+/// A path as it is written: `crate`, `super`, `self` and names.
+type Written = Vec<String>;
+
+/// Re-exports may lead to re-exports so often.
+const MAX_STEPS: usize = 16;
+
+/// What one file says.
+#[derive(Default)]
+struct File {
+    /// Imports for its own use, and paths in its code.
+    used: BTreeSet<Written>,
+    /// Where each imported or re-exported name comes from.
+    origins: BTreeMap<String, Written>,
+    children: Vec<(String, PathBuf)>,
+}
+
+/// A crate.
+pub struct Crate(BTreeMap<Module, File>);
+
+impl Crate {
+    /// Reads a crate from its first file, with whatever reads files.
+    pub fn read(root: &Path, read: &dyn Fn(&Path) -> Option<String>) -> Self {
+        let mut files = BTreeMap::new();
+        let folder = root.parent().unwrap_or(Path::new("")).to_path_buf();
+        let mut left = vec![(Module::new(), root.to_path_buf(), folder)];
+        while let Some((module, path, folder)) = left.pop() {
+            let text = read(&path).unwrap_or_else(|| panic!("{}: cannot read", path.display()));
+            let parsed = syn::parse_file(&text)
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let mut reader = Reader { file: File::default(), inline: 0 };
+            reader.items(&parsed.items);
+            for (name, below) in &reader.file.children {
+                let below = folder.join(below).join(name);
+                let places = [below.with_extension("rs"), below.join("mod.rs")];
+                let place = places.into_iter().find(|place| read(place).is_some());
+                let place = place.unwrap_or_else(|| panic!("{}: no file", below.display()));
+                left.push(([&module[..], &[name.clone()]].concat(), place, below));
+            }
+            files.insert(module, reader.file);
+        }
+        Self(files)
+    }
+
+    /// The module that has what a path names, if this crate has it.
+    fn place(&self, from: &Module, written: &Written, steps: usize) -> Option<Module> {
+        let mut at = from.clone();
+        let mut rest = &written[..];
+        match rest.first()?.as_str() {
+            "crate" => {
+                at.clear();
+                rest = &rest[1..];
+            }
+            "self" => rest = &rest[1..],
+            "super" => {
+                while rest.first().is_some_and(|word| word == "super") {
+                    at.pop()?;
+                    rest = &rest[1..];
+                }
+            }
+            name => {
+                if !self.0.contains_key(&[&at[..], &[name.to_owned()]].concat()) {
+                    return None;
+                }
+            }
+        }
+        while let Some((name, behind)) = rest.split_first() {
+            let below = [&at[..], &[name.clone()]].concat();
+            if !self.0.contains_key(&below) {
+                break;
+            }
+            at = below;
+            rest = behind;
+        }
+        let Some(name) = rest.first() else { return Some(at) };
+        match self.0.get(&at)?.origins.get(name) {
+            Some(origin) if steps < MAX_STEPS => {
+                // What comes from another crate is no file of this one.
+                self.place(&at, origin, steps + 1)
+            }
+            _ => Some(at),
+        }
+    }
+
+    /// The files that each file depends on.
+    pub fn dependencies(&self) -> BTreeMap<Module, BTreeSet<Module>> {
+        let of = |module: &Module, file: &File| {
+            let places = file.used.iter().filter_map(|path| self.place(module, path, 0));
+            places.filter(|place| place != module).collect()
+        };
+        self.0.iter().map(|(module, file)| (module.clone(), of(module, file))).collect()
+    }
+}
+
+/// Gathers what a file says.
+struct Reader {
+    file: File,
+    /// How many modules are open that have no file of their own.
+    inline: usize,
+}
+
+impl Reader {
+    fn items(&mut self, items: &[Item]) {
+        for item in items {
+            self.visit_item(item);
+        }
+    }
+
+    /// A path as it would be written outside of modules without a file; `None` if it stays inside of them.
+    fn outside(&self, mut path: Written) -> Option<Written> {
+        if self.inline == 0 || path.first().is_some_and(|word| word == "crate") {
+            return Some(path);
+        }
+        let ups = path.iter().take_while(|word| *word == "super").count();
+        (ups >= self.inline).then(|| {
+            path.drain(..self.inline);
+            if path.first().is_none_or(|word| word != "super") {
+                path.insert(0, "self".to_owned());
+            }
+            path
+        })
+    }
+
+    fn import(&mut self, tree: &UseTree, before: &Written, is_public: bool) {
+        let with = |name: &syn::Ident| [&before[..], &[name.to_string()]].concat();
+        let (path, name) = match tree {
+            UseTree::Path(path) => return self.import(&path.tree, &with(&path.ident), is_public),
+            UseTree::Group(group) => {
+                return group.items.iter().for_each(|tree| self.import(tree, before, is_public));
+            }
+            UseTree::Name(name) if name.ident == "self" => (before.clone(), before.last().cloned()),
+            UseTree::Name(name) => (with(&name.ident), Some(name.ident.to_string())),
+            UseTree::Rename(rename) => (with(&rename.ident), Some(rename.rename.to_string())),
+            UseTree::Glob(_) => (before.clone(), None),
+        };
+        let Some(path) = self.outside(path) else { return };
+        if let Some(name) = name.filter(|_| self.inline == 0) {
+            self.file.origins.insert(name, path.clone());
+        }
+        if !is_public {
+            self.file.used.insert(path);
+        }
+    }
+}
+
+fn is_for_tests(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        let syn::Meta::List(list) = &attribute.meta else { return false };
+        let said = list.tokens.to_string();
+        list.path.is_ident("cfg")
+            && (said == "test" || said.starts_with("all (test") || said.starts_with("all(test"))
+    })
+}
+
+impl<'ast> Visit<'ast> for Reader {
+    fn visit_item(&mut self, item: &'ast Item) {
+        match item {
+            Item::Mod(module) if is_for_tests(&module.attrs) => {}
+            Item::Mod(module) => match &module.content {
+                Some((_, items)) => {
+                    self.inline += 1;
+                    self.items(items);
+                    self.inline -= 1;
+                }
+                None => self.file.children.push((module.ident.to_string(), PathBuf::new())),
+            },
+            Item::Use(import) if is_for_tests(&import.attrs) => {}
+            Item::Use(import) => {
+                let is_public = !matches!(import.vis, Visibility::Inherited);
+                self.import(&import.tree, &Written::new(), is_public);
+            }
+            other => visit::visit_item(self, other),
+        }
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        if path.segments.len() > 1 && path.leading_colon.is_none() {
+            let written = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+            self.file.used.extend(self.outside(written));
+        }
+        visit::visit_path(self, path);
+    }
+}

@@ -1,0 +1,13 @@
+//! Tests of the sources: who may know whom.
+//!
+//! | module | question |
+//! | --- | --- |
+//! | `layers` | which crate depends on which? |
+//! | `circles` | do two files of a crate depend on each other? |
+//! | `one_judge` | is every block judged by one function? |
+#![forbid(unsafe_code)]
+
+mod circles;
+mod crate_files;
+mod layers;
+mod one_judge;

@@ -1,0 +1,63 @@
+//! Every block is judged by one function, whoever asks.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// The sources of programs and libraries, without their tests.
+fn sources() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").to_path_buf();
+    let crates = ["heatmap", "heatmap/report", "heatmap/service", "heatmap/cli", "feeder"];
+    let mut folders: Vec<PathBuf> =
+        crates.iter().map(|folder| root.join(folder).join("src")).collect();
+    let mut sources = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("sources") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|it| it == "rs") && !path.ends_with("tests.rs") {
+                let text = std::fs::read_to_string(&path).expect("text");
+                let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default().to_owned();
+                let name = path.strip_prefix(&root).expect("below it").display().to_string();
+                sources.push((name, text));
+            }
+        }
+    }
+    sources
+}
+
+/// The files in which one of these words stands.
+fn users(words: &[&str]) -> BTreeSet<String> {
+    let has = |text: &str| words.iter().any(|word| text.contains(word));
+    sources().into_iter().filter(|(_, text)| has(text)).map(|(name, _)| name).collect()
+}
+
+fn names(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn report_decisions_pictures_daemon_and_feeder_ask_one_judge() {
+    // Reports, decisions and pictures are made of a summary; all that a daemon answers of a snapshot.
+    let judges = users(&["judge.find(", ".find(&BlockEvidence::"]);
+    assert_eq!(judges, names(&["heatmap/src/live/snapshot.rs", "heatmap/src/summary.rs"]));
+    // Nobody else compares with the tables.
+    let deciding = users(&[".verdict(&hot", "Verdict::Sparse\n        } else"]);
+    assert_eq!(deciding, names(&["heatmap/src/judging.rs", "heatmap/src/verdict.rs"]));
+    let proving = users(&[".proves("]);
+    assert_eq!(proving, names(&["heatmap/src/live/ends.rs", "heatmap/src/verdict.rs"]));
+    // What may be acted on is asked where it is told, and where it is acted on.
+    let proposing = users(&["proposable("]);
+    let wanted = [
+        "feeder/src/decision.rs",
+        "heatmap/service/src/answers.rs",
+        "heatmap/service/src/convert.rs",
+        "heatmap/src/judging.rs",
+        "heatmap/src/live/snapshot.rs",
+        "heatmap/src/summary.rs",
+    ];
+    assert_eq!(proposing, names(&wanted));
+    // Sparse folios come into the feeder through one door.
+    let admitting = users(&[".admit("]);
+    assert_eq!(admitting, names(&["feeder/src/decisions.rs", "feeder/src/service.rs"]));
+}
