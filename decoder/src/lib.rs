@@ -60,48 +60,61 @@
 mod access;
 mod addr;
 mod announced;
+mod byte_account;
 mod channel;
+mod collect;
 mod cost;
 mod crew;
 mod cursor;
 mod decode;
+mod dispatch;
 mod error;
 mod facts;
+mod file_tables;
 mod hand_over;
 pub mod ibs;
+mod in_order;
 mod input;
 pub mod intel_pt;
 mod ledger;
 pub mod live;
+mod open;
+mod options;
 pub mod page_map;
 pub mod pebs;
 pub mod perf;
 mod piece;
+mod placement;
 mod queue;
 mod queue_name;
 mod queues;
 mod raw;
+mod raw_buffers;
+mod recording;
 mod session;
+mod sink;
+mod so_far;
 pub mod spe;
 mod threads;
-mod tlb;
 mod walk;
 
 pub use access::{
-    Access, AccessFlags, Batch, DataSource, Detail, Direction, EventIndex, Operation, Origin,
-    Shard, Sink, Source, Touch, UnknownDataSource,
+    Access, AccessFlags, DataSource, Direction, EventIndex, Operation, Origin, Source, Tlb,
+    UnknownDataSource,
 };
 pub use addr::{FOLIO_SHIFT, FolioPfn, PAGE_SHIFT, PAGES_PER_FOLIO, Pfn, PhysAddr, VirtAddr};
+pub use byte_account::{ByteAccount, Timed};
 pub use cost::steps_taken;
 pub use cursor::ByteOrder;
-pub use decode::{
-    Grain, Incomplete, Input, InputKind, MAX_SPOOL, Options, Recording, decode_bytes,
-    decode_stream, is_packed,
-};
+pub use decode::{decode_bytes, decode_stream};
 pub use error::{Error, Position, Problem, TraceOffset};
 pub use ledger::{Ledger, LedgerError};
-pub use piece::{ByteAccount, Join, Piece, Timed, Unit};
+pub use open::{Input, is_packed};
+pub use options::{Grain, MAX_SPOOL, Options};
+pub use piece::{Join, Piece, Unit};
 pub use queue_name::QueueName;
-pub use raw::{Raw, decode_raw};
-pub use session::{TimeBase, runs_guests};
-pub use tlb::Tlb;
+pub use raw::Raw;
+pub use raw_buffers::decode_raw;
+pub use recording::{Incomplete, InputKind, Recording, TimeBase};
+pub use session::runs_guests;
+pub use sink::{Batch, Detail, Shard, Sink, Touch};

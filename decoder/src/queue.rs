@@ -1,8 +1,9 @@
 //! One AUX queue of whichever tracer.
 
+use crate::byte_account::{ByteAccount, Timed};
 use crate::perf::{QueueKey, SideBand};
-use crate::piece::{ByteAccount, Piece, Timed, Unit};
-use crate::spe::Between;
+use crate::piece::{Piece, Unit};
+use crate::spe::ResumeState;
 use crate::{Position, Sink, Source, intel_pt, spe};
 
 /// Decodes the pieces of one queue, in their order.
@@ -80,17 +81,17 @@ impl Queue {
         }
     }
 
-    /// What is left of the bytes so far, if that is all: see [`Between`].
-    pub(crate) fn between(&self) -> Option<Between> {
+    /// What is left of the bytes so far, if that is all: see [`ResumeState`].
+    pub(crate) fn resume_state(&self) -> Option<ResumeState> {
         match self {
-            Self::ArmSpe(queue) => queue.between(),
+            Self::ArmSpe(queue) => queue.resume_state(),
             Self::IntelPt(_) => None,
         }
     }
 
     /// A queue of Arm SPE that goes on there with a piece.
-    pub(crate) fn resumed(key: QueueKey, between: Between) -> Self {
-        Self::ArmSpe(Box::new(spe::Queue::resumed(key, between)))
+    pub(crate) fn resumed(key: QueueKey, state: ResumeState) -> Self {
+        Self::ArmSpe(Box::new(spe::Queue::resumed(key, state)))
     }
 }
 

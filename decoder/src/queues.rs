@@ -31,7 +31,7 @@ use crate::perf::{Clock, QueueKey, SideBand};
 use crate::piece::{Join, Piece, Unit};
 use crate::queue::{Account, Queue};
 use crate::session::Session;
-use crate::spe::Between;
+use crate::spe::{ResumeState, expected_before};
 use crate::{EventIndex, Options, Position, Shard, Sink, cost};
 
 /// Pieces that are remembered until their queues are decoded, of all queues of a recording; about 100
@@ -156,7 +156,7 @@ impl<'a> Collected<'a> {
 
     /// Cuts the queue into about as many parts. Returns the first piece of each but the first,
     /// and what is expected before it.
-    fn cut(&self, parts: usize) -> Vec<(usize, Between)> {
+    fn cut(&self, parts: usize) -> Vec<(usize, ResumeState)> {
         let whole =
             |piece: &Stored<'_>| piece.repeated > 0 || matches!(piece.join, Join::Snapshot { .. });
         let cuttable = matches!(self.unit, Unit::ArmSpe(_)) && !self.pieces.iter().any(whole);
@@ -172,9 +172,9 @@ impl<'a> Collected<'a> {
                 && piece.join == Join::Continued
                 // Zeros before it that were taken for filling are no matter.
                 && piece.data_len > 0
-                && let Some(between) = Between::expected(piece.bytes)
+                && let Some(state) = expected_before(piece.bytes)
             {
-                cuts.push((number, between));
+                cuts.push((number, state));
             }
             before += piece.bytes.len();
         }
@@ -186,7 +186,7 @@ impl<'a> Collected<'a> {
 struct Chain<'a, S> {
     queue: Collected<'a>,
     /// Where the parts behind the first one start.
-    cuts: Vec<(usize, Between)>,
+    cuts: Vec<(usize, ResumeState)>,
     /// The state between parts, none before the first and behind the last one; and parts that were
     /// decoded ahead: what they gave, and the state behind them.
     hand_over: HandOver<Option<Queue>, (S, Queue)>,
@@ -200,7 +200,7 @@ impl<'a, S: Shard> Chain<'a, S> {
         Self::with_cuts(queue, cuts)
     }
 
-    fn with_cuts(queue: Collected<'a>, cuts: Vec<(usize, Between)>) -> Self {
+    fn with_cuts(queue: Collected<'a>, cuts: Vec<(usize, ResumeState)>) -> Self {
         let hand_over = HandOver::new(cuts.len() + 1, None);
         Self { queue, cuts, hand_over, accounts: Mutex::default() }
     }
@@ -212,15 +212,16 @@ impl<'a, S: Shard> Chain<'a, S> {
             self.run_in_order(part, &mut state, sideband, sink);
             self.settled(part, state)
         } else {
-            let Some(between) = self.expected(part) else { return };
+            let Some(state) = self.expected(part) else { return };
             let mut ahead = sink.split();
             ahead.queue_is_ahead(self.queue.key);
-            let mut queue = Queue::resumed(self.queue.key, between);
+            let mut queue = Queue::resumed(self.queue.key, state);
             self.run(part, &mut queue, sideband, &mut ahead);
             self.hand_over.waits(part, (ahead, queue))
         };
         while let Some((part, Some(mut state), (ahead, queue))) = going_on {
-            let as_expected = state.between().is_some() && state.between() == self.expected(part);
+            let as_expected =
+                state.resume_state().is_some() && state.resume_state() == self.expected(part);
             if as_expected && sink.merge_ahead(ahead, self.queue.key) {
                 let before = core::mem::replace(&mut state, queue);
                 self.account(before.finish());
@@ -241,8 +242,8 @@ impl<'a, S: Shard> Chain<'a, S> {
     }
 
     /// What is expected before a part; nothing before the first one.
-    fn expected(&self, part: usize) -> Option<Between> {
-        self.cuts.get(part.checked_sub(1)?).map(|(_, between)| *between)
+    fn expected(&self, part: usize) -> Option<ResumeState> {
+        self.cuts.get(part.checked_sub(1)?).map(|(_, state)| *state)
     }
 
     /// Decodes a part whose parts before have been settled.
@@ -402,7 +403,7 @@ mod tests {
     const KEY: QueueKey = QueueKey { idx: 0, cpu: None, tid: None };
 
     /// Decodes the parts in this order. Returns the ends of records, their bytes and all bytes.
-    fn run(bytes: &[u8], cuts: &[(usize, Between)], order: &[usize]) -> (Ends, u64, u64) {
+    fn run(bytes: &[u8], cuts: &[(usize, ResumeState)], order: &[usize]) -> (Ends, u64, u64) {
         let chain = Chain::<Ends>::with_cuts(collected(bytes), cuts.to_vec());
         let (mut ends, sideband) = (Ends::default(), SideBand::default());
         order.iter().for_each(|part| chain.decode(*part, &sideband, &mut ends));
@@ -423,7 +424,7 @@ mod tests {
         assert_eq!(whole.2, trace.len() as u64);
         let mut behind_a_gap = Queue::new(KEY, &Unit::ArmSpe(Encoding::Unknown));
         behind_a_gap.begin(piece(9, &[], Join::Gap));
-        let expected = [Between::expected(&BRANCH), behind_a_gap.between()].map(Option::unwrap);
+        let expected = [expected_before(&BRANCH), behind_a_gap.resume_state()].map(Option::unwrap);
         let pieces = trace.len().div_ceil(PIECE);
         for (first, second) in (1..pieces).flat_map(|first| (1..pieces).map(move |it| (first, it)))
         {
@@ -434,8 +435,8 @@ mod tests {
                 core::cmp::Ordering::Equal => &[&[0, 1], &[1, 0]],
                 core::cmp::Ordering::Greater => continue,
             };
-            for between in expected {
-                let mut cuts = vec![(first, between), (second, between)];
+            for state in expected {
+                let mut cuts = vec![(first, state), (second, state)];
                 cuts.dedup();
                 for order in orders {
                     assert_eq!(run(&trace, &cuts, order), whole, "{first} {second} {order:?}");

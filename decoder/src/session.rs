@@ -21,7 +21,7 @@ use crate::queue::Account;
 use crate::spe::{Encoding, encoding};
 use crate::{
     Access, AccessFlags, Direction, EventIndex, Incomplete, Ledger, Operation, Origin, PhysAddr,
-    Position, Problem, Sink, Source, Tlb, TraceOffset, VirtAddr, cost, ibs,
+    Position, Problem, Sink, Source, TimeBase, Tlb, TraceOffset, VirtAddr, cost, ibs,
 };
 
 /// Queues that are decoded: one for each CPU or thread. More come only from damage.
@@ -43,18 +43,6 @@ const TELLING_EVERY: u64 = 64;
 const TELLINGS_SAVED: u64 = 256 * TELLING_EVERY;
 /// perf fills each piece of AUX data up to a multiple of this with zeros.
 const PIECE_ALIGN: u8 = 8;
-
-/// Which kinds of times the records of a recording had.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TimeBase {
-    /// None at all.
-    #[default]
-    None,
-    /// Ticks of a clock whose relation to perf's is not recorded.
-    Ticks,
-    /// Nanoseconds of perf's clock.
-    Ns,
-}
 
 /// The problems of a recording, or of a part of it.
 #[derive(Clone, Debug, Default)]

@@ -8,7 +8,7 @@
 
 use crate::cursor::{ByteOrder, Cursor};
 use crate::perf::processor;
-use crate::{AccessFlags, DataSource, Direction, PhysAddr, Tlb};
+use crate::{Direction, PhysAddr, Tlb};
 
 bitflags::bitflags! {
     /// What the processor's IBS can do (CPUID 8000_001B, EAX).
@@ -243,11 +243,6 @@ impl Op {
         valid.then(|| self.data3.miss_latency())
     }
 
-    /// Where its data came from.
-    pub fn data_source(&self) -> Option<DataSource> {
-        self.direction().and_then(|_| super::data_source(self))
-    }
-
     /// How its address was translated. What is told of TLBs is valid if the address is, and on
     /// processors that tell sizes of pages only if the physical one is too
     /// (`perf_ibs_get_tlb_lvl`).
@@ -295,30 +290,6 @@ impl Op {
         self.touches(valid).then(|| self.data3.refill_latency())
     }
 
-    /// What else they tell.
-    pub fn flags(&self) -> AccessFlags {
-        let mut flags = AccessFlags::empty();
-        let cacheable = !self.data3.contains(Data3::UNCACHEABLE);
-        flags.set(AccessFlags::L1_MISS, cacheable && self.touches(Data3::DC_MISS));
-        let l2_miss = self.touches(Data3::DC_MISS | Data3::L2_MISS) && !self.is_erratum_1293();
-        flags.set(AccessFlags::L2_MISS, cacheable && l2_miss);
-        flags |= self.tlb().map_or(AccessFlags::empty(), Tlb::flags);
-        flags.set(AccessFlags::MISALIGNED, self.touches(Data3::MISALIGNED));
-        flags.set(AccessFlags::LOCKED, self.touches(Data3::LOCKED));
-        let remote = match self.data_source() {
-            Some(DataSource::RemoteDram | DataSource::RemoteCache) => true,
-            Some(DataSource::Pmem | DataSource::Cxl) => self.data2.remote(self.caps),
-            _ => false,
-        };
-        flags.set(AccessFlags::REMOTE, remote);
-        let other_socket = remote && self.data2.is_other_socket(self.caps);
-        flags.set(AccessFlags::REMOTE_SOCKET, other_socket);
-        let streaming = self.touches(Data3::STORE) && self.data2.is_streaming(self.caps);
-        flags.set(AccessFlags::STREAMING_STORE, streaming);
-        flags.set(AccessFlags::HITM, super::data_source::is_modified(self));
-        flags
-    }
-
     /// Whether what stands behind the data cache cannot be trusted: on Zen 3 of servers, for
     /// prefetches and for misses that took no miss buffer (AMD erratum 1293). A processor that is
     /// not known may be one if it is older than Zen 4: those lose the source of few accesses.
@@ -341,7 +312,7 @@ impl Op {
     }
 
     /// Whether it is a memory operation, and all of these are set.
-    fn touches(&self, bits: Data3) -> bool {
+    pub(super) fn touches(&self, bits: Data3) -> bool {
         self.direction().is_some() && self.data3.contains(bits)
     }
 }
@@ -349,6 +320,7 @@ impl Op {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::AccessFlags;
 
     /// RAW with the caps of a Zen 4, IbsOpCtl enabled and valid, and these registers.
     fn raw(data2: u64, data3: u64, lin_addr: u64, phys_addr: u64) -> Vec<u8> {

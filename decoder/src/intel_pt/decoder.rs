@@ -11,7 +11,8 @@
 
 use super::block::{Blocks, Record, Step};
 use super::packet::{Kind, MAX_PACKET_LEN, NoPacket, PSB, Packet};
-use crate::piece::{ByteAccount, Join};
+use crate::byte_account::ByteAccount;
+use crate::piece::Join;
 
 /// Decodes one queue.
 #[derive(Clone, Debug, Default)]

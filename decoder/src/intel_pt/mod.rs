@@ -9,13 +9,15 @@ mod block;
 mod data_source;
 mod decoder;
 mod packet;
+mod pebs;
 mod queue;
 
 pub use block::Record;
 pub use data_source::{Core, Sampled};
 pub use decoder::Decoder;
 pub use packet::{ItemLen, Kind, MAX_PACKET_LEN, NoPacket, PSB, Packet, Packets};
-pub use queue::{Pebs, Queue};
+pub use pebs::Pebs;
+pub use queue::Queue;
 
 use crate::pebs::Told;
 use crate::{Access, Direction, Operation, Origin, VirtAddr};

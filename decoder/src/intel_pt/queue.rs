@@ -1,39 +1,12 @@
 //! One AUX queue: the pieces of a ring, put in their places, decoded, and given out as accesses.
 
-use std::sync::Arc;
-
-use super::data_source::{Core, Sampled};
+use super::data_source::Core;
 use super::{Decoder, Record};
+use crate::byte_account::{ByteAccount, Timed};
 use crate::perf::{QueueKey, Ring, SideBand};
-use crate::piece::{ByteAccount, Course, Piece, Steps, Timed, Unit};
+use crate::piece::{Course, Piece, Steps, Unit};
 use crate::threads::Threads;
 use crate::{EventIndex, Origin, Position, Sink, Source, TraceOffset, cost};
-
-/// What PEBS records of a queue belong to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pebs {
-    /// The core that writes them.
-    pub core: Core,
-    /// The events whose samples they are, in their order.
-    pub events: Arc<[(EventIndex, Sampled)]>,
-}
-
-impl Pebs {
-    /// The only event, if there is one alone: then all records are its own, whatever counter they
-    /// name.
-    pub fn only_event(&self) -> Option<EventIndex> {
-        match &self.events[..] {
-            [(event, _)] => Some(*event),
-            _ => None,
-        }
-    }
-
-    fn sampled(&self, event: Option<EventIndex>) -> Sampled {
-        let place = |event| self.events.binary_search_by_key(&event, |(known, _)| *known).ok();
-        let known = event.and_then(place).and_then(|place| self.events.get(place));
-        known.map(|(_, sampled)| *sampled).unwrap_or_default()
-    }
-}
 
 /// Decodes the pieces of one queue, in their order.
 #[derive(Clone, Debug)]
@@ -203,6 +176,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::super::PSB;
+    use super::super::pebs::Pebs;
     use super::*;
     use crate::{Access, Join};
 

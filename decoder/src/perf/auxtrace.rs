@@ -4,6 +4,7 @@
 use zerocopy::byteorder::{BE, LE, U32, U64};
 use zerocopy::{ByteOrder as Order, FromBytes, Immutable, KnownLayout, Unaligned};
 
+use super::queue_key::QueueKey;
 use crate::cursor::{ByteOrder, Cursor};
 use crate::spe::{Midr, encoding};
 
@@ -172,18 +173,6 @@ pub struct Auxtrace {
     pub reference: Option<u64>,
     /// The queue.
     pub queue: QueueKey,
-}
-
-/// Identifies an AUX queue. `idx` alone would do, but damaged files give one `idx` to several
-/// CPUs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct QueueKey {
-    /// Order of the ring's mapping; not a CPU number.
-    pub idx: u32,
-    /// The CPU, unless the ring belongs to a thread.
-    pub cpu: Option<u32>,
-    /// The thread, or the only thread of a recorded command.
-    pub tid: Option<u32>,
 }
 
 /// -1 where the kernel has a number.

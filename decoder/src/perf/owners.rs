@@ -15,7 +15,7 @@
 use core::ops::RangeInclusive;
 use std::collections::{BTreeMap, VecDeque};
 
-use super::Task;
+use super::task::Task;
 
 /// Records that are remembered: one for each thread that Linux can have at a time
 /// (PID_MAX_LIMIT); about 35 bytes each.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::QueueKey;
 use super::owners::{Owners, Sign};
+use super::task::Task;
 use crate::{EventIndex, cost};
 
 /// Context switches that are remembered, over all CPUs; about 48 bytes each.
@@ -20,15 +21,6 @@ const MAX_COUNTERS: usize = 1 << 16;
 /// Of each CPU so many switches are kept although its data has passed them: a time that is damaged
 /// passes more than it should.
 const KEPT: usize = 256;
-
-/// A process and one of its threads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Task {
-    /// Process.
-    pub pid: u32,
-    /// Thread.
-    pub tid: u32,
-}
 
 /// Whose AUX ring it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

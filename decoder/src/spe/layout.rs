@@ -20,7 +20,7 @@
 //! an AND choose among all layouts, without a branch that depends on which one it is. Where some
 //! are left they are compared one by one.
 //!
-//! The plain walk ([`super::record`]) defines the result. Layouts are only learnt from whole
+//! The plain walk ([`super::decoder`]) defines the result. Layouts are only learnt from whole
 //! records of usual packets ([`super::scan`]), only applied where the walk would stand between
 //! two records with nothing to prove, and end in an End or Timestamp packet as every record does.
 //! `tests/laws/layouts.rs` holds both to the same records, places and account, and fuzzing runs

@@ -1,6 +1,7 @@
 //! Arm Statistical Profiling Extension: bytes -> packets -> records -> accesses.
 
 mod data_source;
+mod decoder;
 mod event;
 mod gather;
 mod layout;
@@ -8,17 +9,20 @@ mod operation;
 mod packet;
 mod queue;
 mod record;
+mod resume;
 mod scan;
 mod split;
 mod vector;
 
 pub use data_source::{Encoding, Midr, encoding};
+pub use decoder::Decoder;
 pub use event::Events;
 pub use operation::{Subclass, direction, operation, subclass};
 pub use packet::{CutOff, Header, Kind, MAX_PACKET_LEN, Packet, Packets};
 pub use queue::Queue;
-pub use record::{Decoder, Record};
-pub(crate) use split::Between;
+pub use record::Record;
+pub(crate) use resume::ResumeState;
+pub(crate) use split::expected_before;
 
 use crate::{Access, AccessFlags, Direction, Operation, Origin, PhysAddr, VirtAddr};
 

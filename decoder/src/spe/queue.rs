@@ -1,12 +1,15 @@
 //! One AUX queue: the pieces of a ring, put in their places, decoded, and given out as
 //! accesses.
 
+use super::data_source::Encoding;
+use super::decoder::Decoder;
 use super::gather::{Filling, with_room};
 use super::layout::{Layouts, Run, Take};
-use super::split::Between;
-use super::{Decoder, Encoding, Record};
+use super::record::Record;
+use super::resume::ResumeState;
+use crate::byte_account::{ByteAccount, Timed};
 use crate::perf::{QueueKey, SideBand};
-use crate::piece::{ByteAccount, Course, Piece, Steps, Timed, Unit};
+use crate::piece::{Course, Piece, Steps, Unit};
 use crate::threads::Threads;
 use crate::{Detail, Origin, PhysAddr, Position, Sink, Source, Touch, TraceOffset, cost};
 
@@ -241,13 +244,13 @@ impl Queue {
         Some((self.key.cpu?, clock.nanoseconds(self.decoder.newest()?)))
     }
 
-    /// What is left of the bytes so far, if that is all: see [`Between`].
-    pub(crate) fn between(&self) -> Option<Between> {
-        self.course.passes_nothing_over().then(|| self.decoder.between()).flatten()
+    /// What is left of the bytes so far, if that is all: see [`ResumeState`].
+    pub(crate) fn resume_state(&self) -> Option<ResumeState> {
+        self.course.passes_nothing_over().then(|| self.decoder.resume_state()).flatten()
     }
 
     /// A queue that goes on there with a piece.
-    pub(crate) fn resumed(key: QueueKey, between: Between) -> Self {
-        Self { decoder: Decoder::resumed(between), ..Self::new(key) }
+    pub(crate) fn resumed(key: QueueKey, state: ResumeState) -> Self {
+        Self { decoder: Decoder::resumed(state), ..Self::new(key) }
     }
 }

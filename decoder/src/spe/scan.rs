@@ -1,6 +1,6 @@
 //! One record of any layout, without a branch that depends on what its packets are.
 //!
-//! The plain walk ([`super::record`]) branches on each packet's kind; where kinds and sizes change
+//! The plain walk ([`super::decoder`]) branches on each packet's kind; where kinds and sizes change
 //! from record to record, most of its time goes into wrong predictions. Here a table gives for
 //! the first byte of a header how long the packet is and where its payload goes:
 //!

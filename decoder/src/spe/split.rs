@@ -2,33 +2,21 @@
 //!
 //! A record reads the same wherever the decoder has been before, if the decoder is between two
 //! records there and holds back nothing. What is left of all that came before is little: a
-//! [`Between`]. So a part of a queue can be decoded ahead of the part before it, from a
-//! [`Between`] that is expected; when the part before has ended, it shows whether that was right.
+//! [`ResumeState`]. So a part of a queue can be decoded ahead of the part before it, from a
+//! [`ResumeState`] that is expected; when the part before has ended, it shows whether that was right.
 
-use super::Decoder;
-
-/// All that a decoder between two records knows of those before, and that decides how the bytes
-/// behind read. (What it knows of snapshots' times and repeated bytes matters too: queues with
-/// such are not cut.)
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Between {
-    /// Which of the packets that every record should have were seen; the decoder's bits.
-    pub(super) seen: u32,
-    /// The next record must prove itself.
-    pub(super) unproven: bool,
-}
+use super::decoder::Decoder;
+use super::resume::ResumeState;
 
 /// Bytes whose records are taken for those before: a few records of the longest kind.
 const LOOKED_AT: usize = 8 << 10;
 
-impl Between {
-    /// What is expected before a piece that starts with these bytes: records like those in it,
-    /// and no damage. `None` if there are none.
-    pub(crate) fn expected(bytes: &[u8]) -> Option<Self> {
-        let (mut decoder, mut records) = (Decoder::default(), 0);
-        decoder.feed(&bytes[..bytes.len().min(LOOKED_AT)], 0, &mut |_, _| records += 1);
-        (records > 0).then(|| Self { seen: decoder.seen(), unproven: false })
-    }
+/// What is expected before a piece that starts with these bytes: records like those in it, and no
+/// damage. `None` if there are none.
+pub(crate) fn expected_before(bytes: &[u8]) -> Option<ResumeState> {
+    let (mut decoder, mut records) = (Decoder::default(), 0);
+    decoder.feed(&bytes[..bytes.len().min(LOOKED_AT)], 0, &mut |_, _| records += 1);
+    (records > 0).then(|| ResumeState { seen: decoder.seen(), unproven: false })
 }
 
 #[cfg(test)]
@@ -48,8 +36,8 @@ mod tests {
             let before = [&BRANCH.repeat(3)[..], &vec![0; padding]].concat();
             let mut decoder = Decoder::default();
             decoder.feed(&before, 0, &mut |_, _| {});
-            assert!(decoder.between().is_some());
-            assert_eq!(decoder.between(), Between::expected(&BRANCH.repeat(1000)), "{padding}");
+            assert!(decoder.resume_state().is_some());
+            assert_eq!(decoder.resume_state(), expected_before(&BRANCH.repeat(1000)), "{padding}");
         }
     }
 
@@ -58,9 +46,9 @@ mod tests {
         for cut in 1..BRANCH.len() {
             let mut decoder = Decoder::default();
             decoder.feed(&BRANCH[..cut], 0, &mut |_, _| {});
-            assert_eq!(decoder.between(), None, "at {cut}");
+            assert_eq!(decoder.resume_state(), None, "at {cut}");
         }
-        assert_eq!(Between::expected(&BRANCH[..17]), None, "no record");
-        assert_eq!(Between::expected(&[0; 4096]), None);
+        assert_eq!(expected_before(&BRANCH[..17]), None, "no record");
+        assert_eq!(expected_before(&[0; 4096]), None);
     }
 }
