@@ -16,89 +16,27 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail, ensure};
-use heatmap::{ChunkOrder, HotThreshold, Verdict};
 
 use crate::decision::Decision;
 
 mod place;
 mod ranges;
 mod scheme;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod tree;
 
 pub use ranges::Range;
-pub use scheme::{Intervals, Stats};
+pub use scheme::Stats;
+pub use settings::{Intervals, Operations, Settings};
 pub use tree::{Files, Sysfs};
 
 use place::Pagemap;
 use ranges::{FOLIO, PAGE};
-use scheme::{Dialect, KDAMOND, STAT};
+use scheme::{Dialect, KDAMOND};
+use settings::STAT;
 use tree::{DAMON_STAT, KDAMONDS, NR_KDAMONDS, number, put, text};
-
-/// Orders that a scheme of the kernel can have.
-const ORDERS: core::ops::RangeInclusive<u8> = 2..=8;
-/// Filters that are written at most.
-const MOST_FILTERS: usize = 10_000;
-
-/// What addresses a scheme acts on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Operations {
-    /// Those of the machine's memory.
-    #[default]
-    Paddr,
-    /// Those of a process.
-    Vaddr {
-        /// Its number.
-        pid: u32,
-    },
-}
-
-/// What is to be done, and where.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Where sysfs is mounted.
-    pub sysfs: PathBuf,
-    /// Where procfs is mounted.
-    pub procfs: PathBuf,
-    /// What is done to folios; none: split them, if the kernel can.
-    pub action: Option<String>,
-    /// By which addresses.
-    pub operations: Operations,
-    /// The verdicts of the folios that it is done to; none: what suits the action.
-    pub verdicts: Option<Vec<Verdict>>,
-    /// Filters that a scheme has at most, at least 2; there is a range less.
-    pub max_filters: usize,
-    /// The order to split to, where the kernel asks for one.
-    pub order: Option<ChunkOrder>,
-    /// The hot threshold, where the kernel asks for one.
-    pub threshold: Option<HotThreshold>,
-    /// The node to migrate to.
-    pub target_node: Option<u32>,
-    /// How often DAMON looks and acts.
-    pub intervals: Intervals,
-    /// How long the scheme may take to act for the first time while it is tried out. A supervisor
-    /// hears nothing in that time: it is to be more patient.
-    pub proof: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            sysfs: PathBuf::from("/sys"),
-            procfs: PathBuf::from("/proc"),
-            action: None,
-            operations: Operations::default(),
-            verdicts: None,
-            max_filters: 256,
-            order: None,
-            threshold: None,
-            target_node: None,
-            intervals: Intervals::default(),
-            proof: Duration::from_secs(10),
-        }
-    }
-}
 
 /// By what a supervisor recognises a kdamond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -427,40 +365,28 @@ fn turn_off_marked(files: &mut impl Files, mark: Mark) -> anyhow::Result<bool> {
     Ok(is_ours)
 }
 
+/// The address of a folio's first byte.
+fn place(
+    decision: &Decision,
+    pagemap: Option<&(u32, Pagemap)>,
+) -> anyhow::Result<Result<u64, Unplaced>> {
+    let folio_pfn = decision.folio_pfn;
+    let Some((pid, pagemap)) = pagemap else {
+        let start = folio_pfn.checked_mul(PAGE).filter(|start| start.is_multiple_of(FOLIO));
+        let start = start.filter(|start| start.checked_add(2 * FOLIO).is_some());
+        return Ok(start.ok_or(Unplaced::NoPlace));
+    };
+    if decision.pid.is_some_and(|seen| seen != *pid) {
+        return Ok(Err(Unplaced::OtherProcess));
+    }
+    let Some(vaddr) = decision.vaddr.filter(|_| decision.pid.is_some()) else {
+        return Ok(Err(Unplaced::NoVirtualAddress));
+    };
+    let is_there = pagemap.has(vaddr, folio_pfn)?;
+    Ok(if is_there { Ok(vaddr) } else { Err(Unplaced::Moved) })
+}
+
 impl Settings {
-    fn check(&self) -> anyhow::Result<()> {
-        let action = self.action.as_deref().unwrap_or(STAT);
-        ensure!(
-            action.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
-                && !action.is_empty(),
-            "{action:?} is no action of DAMON"
-        );
-        ensure!(
-            !action.starts_with("migrate_") || self.target_node.is_some(),
-            "the action {action} needs a node to migrate to"
-        );
-        ensure!(
-            (2..=MOST_FILTERS).contains(&self.max_filters),
-            "{} filters: there are 2 to {MOST_FILTERS}",
-            self.max_filters
-        );
-        if let Some(order) = self.order {
-            ensure!(ORDERS.contains(&order.get()), "order {order}: a scheme's are 2 to 8");
-        }
-        self.intervals.check()
-    }
-
-    /// Whether something is done to folios with a verdict.
-    fn concerns(&self, verdict: Verdict) -> bool {
-        if let Some(verdicts) = &self.verdicts {
-            return verdicts.contains(&verdict);
-        }
-        match self.action.as_deref() {
-            Some("hugepage" | "collapse" | "lru_prio" | "migrate_hot") => verdict == Verdict::Hot,
-            _ => verdict == Verdict::Sparse,
-        }
-    }
-
     /// Where something is to be done.
     fn choose(&self, decisions: &[Decision]) -> anyhow::Result<Applied> {
         let pagemap = match self.operations {
@@ -486,25 +412,4 @@ impl Settings {
         unplaced.extend(chosen.beyond.into_iter().map(|folio| (folio, Unplaced::BeyondFilters)));
         Ok(Applied { ranges: chosen.ranges, folios: chosen.folios, unplaced })
     }
-}
-
-/// The address of a folio's first byte.
-fn place(
-    decision: &Decision,
-    pagemap: Option<&(u32, Pagemap)>,
-) -> anyhow::Result<Result<u64, Unplaced>> {
-    let folio_pfn = decision.folio_pfn;
-    let Some((pid, pagemap)) = pagemap else {
-        let start = folio_pfn.checked_mul(PAGE).filter(|start| start.is_multiple_of(FOLIO));
-        let start = start.filter(|start| start.checked_add(2 * FOLIO).is_some());
-        return Ok(start.ok_or(Unplaced::NoPlace));
-    };
-    if decision.pid.is_some_and(|seen| seen != *pid) {
-        return Ok(Err(Unplaced::OtherProcess));
-    }
-    let Some(vaddr) = decision.vaddr.filter(|_| decision.pid.is_some()) else {
-        return Ok(Err(Unplaced::NoVirtualAddress));
-    };
-    let is_there = pagemap.has(vaddr, folio_pfn)?;
-    Ok(if is_there { Ok(vaddr) } else { Err(Unplaced::Moved) })
 }

@@ -1,13 +1,11 @@
 //! A kdamond of our own with one context, one target and one scheme: writing it down and checking
 //! beforehand what kernels accept in silence.
 
-use std::time::Duration;
-
 use anyhow::{Context, bail, ensure};
 
 use super::ranges::{self, Range};
+use super::settings::{Operations, Settings};
 use super::tree::{Files, KDAMONDS, NR_KDAMONDS, number, put, text};
-use super::{Operations, Settings};
 
 /// The number of our kdamond: it is the only one.
 pub(crate) const KDAMOND: u32 = 0;
@@ -15,8 +13,6 @@ pub(crate) const KDAMOND: u32 = 0;
 const MIN_REGIONS: usize = 3;
 /// Regions that it keeps at most, unless there are more ranges.
 const MAX_REGIONS: usize = 1000;
-/// What a scheme that acts is tried out with.
-pub(crate) const STAT: &str = "stat";
 /// Actions tried if none is named: that of the second RFC, then that of the first.
 const SPLITS: [&str; 2] = ["split", "mthp_split"];
 
@@ -33,43 +29,6 @@ pub(crate) fn context(file: &str) -> String {
 /// That of a file of its scheme.
 pub(crate) fn scheme(file: &str) -> String {
     context(&format!("schemes/0/{file}"))
-}
-
-/// How often DAMON looks, sums up and looks for new memory.
-#[derive(Clone, Copy, Debug)]
-pub struct Intervals {
-    /// Between two samples.
-    pub sample: Duration,
-    /// Between two sums, after which schemes act.
-    pub aggregation: Duration,
-    /// Between two looks at what there is.
-    pub update: Duration,
-}
-
-impl Default for Intervals {
-    fn default() -> Self {
-        Self {
-            sample: Duration::from_millis(50),
-            aggregation: Duration::from_secs(1),
-            update: Duration::from_secs(2),
-        }
-    }
-}
-
-impl Intervals {
-    /// Checks what kernels accept in silence and stumble over later.
-    pub(crate) fn check(&self) -> anyhow::Result<()> {
-        ensure!(self.sample >= Duration::from_micros(1), "the sample interval is below 1 us");
-        ensure!(
-            self.sample <= self.aggregation && self.aggregation <= self.update,
-            "intervals have to rise: sample {:?}, aggregation {:?}, update {:?}",
-            self.sample,
-            self.aggregation,
-            self.update
-        );
-        ensure!(self.update <= Duration::from_secs(3600), "the update interval is above an hour");
-        Ok(())
-    }
 }
 
 /// Where the filters of a running scheme are, and what they know.

@@ -7,6 +7,8 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 
+use heatmap::{ChunkOrder, HotThreshold};
+
 use super::*;
 use crate::decision::Standing;
 
