@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 
-use heatmap::{ChunkOrder, HotThreshold};
+use heatmap::{ChunkOrder, HotThreshold, Verdict};
 
 use super::*;
 use crate::decision::Standing;
