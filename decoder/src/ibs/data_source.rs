@@ -82,10 +82,10 @@ const fn dram(remote: bool) -> DataSource {
 
 #[cfg(test)]
 mod tests {
-    use super::super::op::Model;
-    use super::super::op::tests::op;
     use super::*;
     use crate::AccessFlags;
+    use crate::ibs::op::Model;
+    use crate::ibs::op::tests::op;
     use crate::perf::DataSrc;
     use DataSource as D;
 

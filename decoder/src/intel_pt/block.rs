@@ -129,8 +129,8 @@ impl Blocks {
 
 #[cfg(test)]
 mod tests {
-    use super::super::packet::Packets;
     use super::*;
+    use crate::intel_pt::packet::Packets;
 
     /// The steps that are not [`Step::Apart`] or [`Step::Part`].
     fn steps(bytes: &[u8]) -> Vec<Step> {

@@ -11,8 +11,8 @@
 
 use super::block::{Blocks, Record, Step};
 use super::packet::{Kind, MAX_PACKET_LEN, NoPacket, PSB, Packet};
-use crate::byte_account::ByteAccount;
-use crate::piece::Join;
+use crate::aux_data::byte_account::ByteAccount;
+use crate::aux_data::chunk::Join;
 
 /// Decodes one queue.
 #[derive(Clone, Debug, Default)]

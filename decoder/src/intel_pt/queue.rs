@@ -2,10 +2,10 @@
 
 use super::data_source::Core;
 use super::{Decoder, Record};
-use crate::byte_account::{ByteAccount, Timed};
+use crate::aux_data::byte_account::{ByteAccount, Timed};
+use crate::aux_data::chunk::{Course, Piece, Steps, Unit};
+use crate::aux_data::threads::Threads;
 use crate::perf::{QueueKey, Ring, SideBand};
-use crate::piece::{Course, Piece, Steps, Unit};
-use crate::threads::Threads;
 use crate::{EventIndex, Origin, Position, Sink, Source, TraceOffset, cost};
 
 /// Decodes the pieces of one queue, in their order.
@@ -175,9 +175,9 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use super::super::PSB;
-    use super::super::pebs::Pebs;
     use super::*;
+    use crate::intel_pt::PSB;
+    use crate::intel_pt::pebs::Pebs;
     use crate::{Access, Join};
 
     const CPU: u32 = 3;

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 
-use super::refusal::Refusal;
+use super::setup::refusal::Refusal;
 
 /// Why nothing can be captured, or no more.
 #[derive(Debug, thiserror::Error)]

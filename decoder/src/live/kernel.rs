@@ -22,8 +22,8 @@ use tracegen::bytes::Endian;
 use tracegen::perf::record::{Record, Trailer, aux_flag};
 use tracegen::rng::Rng;
 
-use super::mapped::MappedRing;
 use super::ring::NATIVE;
+use super::ring::mapped::MappedRing;
 use crate::ByteOrder;
 
 /// Ids of the unit's events, and of those that tell of tasks; each CPU adds its number.

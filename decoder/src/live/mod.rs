@@ -15,46 +15,30 @@
 //! `unsafe` is in `mapped.rs` (memory shared with the kernel) and `open.rs` (the system call and
 //! its ioctls), and nowhere else.
 
-mod budget;
-mod capture;
-mod command;
-mod decoding;
+mod control;
 mod error;
-mod event;
-mod event_choice;
-mod host;
 #[cfg(test)]
 mod kernel;
-mod lane;
-mod mapped;
-mod open;
 mod options;
-mod outlet;
-mod pace;
+mod output;
 mod progress;
 #[cfg(test)]
 mod proptests;
-mod refusal;
-mod rig;
 mod ring;
-mod stream;
-mod turns;
-mod unit;
-mod waiting;
-mod writer;
+mod setup;
 
-pub use capture::{capture, record, try_open};
-pub use command::CommandEnd;
-pub use decoding::{Decoding, decode};
+pub use control::capture::{capture, record, try_open};
+pub use control::command::CommandEnd;
 pub use error::Error;
-pub use event_choice::{Breakpoint, EventChoice, Side, UnknownEvent};
-pub use host::Host;
-pub use lane::{Lane, Passed};
-pub use mapped::{MappedRing, TimeConversion};
 pub use options::{Options, Target};
-pub use outlet::Outlet;
+pub use output::Outlet;
+pub use output::decoding::{Decoding, decode};
+pub use output::synthesized::{About, EventAbout, SpeCpuAbout, TaskAbout};
+pub use output::writer::{FileWriter, StreamWriter};
 pub use progress::Progress;
-pub use refusal::{GRANT, Refusal, Scope, Step};
+pub use ring::cpu_rings::{Lane, Passed};
+pub use ring::mapped::{MappedRing, TimeConversion};
 pub use ring::{AuxRing, Drained, MemoryRing, RecordRing, Ring};
-pub use stream::{About, EventAbout, SpeCpuAbout, TaskAbout};
-pub use writer::{FileWriter, StreamWriter};
+pub use setup::event_choice::{Breakpoint, EventChoice, Side, UnknownEvent};
+pub use setup::host::Host;
+pub use setup::refusal::{GRANT, Refusal, Scope, Step};

@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use super::event_choice::{EventChoice, Side};
-use super::host::Host;
+use super::setup::event_choice::{EventChoice, Side};
+use super::setup::host::Host;
 use crate::page_map::{Frames, LookUp};
 
 /// What is observed.

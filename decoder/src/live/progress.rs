@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::command::CommandEnd;
-use super::lane::Passed;
+use super::control::command::CommandEnd;
+use super::ring::cpu_rings::Passed;
 
 /// How a capture goes, or went.
 #[derive(Clone, Copy, Debug, PartialEq)]

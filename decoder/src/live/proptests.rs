@@ -15,15 +15,16 @@ use proptest::test_runner::TestRunner;
 use tracegen::rng::Rng;
 
 use super::kernel::{Cpu, Kernel, Manner, SPE_ID, Step, TASK_ID, TRAILER, Told};
-use super::lane::{Lane, Passed};
-use super::mapped::MappedRing;
-use super::outlet::Outlet;
+use super::output::Outlet;
+use super::output::synthesized::{About, EventAbout, SpeCpuAbout};
+use super::ring::aux_restart::Unit;
+use super::ring::cpu_rings::{Lane, Passed};
+use super::ring::mapped::MappedRing;
 use super::ring::{NATIVE, Ring};
-use super::stream::{About, EventAbout, SpeCpuAbout};
-use super::unit::Unit;
 use super::{TimeConversion, decode};
 use crate::perf::Auxtrace;
-use crate::perf::record::{self, Next, kind};
+use crate::perf::record;
+use crate::perf::record::{Next, kind};
 use crate::{Access, Ledger, Origin, Shard, Sink};
 
 /// The unit's `attr.type`.

@@ -12,8 +12,8 @@ mod core;
 mod fixed;
 mod format;
 
-pub use self::core::{Core, Told, UnknownCore};
 pub use buffer::{Decoder, Records};
+pub use core::{Core, Told, UnknownCore};
 pub use format::{Format, UnknownFormat};
 
 use crate::{Access, DataSource, Direction, Operation, Origin, VirtAddr};

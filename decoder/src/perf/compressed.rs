@@ -3,7 +3,8 @@
 
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
-use super::record::{self, Next, Record, kind};
+use super::record;
+use super::record::{Next, Record, kind};
 use crate::cost;
 use crate::cursor::{ByteOrder, Cursor};
 

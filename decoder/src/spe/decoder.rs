@@ -22,8 +22,8 @@ use super::packet::{CutOff, Kind, MAX_PACKET_LEN, Packet};
 use super::record::{Fields, MAX_RECORD_LEN, Record, SLOT_OF, Slot};
 use super::resume::ResumeState;
 use super::scan::{Scanned, scan};
-use crate::byte_account::ByteAccount;
-use crate::piece::Join;
+use crate::aux_data::byte_account::ByteAccount;
+use crate::aux_data::chunk::Join;
 
 /// Decodes one queue.
 #[derive(Clone, Debug, Default)]

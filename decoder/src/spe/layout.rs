@@ -34,7 +34,8 @@
 use super::gather::{BATCH, Filling, Totals};
 use super::packet::{Kind, Packets};
 use super::record::{Fields, Record, SLOTS, Slot};
-use super::vector::{self, BLOCK, Compare, Job, Pattern, Unit};
+use super::vector;
+use super::vector::{BLOCK, Compare, Job, Pattern, Unit};
 use crate::{PhysAddr, Sink};
 
 /// Longest layout, padding before and in the record included. Records of all processors known

@@ -7,10 +7,10 @@ use super::gather::{Filling, with_room};
 use super::layout::{Layouts, Run, Take};
 use super::record::Record;
 use super::resume::ResumeState;
-use crate::byte_account::{ByteAccount, Timed};
+use crate::aux_data::byte_account::{ByteAccount, Timed};
+use crate::aux_data::chunk::{Course, Piece, Steps, Unit};
+use crate::aux_data::threads::Threads;
 use crate::perf::{QueueKey, SideBand};
-use crate::piece::{Course, Piece, Steps, Unit};
-use crate::threads::Threads;
 use crate::{Detail, Origin, PhysAddr, Position, Sink, Source, Touch, TraceOffset, cost};
 
 impl Piece {

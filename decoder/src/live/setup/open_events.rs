@@ -1,0 +1,891 @@
+//! All events of a capture, open on each CPU: opened, mapped, enabled, and followed as CPUs come
+//! and go.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use perf_event_open_sys::bindings::{
+    PERF_FORMAT_TOTAL_TIME_ENABLED, PERF_FORMAT_TOTAL_TIME_RUNNING,
+};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::event;
+use super::event::{Role, Setup};
+use super::host::Host;
+use super::open;
+use super::refusal::{Refusal, Scope, Step};
+use crate::live::control::budget;
+use crate::live::control::budget::AUX_RECORD_LEN;
+use crate::live::control::command::{Running, Starter};
+use crate::live::control::turns::{Place, Times};
+use crate::live::error::Error;
+use crate::live::options::{Options, Target};
+use crate::live::output::synthesized::{About, Bytes, EventAbout, SpeCpuAbout, TaskAbout, feature};
+use crate::live::ring::aux_restart::Unit;
+use crate::live::ring::cpu_rings::Lane;
+use crate::live::ring::mapped::{MappedRing, TimeConversion};
+
+/// Rings are not made smaller than this many pages where there is too little locked memory.
+pub(in crate::live) const LEAST_PAGES: usize = 4;
+/// How often events are opened again since threads have started meanwhile, and clocks read again
+/// since time has passed.
+const MOST_TRIES: usize = 4;
+/// The clocks of a machine that did not sleep differ by less.
+const LEAST_SLEEP: Duration = Duration::from_millis(50);
+/// Clocks that are read one after the other are read again if this much passes in between.
+const MOST_APART: Duration = Duration::from_millis(1);
+/// A ring of AUX data wakes us when this part of it is filled.
+const AUX_WATERMARK_PART: usize = 8;
+/// About the length of a sample record.
+const SAMPLE_LEN: f64 = 72.0;
+/// `attr.read_format`: an event tells for how much of its time it had its unit.
+const TIMES: u64 = (PERF_FORMAT_TOTAL_TIME_ENABLED | PERF_FORMAT_TOTAL_TIME_RUNNING) as u64;
+/// A ring of records wakes us when this part of it is filled.
+const WATERMARK_PART: usize = 4;
+
+/// The events of one CPU, and their rings.
+#[derive(Debug)]
+pub(in crate::live) struct OpenLane {
+    pub(in crate::live) cpu: u32,
+    pub(in crate::live) lane: Lane<MappedRing>,
+    /// Each with the number of its setup.
+    events: Vec<(usize, OwnedFd)>,
+    /// What its unit is to be told.
+    pub(in crate::live) unit: Unit,
+    /// The event that tells when there is something to take: the first one whose task is not gone.
+    /// Behind the last one there is nothing left to observe.
+    speaker: usize,
+}
+
+impl OpenLane {
+    /// Whether all that the events were to observe is gone.
+    pub(in crate::live) fn hung_up(&self) -> bool {
+        self.speaker >= self.events.len()
+    }
+
+    /// Whether its unit writes AUX data and gave none when it was told to publish it.
+    pub(in crate::live) fn is_quiet(&self) -> bool {
+        self.lane.aux.is_some() && self.unit.is_silent()
+    }
+
+    /// Stops its events; what their units have written is in the rings then.
+    fn disable(&self) {
+        for (_, event) in &self.events {
+            // One that cannot be stopped has stopped already: its CPU is gone.
+            let _ = open::disable(event.as_fd());
+        }
+    }
+
+    /// What the speaker was to observe is gone: the next one speaks for all, whose records are in
+    /// the same ring.
+    pub(in crate::live) fn next_speaker(&mut self) {
+        self.speaker += 1;
+    }
+}
+
+/// All that is open.
+#[derive(Debug)]
+pub(in crate::live) struct Rig {
+    host: Host,
+    target: Target,
+    starter: Option<Starter>,
+    scope: Scope,
+    setups: Vec<Setup>,
+    tids: Vec<i32>,
+    ring_len: usize,
+    aux_len: usize,
+    max_overhead: Option<f64>,
+    next_idx: u32,
+    pub(in crate::live) lanes: Vec<OpenLane>,
+    /// CPUs that could not be followed when they came.
+    pub(in crate::live) unfollowed: Vec<u32>,
+    /// Events are off for a while; those of CPUs that come meanwhile stay off too.
+    pub(in crate::live) resting: bool,
+    /// How long the machine has slept: CPUs that sleep lose the events that are not of a task.
+    slept: Duration,
+    /// For how long events had been enabled when that was last looked at, if they have not rested
+    /// since.
+    enabled: BTreeMap<Place, Duration>,
+}
+
+impl Rig {
+    /// Finds out what is to be opened.
+    pub(in crate::live) fn new(options: &Options) -> Result<Self, Error> {
+        let mut setups = event::setups(options)?;
+        // A file's table of attributes has entries of one size.
+        let size = setups.iter().map(|setup| setup.attr.size).max().unwrap_or(0);
+        for setup in &mut setups {
+            setup.attr.size = size;
+            setup.attr.set_watermark(1);
+            let task = options.target != Target::AllCpus;
+            setup.attr.set_inherit(u64::from(task));
+            let command = matches!(options.target, Target::Command(_));
+            setup.attr.set_enable_on_exec(u64::from(command && setup.role != Role::SideBand));
+            if !task {
+                setup.attr.read_format = TIMES;
+            }
+            if task && setup.role == Role::SideBand {
+                // Threads that start before all is open are not among those that are looked up.
+                setup.attr.set_disabled(0);
+            }
+        }
+        let scope = if options.target == Target::AllCpus { Scope::AllCpus } else { Scope::Process };
+        let command = matches!(options.target, Target::Command(_));
+        let mut rig = Self {
+            starter: command.then(Starter::new).transpose()?,
+            host: options.host.clone(),
+            target: options.target.clone(),
+            scope,
+            setups,
+            tids: Vec::new(),
+            ring_len: options.ring_len,
+            aux_len: options.aux_len,
+            max_overhead: options.max_overhead,
+            next_idx: 0,
+            lanes: Vec::new(),
+            unfollowed: Vec::new(),
+            resting: false,
+            slept: asleep(),
+            enabled: BTreeMap::new(),
+        };
+        rig.mark();
+        Ok(rig)
+    }
+
+    /// Sets how much of a ring is filled when it wakes us.
+    fn mark(&mut self) {
+        let (records, aux) = marks(self.ring_len, self.aux_len, self.max_overhead);
+        for setup in &mut self.setups {
+            setup.attr.__bindgen_anon_2.wakeup_watermark = records;
+            if setup.role == Role::Tracer {
+                setup.attr.aux_watermark = aux;
+            }
+        }
+    }
+
+    /// Halves all rings, if that is possible.
+    fn shrink(&mut self) -> bool {
+        let least = LEAST_PAGES * rustix::param::page_size();
+        let smaller = |len: usize| (len / 2).max(least).min(len);
+        let (ring_len, aux_len) = (smaller(self.ring_len), smaller(self.aux_len));
+        let shrinks = (ring_len, aux_len) != (self.ring_len, self.aux_len);
+        (self.ring_len, self.aux_len) = (ring_len, aux_len);
+        self.mark();
+        shrinks
+    }
+
+    /// Opens everything that was asked for; nothing counts yet. After an error nothing is open.
+    pub(in crate::live) fn open(&mut self) -> Result<(), Error> {
+        self.open_on(usize::MAX)
+    }
+
+    /// As [`Rig::open`], on so many CPUs that have the unit.
+    ///
+    /// All CPUs have rings of one size, as large as may be locked in memory up to what was asked
+    /// for. Threads that start while events are opened may have some of them: it is done again
+    /// then.
+    pub(in crate::live) fn open_on(&mut self, cpus: usize) -> Result<(), Error> {
+        let mut tries = MOST_TRIES;
+        loop {
+            self.lanes.clear();
+            self.tids = self.threads();
+            match self.open_once(cpus) {
+                Err(Error::Refused(refusal)) if refusal.is_memory() && self.shrink() => {}
+                Err(Error::Refused(refusal)) if refusal.errno == libc::EMFILE && raise_files() => {}
+                Ok(()) if self.has_new_threads() && tries > 0 => tries -= 1,
+                done => {
+                    if done.is_err() {
+                        self.lanes.clear();
+                    }
+                    return done;
+                }
+            }
+        }
+    }
+
+    fn open_once(&mut self, cpus: usize) -> Result<(), Error> {
+        if let (Target::Pid(pid), true) = (&self.target, self.tids.is_empty()) {
+            return Err(Error::unusable(format!(
+                "there is no process {pid}: give the --pid of one that runs"
+            )));
+        }
+        let online = self.host.online().ok_or_else(|| {
+            Error::unusable(
+                "cannot read which CPUs are online (/sys/devices/system/cpu/online): mount /sys, \
+                 or allow more open files (`ulimit -n`)",
+            )
+        })?;
+        for cpu in online {
+            self.add(cpu)?;
+            if self.lanes.len() >= cpus {
+                break;
+            }
+        }
+        if self.lanes.is_empty() {
+            return Err(Error::unusable(
+                "no CPU that is online has the unit: choose another --event",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether threads are there that were not when events were opened.
+    fn has_new_threads(&self) -> bool {
+        self.threads().iter().any(|tid| !self.tids.contains(tid))
+    }
+
+    /// Whether the process that is to be observed is gone.
+    pub(in crate::live) fn is_pointless(&self) -> bool {
+        self.threads().is_empty()
+    }
+
+    /// The threads whose events are opened, as the kernel numbers them: -1 stands for all.
+    fn threads(&self) -> Vec<i32> {
+        match &self.target {
+            Target::AllCpus => vec![-1],
+            // What is started from there inherits the events.
+            Target::Command(_) => self.starter.iter().map(|starter| starter.tid).collect(),
+            Target::Pid(pid) => {
+                let threads = self.host.threads(*pid).into_iter();
+                threads.filter_map(|tid| i32::try_from(tid).ok()).collect()
+            }
+        }
+    }
+
+    /// Starts what is observed, if that is a command.
+    pub(in crate::live) fn start(&self, to_stderr: bool) -> Result<Option<Running>, Error> {
+        match (&self.starter, &self.target) {
+            (Some(starter), Target::Command(words)) => starter.start(words, to_stderr).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn refusal(&self, step: Step, event: &str, cpu: u32, error: &io::Error) -> Error {
+        Error::Refused(Refusal::new(step, event, self.scope, cpu, error, &self.host))
+    }
+
+    /// Opens the events of one CPU, if it has a unit of theirs.
+    fn add(&mut self, cpu: u32) -> Result<(), Error> {
+        let has = |setup: &Setup| setup.cpus.as_ref().is_none_or(|cpus| cpus.contains(&cpu));
+        let here: Vec<_> = (0..).zip(&self.setups).filter(|(_, setup)| has(setup)).collect();
+        if !here.iter().any(|(_, setup)| matches!(setup.role, Role::Tracer | Role::Sampler)) {
+            return Ok(());
+        }
+        let mut events: Vec<(usize, OwnedFd)> = Vec::new();
+        // The event that has the rings: the first one that tells something.
+        let mut owner: Option<(usize, MappedRing)> = None;
+        for tid in &self.tids {
+            let mut leader: Option<usize> = None;
+            for (number, setup) in &here {
+                let group = leader.take().and_then(|leader| events.get(leader));
+                let group = group.map(|(_, leader)| leader.as_fd());
+                let event = match open::open(setup, *tid, cpu, group) {
+                    Ok(event) => event,
+                    // A thread may end before its turn.
+                    Err(error) if self.tids.len() > 1 && is(&error, libc::ESRCH) => continue,
+                    Err(error) => return Err(self.refusal(Step::Open, &setup.name, cpu, &error)),
+                };
+                if setup.role == Role::Leader {
+                    leader = Some(events.len());
+                } else if let Some((first, _)) = &owner {
+                    open::write_into(event.as_fd(), events[*first].1.as_fd())
+                        .map_err(|error| self.refusal(Step::Control, &setup.name, cpu, &error))?;
+                } else {
+                    let records =
+                        MappedRing::records(event.as_fd(), self.ring_len).map_err(|error| {
+                            self.refusal(Step::MapRecords, &setup.name, cpu, &error)
+                        })?;
+                    owner = Some((events.len(), records));
+                }
+                events.push((*number, event));
+            }
+        }
+        let Some((first, records)) = owner else {
+            return Err(Error::unusable("all threads of the process are gone"));
+        };
+        let (number, event) = &events[first];
+        let setup = &self.setups[*number];
+        let aux = match setup.role {
+            Role::Tracer => Some(
+                records
+                    .aux(event.as_fd(), self.aux_len)
+                    .map_err(|error| self.refusal(Step::MapAux, &setup.name, cpu, &error))?,
+            ),
+            _ => None,
+        };
+        let lane = Lane::new(self.next_idx, Some(cpu), records, aux);
+        self.next_idx += 1;
+        self.lanes.push(OpenLane { cpu, lane, events, unit: Unit::default(), speaker: first });
+        Ok(())
+    }
+
+    /// What stands around the records, of all events that are open now.
+    pub(in crate::live) fn about(&self) -> Result<About, Error> {
+        let events: Result<Vec<_>, Error> =
+            (0..self.setups.len()).map(|number| self.event_about(number, &self.lanes)).collect();
+        Ok(About {
+            events: events?,
+            features: self.features(),
+            time: self.time_conversion(),
+            spe: self.spe(),
+            tasks: self.tasks(),
+        })
+    }
+
+    fn event_about(&self, number: usize, lanes: &[OpenLane]) -> Result<EventAbout, Error> {
+        let setup = &self.setups[number];
+        let mut ids = Vec::new();
+        for lane in lanes {
+            for (_, event) in lane.events.iter().filter(|(of, _)| *of == number) {
+                let id = open::id(event.as_fd());
+                ids.push(
+                    id.map_err(|error| self.refusal(Step::Control, &setup.name, lane.cpu, &error))?,
+                );
+            }
+        }
+        let attr = open::attr_bytes(&setup.attr, setup.period);
+        let (name, cpus) = (setup.name.clone(), setup.cpus.clone());
+        Ok(EventAbout { attr, ids, name, cpus })
+    }
+
+    /// The kernel's clock, where AUX data has another one's ticks.
+    fn time_conversion(&self) -> Option<TimeConversion> {
+        let lane = self.lanes.iter().find(|lane| lane.lane.aux.is_some())?;
+        lane.lane.records.ring().time_conversion()
+    }
+
+    /// The CPUs whose AUX data is captured.
+    fn spe(&self) -> Vec<SpeCpuAbout> {
+        let mut cpus = Vec::new();
+        for lane in &self.lanes {
+            let tracer = lane.events.iter().map(|(number, _)| &self.setups[*number]);
+            for setup in tracer.filter(|setup| setup.role == Role::Tracer).take(1) {
+                cpus.push(SpeCpuAbout {
+                    cpu: lane.cpu,
+                    midr: self.host.midr(lane.cpu).unwrap_or(0),
+                    pmu_type: setup.attr.type_,
+                    min_interval: setup.least,
+                });
+            }
+        }
+        cpus
+    }
+
+    /// Threads that there are already: Arm SPE's records name threads, and not their processes.
+    fn tasks(&self) -> Vec<TaskAbout> {
+        let traced = self.setups.iter().any(|setup| setup.role == Role::Tracer);
+        if traced { self.host.tasks() } else { Vec::new() }
+    }
+
+    /// What is told of the machine.
+    fn features(&self) -> Vec<(u8, Vec<u8>)> {
+        let text = |text: &str| Bytes::default().string(text).0.clone();
+        let file = |path: &str| self.host.text(path);
+        let online = self.host.online().map_or(0, |cpus| cpus.len());
+        let online = u32::try_from(online).unwrap_or(0);
+        let available = self.host.available().unwrap_or(online);
+        let pmus = self.host.pmus();
+        let mut mappings = Bytes::default();
+        mappings.u32(u32::try_from(pmus.len()).unwrap_or(0));
+        for pmu in &pmus {
+            mappings.u32(pmu.type_).string(&pmu.name);
+        }
+        let arguments: Vec<_> =
+            std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+        let mut command = Bytes::default();
+        command.u32(u32::try_from(arguments.len()).unwrap_or(0));
+        arguments.iter().for_each(|word| _ = command.string(word));
+        let version = concat!("folioscope ", env!("CARGO_PKG_VERSION"));
+        [
+            (feature::HOSTNAME, file("proc/sys/kernel/hostname").as_deref().map(text)),
+            (feature::OSRELEASE, file("proc/sys/kernel/osrelease").as_deref().map(text)),
+            (feature::VERSION, Some(text(version))),
+            (feature::ARCH, Some(text(std::env::consts::ARCH))),
+            (feature::NRCPUS, Some(Bytes::default().u32(available).u32(online).0.clone())),
+            (feature::CPUID, self.host.cpuid().as_deref().map(text)),
+            (feature::CMDLINE, Some(command.0)),
+            (feature::PMU_MAPPINGS, Some(mappings.0)),
+        ]
+        .into_iter()
+        .filter_map(|(bit, section)| Some((bit, section?)))
+        .collect()
+    }
+
+    /// Has the kernel tell what tasks do from now on, before those that there are are looked up.
+    /// Not before all is open: on a large machine the rings would be full by then.
+    pub(in crate::live) fn watch_tasks(&self) -> Result<(), Error> {
+        self.lanes.iter().try_for_each(|lane| self.enable_lane(lane, |role| role == Role::SideBand))
+    }
+
+    /// Lets all events count. A command's do so by themselves once it runs.
+    pub(in crate::live) fn enable(&self) -> Result<(), Error> {
+        self.lanes.iter().try_for_each(|lane| self.enable_lane(lane, |_| true))
+    }
+
+    fn enable_lane(&self, lane: &OpenLane, wanted: impl Fn(Role) -> bool) -> Result<(), Error> {
+        for (number, event) in &lane.events {
+            let setup = &self.setups[*number];
+            if wanted(setup.role) {
+                open::enable(event.as_fd())
+                    .map_err(|error| self.refusal(Step::Control, &setup.name, lane.cpu, &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the units rest, or work again. What tasks do is told meanwhile.
+    pub(in crate::live) fn rest(&mut self, rests: bool) {
+        if rests == self.resting {
+            return;
+        }
+        self.resting = rests;
+        self.enabled.clear();
+        for (number, event) in self.lanes.iter().flat_map(|lane| &lane.events) {
+            if self.setups[*number].role != Role::SideBand {
+                let event = event.as_fd();
+                // One that does not obey is gone with its CPU.
+                let _ = if rests { open::disable(event) } else { open::enable(event) };
+            }
+        }
+    }
+
+    /// For how much of their time events had their units. Only told where all CPUs are captured:
+    /// those of tasks do not run for other reasons too.
+    pub(in crate::live) fn times(&self) -> Vec<(Place, Times)> {
+        let lanes = self.lanes.iter().filter(|_| self.scope == Scope::AllCpus);
+        let events = lanes.flat_map(|lane| lane.events.iter().map(move |event| (lane.cpu, event)));
+        let units = events.filter(|(_, (number, _))| self.setups[*number].role != Role::SideBand);
+        units
+            .filter_map(|(cpu, (number, event))| Some(((cpu, *number), times(event.as_fd())?)))
+            .collect()
+    }
+
+    /// Stops all events; what their units have written is in the rings then.
+    pub(in crate::live) fn disable(&self) {
+        self.lanes.iter().for_each(OpenLane::disable);
+    }
+
+    /// Whether all tasks that were to be observed are gone.
+    pub(in crate::live) fn is_left(&self) -> bool {
+        self.scope == Scope::Process && self.lanes.iter().all(OpenLane::hung_up)
+    }
+
+    /// The events that write AUX data, of one CPU.
+    fn tracers<'l>(&'l self, lane: &'l OpenLane) -> impl Iterator<Item = BorrowedFd<'l>> {
+        let is_tracer = |number: usize| self.setups[number].role == Role::Tracer;
+        lane.events.iter().filter(move |(of, _)| is_tracer(*of)).map(|(_, event)| event.as_fd())
+    }
+
+    /// Goes on after a ring of AUX data was full.
+    pub(in crate::live) fn resume(&self, lane: &OpenLane) {
+        if self.resting {
+            return;
+        }
+        for event in self.tracers(lane) {
+            let _ = open::enable(event);
+        }
+    }
+
+    /// Has a unit publish what it holds, although that is less than what would wake us.
+    pub(in crate::live) fn flush(&self, lane: &OpenLane) {
+        if self.resting {
+            return;
+        }
+        for event in self.tracers(lane) {
+            let _ = open::disable(event);
+            let _ = open::enable(event);
+        }
+    }
+
+    /// One descriptor for each CPU: those that tell when there is something to take.
+    pub(in crate::live) fn descriptors(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
+        self.lanes.iter().enumerate().filter_map(|(number, lane)| {
+            let (_, speaker) = lane.events.get(lane.speaker)?;
+            Some((number, speaker.as_fd()))
+        })
+    }
+
+    /// CPUs that have lost the events that are not of a task, stopped, for their rings to be
+    /// emptied: those that are offline, that were so since the last look, and after a sleep of the
+    /// machine all. `times` are those of all events, of now.
+    ///
+    /// Events of tasks go wherever their tasks do, and wait for a CPU that is offline.
+    pub(in crate::live) fn leave(&mut self, times: &[(Place, Times)]) -> Vec<OpenLane> {
+        if self.scope != Scope::AllCpus {
+            return Vec::new();
+        }
+        let Some(online) = self.host.online() else { return Vec::new() };
+        let slept = self.has_slept();
+        let stopped = self.stopped(times);
+        let stays =
+            |lane: &OpenLane| !slept && online.contains(&lane.cpu) && !stopped.contains(&lane.cpu);
+        let lanes = core::mem::take(&mut self.lanes);
+        let (kept, gone): (_, Vec<_>) = lanes.into_iter().partition(stays);
+        self.lanes = kept;
+        gone.iter().for_each(OpenLane::disable);
+        gone
+    }
+
+    /// Whether the machine has slept since it was last asked. Nothing else tells so.
+    fn has_slept(&mut self) -> bool {
+        let asleep = asleep();
+        asleep.abs_diff(core::mem::replace(&mut self.slept, asleep)) > LEAST_SLEEP
+    }
+
+    /// CPUs whose events are on and were not enabled for any time since the last look: they have
+    /// been offline in between.
+    fn stopped(&mut self, times: &[(Place, Times)]) -> Vec<u32> {
+        if self.resting {
+            return Vec::new();
+        }
+        let before = core::mem::take(&mut self.enabled);
+        self.enabled = times.iter().map(|(place, times)| (*place, times.enabled)).collect();
+        let cpus = self.lanes.iter().map(|lane| lane.cpu);
+        cpus.filter(|cpu| {
+            let mut now = self.enabled.range((*cpu, 0)..=(*cpu, usize::MAX)).peekable();
+            let stood = |(place, enabled)| before.get(place) == Some(enabled);
+            now.peek().is_some() && now.all(stood)
+        })
+        .collect()
+    }
+
+    /// Opens the events of CPUs that are online and have none. What is to be told of them is
+    /// returned.
+    pub(in crate::live) fn join(&mut self) -> Vec<EventAbout> {
+        let Some(online) = self.host.online() else { return Vec::new() };
+        let known = self.lanes.len();
+        let new: Vec<_> = online
+            .iter()
+            .filter(|cpu| !self.lanes.iter().any(|lane| lane.cpu == **cpu))
+            .copied()
+            .collect();
+        if !new.is_empty() {
+            self.tids = self.threads();
+        }
+        let mut unfollowed = Vec::new();
+        for cpu in new {
+            // A CPU that cannot be followed is told of; the others go on. Of a command there is only
+            // what has started already.
+            let command = matches!(self.target, Target::Command(_));
+            let followed = !command && self.add(cpu).is_ok();
+            if !followed || self.is_too_late() {
+                unfollowed.push(cpu);
+            }
+        }
+        let fresh = &self.lanes[known..];
+        for lane in fresh {
+            let rests = self.resting;
+            let enabled = self.enable_lane(lane, |role| !rests || role == Role::SideBand);
+            if enabled.is_err() {
+                unfollowed.push(lane.cpu);
+            }
+        }
+        let told = (0..self.setups.len()).filter_map(|number| {
+            self.event_about(number, fresh).ok().filter(|about| !about.ids.is_empty())
+        });
+        let told = if fresh.is_empty() { Vec::new() } else { told.collect() };
+        // Of tasks it stays so: what runs already has no part of events that are opened now.
+        let tasks = self.scope == Scope::Process;
+        self.unfollowed.retain(|cpu| tasks || online.contains(cpu) && unfollowed.contains(cpu));
+        unfollowed.retain(|cpu| !self.unfollowed.contains(cpu));
+        self.unfollowed.extend(unfollowed);
+        told
+    }
+
+    /// Whether something runs that would have no part of events that are opened now: what a
+    /// command, or an observed process, has started.
+    fn is_too_late(&self) -> bool {
+        match &self.target {
+            Target::AllCpus => false,
+            Target::Pid(pid) => self.host.has_children(*pid),
+            Target::Command(_) => true,
+        }
+    }
+
+    /// The period of the first event that has one that can be changed.
+    pub(in crate::live) fn period(&self) -> u64 {
+        let sampling =
+            self.setups.iter().find(|setup| matches!(setup.role, Role::Tracer | Role::Sampler));
+        sampling.map_or(1, |setup| setup.period)
+    }
+
+    /// The number of the setup of an event that was told of, if it samples.
+    pub(in crate::live) fn sampling(&self, event: &EventAbout) -> Option<usize> {
+        self.setups.iter().position(|setup| {
+            matches!(setup.role, Role::Tracer | Role::Sampler)
+                && open::attr_bytes(&setup.attr, setup.period) == event.attr
+        })
+    }
+
+    /// By how much a period is longer than was asked for, if it is stretched by this factor.
+    pub(in crate::live) fn scale(&self, setup: usize, factor: f64) -> f64 {
+        let setup = &self.setups[setup];
+        setup.stretched(factor) as f64 / setup.stretched(1.0) as f64
+    }
+
+    /// Multiplies the periods that were asked for.
+    pub(in crate::live) fn stretch(&self, factor: f64) {
+        for (number, event) in self.lanes.iter().flat_map(|lane| &lane.events) {
+            let setup = &self.setups[*number];
+            if matches!(setup.role, Role::Tracer | Role::Sampler) {
+                // One that does not take it goes on as it is.
+                let _ = open::set_period(event.as_fd(), setup.stretched(factor));
+            }
+        }
+    }
+}
+
+/// Lets this process have as many files open as it may. Whether that is more than before.
+fn raise_files() -> bool {
+    let limits = getrlimit(Resource::Nofile);
+    let more = match (limits.current, limits.maximum) {
+        (Some(current), Some(maximum)) => current < maximum,
+        (current, None) => current.is_some(),
+        (None, Some(_)) => false,
+    };
+    more && setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits }).is_ok()
+}
+
+/// How long this machine has slept since it started.
+fn asleep() -> Duration {
+    let now = |clock| {
+        let time = clock_gettime(clock);
+        let (secs, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+        Duration::new(secs.unwrap_or(0), nanos.unwrap_or(0))
+    };
+    let mut tries = MOST_TRIES;
+    loop {
+        let awake = now(ClockId::Monotonic);
+        let boot = now(ClockId::Boottime);
+        // Time that passes in between would look like sleep.
+        tries -= 1;
+        if now(ClockId::Monotonic).saturating_sub(awake) < MOST_APART || tries == 0 {
+            return boot.saturating_sub(awake);
+        }
+    }
+}
+
+/// Bytes of records, and of AUX data, at which rings wake us: a part of them, or less if that is
+/// much of a budget.
+fn marks(ring_len: usize, aux_len: usize, max_overhead: Option<f64>) -> (u32, u32) {
+    let parts = (ring_len / WATERMARK_PART, aux_len / AUX_WATERMARK_PART);
+    let (samples, records) = max_overhead.map_or((f64::MAX, f64::MAX), budget::waking);
+    let bytes = |part: usize, count: f64, len: f64| {
+        let page = rustix::param::page_size() as f64;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+        let mark = (part as f64).min((count * len).max(page)) as u32;
+        mark
+    };
+    (bytes(parts.0, samples, SAMPLE_LEN), bytes(parts.1, records, AUX_RECORD_LEN as f64))
+}
+
+/// For how much of its time an event had its unit; `None` if the kernel does not say.
+fn times(event: BorrowedFd<'_>) -> Option<Times> {
+    // The count, then the two times in nanoseconds, as `TIMES` asks.
+    let mut words = [0; 24];
+    if rustix::io::read(event, &mut words) != Ok(words.len()) {
+        return None;
+    }
+    let word = |at: usize| words[at..at + 8].try_into().map_or(0, u64::from_ne_bytes);
+    let (enabled, running) = (Duration::from_nanos(word(8)), Duration::from_nanos(word(16)));
+    Some(Times { enabled, running })
+}
+
+impl Setup {
+    /// A period that is longer by this factor, as the unit counts.
+    fn stretched(&self, factor: f64) -> u64 {
+        #[expect(clippy::cast_possible_truncation, reason = "saturates")]
+        #[expect(clippy::cast_sign_loss, reason = "both are positive")]
+        let period = (self.period as f64 * factor) as u64;
+        // What was asked for may be no multiple, so that it comes first.
+        period.max(self.period).max(1).min(self.most).next_multiple_of(self.step)
+    }
+}
+
+fn is(error: &io::Error, errno: i32) -> bool {
+    error.raw_os_error() == Some(errno)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::ring::Ring;
+    use std::io::Write as _;
+
+    /// The greatest period is that of the event: what was asked for is within it.
+    #[test]
+    fn periods_stretch_up_to_what_the_event_takes() {
+        const KERNEL: u64 = i64::MAX as u64;
+        for (event, asked, factor, wanted) in [
+            ("faults", 1, 2.5, 2),
+            ("faults", 0xffff_ff00, 1.0, 0xffff_ff00),
+            ("faults", 0xffff_ff01, 1.0, 0xffff_ff01),
+            ("cpu-clock", 1 << 40, 2.0, 1 << 41),
+            ("mem:0x1000/8:w", KERNEL, 1.0, KERNEL),
+            ("mem:0x1000/8:w", KERNEL, 1e30, KERNEL),
+        ] {
+            let options = Options {
+                event: event.parse().unwrap(),
+                period: Some(asked),
+                ..Options::default()
+            };
+            let setups = event::setups(&options).unwrap();
+            assert_eq!(setups[0].stretched(factor), wanted, "{event} {asked} {factor}");
+        }
+        for (step, most) in [(256, 0xffff_ff00), (16, KERNEL / 16 * 16)] {
+            let options = Options { event: "faults".parse().unwrap(), ..Options::default() };
+            let setup = event::setups(&options).unwrap().remove(0);
+            let setup = Setup { step, most, period: most - 1, ..setup };
+            assert_eq!([1.0, 1e30].map(|factor| setup.stretched(factor)), [most; 2]);
+            let short = Setup { period: 1, ..setup };
+            assert_eq!([1.0, 1e30].map(|factor| short.stretched(factor)), [step, most]);
+        }
+    }
+
+    /// CPUs of this machine are told of one by one, as if they came and went.
+    #[test]
+    fn cpus_are_followed_as_they_come_and_go() {
+        let root = std::env::temp_dir().join(format!("folioscope-cpus-{}", std::process::id()));
+        let folder = root.join("sys/devices/system/cpu");
+        std::fs::create_dir_all(&folder).unwrap();
+        let online = |cpus: &str| std::fs::write(folder.join("online"), cpus).unwrap();
+        online("0");
+        let event = "minor-faults".parse().unwrap();
+        let options = Options { event, host: Host::at(&root), ..Options::default() };
+        let mut rig = Rig::new(&options).unwrap();
+        if let Err(error) = rig.open() {
+            std::fs::remove_dir_all(&root).unwrap();
+            // Not by a macro, whose output is kept where a test passes.
+            let _ = writeln!(io::stderr(), "DID NOT RUN: CPUs that come and go: {error}");
+            return;
+        }
+        let cpus = |rig: &Rig| rig.lanes.iter().map(|lane| lane.cpu).collect::<Vec<_>>();
+        assert_eq!((cpus(&rig), rig.about().unwrap().events[0].ids.len()), (vec![0], 1));
+        rig.enable().unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+        let times = rig.times();
+        assert_eq!((times.len(), times[0].0), (1, (0, 0)));
+        assert!(times[0].1.enabled > Duration::from_millis(1), "{times:?}");
+        assert_eq!(times[0].1.running, times[0].1.enabled, "a software event has no unit to share");
+        rig.rest(true);
+        let (off, later) = (rig.times(), rig.times());
+        assert_eq!(off, later, "an event that rests is not enabled");
+        rig.rest(false);
+        assert!(rig.times()[0].1.enabled > off[0].1.enabled);
+        // As if it had slept in between: the CPU's events are opened anew.
+        let ids = rig.about().unwrap().events[0].ids.clone();
+        assert_eq!(follow(&mut rig), (vec![], vec![]));
+        rig.slept += Duration::from_secs(60);
+        let (gone, told) = follow(&mut rig);
+        assert_eq!((&gone[..], cpus(&rig)), (&[0][..], vec![0]));
+        assert_ne!(told, ids, "they are others");
+        assert_eq!(follow(&mut rig), (vec![], vec![]), "once");
+        // A list that cannot be read says nothing of CPUs.
+        std::fs::remove_file(folder.join("online")).unwrap();
+        assert_eq!(follow(&mut rig), (vec![], vec![]));
+        assert_eq!((cpus(&rig), rig.unfollowed.len()), (vec![0], 0));
+        let second = Host::default().online().into_iter().flatten().find(|cpu| *cpu != 0);
+        if let Some(second) = second {
+            online(&format!("0,{second}"));
+            let (gone, told) = follow(&mut rig);
+            assert_eq!((gone.len(), told.len()), (0, 1));
+            assert_eq!((cpus(&rig), rig.unfollowed.len()), (vec![0, second], 0));
+            online(&second.to_string());
+            let gone = rig.leave(&[]);
+            assert_eq!((gone[0].cpu, rig.join().len(), cpus(&rig)), (0, 0, vec![second]));
+            let ring = gone[0].lane.records.ring();
+            assert!(ring.head() >= ring.tail(), "it can still be emptied");
+        }
+        // One that is not there is told of as long as it is said to be, and the others go on.
+        for unfollowed in [&[8000][..], &[8000], &[]] {
+            online(if unfollowed.is_empty() { "0" } else { "0,8000" });
+            follow(&mut rig);
+            assert_eq!((cpus(&rig), &rig.unfollowed[..]), (vec![0], unfollowed));
+        }
+        // As if it had been offline since the last look, and is back.
+        for (_, event) in &rig.lanes[0].events {
+            open::disable(event.as_fd()).unwrap();
+        }
+        assert_eq!(follow(&mut rig).0, [], "it was on for some time");
+        assert_eq!(follow(&mut rig).0, [0], "and then not");
+        assert_eq!(follow(&mut rig).0, [], "it is opened anew");
+        // Off because it rests is something else.
+        rig.rest(true);
+        assert_eq!([follow(&mut rig).0, follow(&mut rig).0].concat(), []);
+        rig.rest(false);
+        assert_eq!([follow(&mut rig).0, follow(&mut rig).0].concat(), []);
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    /// The CPUs that have left, and the ids of those that have joined.
+    fn follow(rig: &mut Rig) -> (Vec<u32>, Vec<u64>) {
+        let times = rig.times();
+        let gone = rig.leave(&times).into_iter().map(|lane| lane.cpu).collect();
+        (gone, rig.join().into_iter().flat_map(|about| about.ids).collect())
+    }
+
+    /// Events of tasks stay where they are: they wait for their CPU. What a process has started by
+    /// then is not on a CPU that comes, but itself.
+    #[test]
+    fn events_of_tasks_do_not_leave() {
+        let root = std::env::temp_dir().join(format!("folioscope-tasks-{}", std::process::id()));
+        let pid = std::process::id();
+        let cpus = root.join("sys/devices/system/cpu");
+        let task = root.join(format!("proc/{pid}/task/{pid}"));
+        std::fs::create_dir_all(&cpus).unwrap();
+        std::fs::create_dir_all(&task).unwrap();
+        let online = |list: &str| std::fs::write(cpus.join("online"), list).unwrap();
+        let children = |list: &str| std::fs::write(task.join("children"), list).unwrap();
+        let options = Options {
+            event: "minor-faults".parse().unwrap(),
+            host: Host::at(&root),
+            target: Target::Pid(pid),
+            ..Options::default()
+        };
+        let mut rig = Rig::new(&options).unwrap();
+        online("0");
+        children("");
+        rig.join();
+        // Whether a kernel lets them be opened at all, and on a second CPU.
+        let opened = rig.lanes.len();
+        assert_eq!(rig.unfollowed.len(), 1 - opened);
+        let second = Host::default().online().is_some_and(|cpus| cpus.contains(&1));
+        online("1");
+        rig.slept += Duration::from_secs(60);
+        assert_eq!(rig.leave(&[]).len(), 0);
+        assert_eq!(rig.lanes.len(), opened);
+        children("8 9");
+        rig.join();
+        assert!(rig.unfollowed.contains(&1), "its children are missing there");
+        assert_eq!(rig.lanes.len(), opened * if second { 2 } else { 1 }, "and it is not");
+        rig.target = Target::Command(Vec::new());
+        online("1,2");
+        rig.join();
+        assert!(rig.unfollowed.contains(&2), "it ran there without being recorded");
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    /// What a CPU's events held is free before it is opened anew.
+    #[test]
+    fn what_there_is_one_of_is_given_back_first() {
+        let watched = [0_u64; 3];
+        let places: Vec<_> = watched.iter().map(|word| format!("mem:{:p}/8:w", word)).collect();
+        let options = Options { event: places.join(",").parse().unwrap(), ..Options::default() };
+        let mut rig = Rig::new(&options).unwrap();
+        if let Err(error) = rig.open() {
+            let _ = writeln!(io::stderr(), "DID NOT RUN: a CPU's events opened anew: {error}");
+            return;
+        }
+        let lanes = rig.lanes.len();
+        rig.slept += Duration::from_secs(60);
+        let times = rig.times();
+        assert_eq!(rig.leave(&times).len(), lanes);
+        assert!(!rig.is_left(), "all CPUs are observed, whichever there are");
+        rig.join();
+        assert_eq!((rig.lanes.len(), &rig.unfollowed[..]), (lanes, &[][..]));
+    }
+}
