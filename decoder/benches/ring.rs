@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use decoder::live::{
-    About, EventAbout, FileWriter, Lane, MemoryRing, Outlet, Ring, SpeCpuAbout, decode,
+    About, CpuRings, EventAbout, FileWriter, MemoryRing, RecordingWriter, Ring, SpeCpuAbout, decode,
 };
 use decoder::{Access, Batch, Detail, Options, Origin, Shard, Sink};
 use rustix::time::{ClockId, clock_gettime};
@@ -55,7 +55,7 @@ struct Places(u64);
 
 impl Sink for Places {
     fn detail(&self) -> Detail {
-        Detail::Places
+        Detail::Addresses
     }
 
     fn batch(&mut self, batch: &Batch<'_>) {
@@ -103,7 +103,7 @@ struct Bench {
     about: About,
     /// What each CPU's unit writes.
     data: Vec<u8>,
-    lanes: Vec<Lane<MemoryRing>>,
+    lanes: Vec<CpuRings<MemoryRing>>,
     /// Where the file is written, each time anew, as the rings are.
     file: Vec<u8>,
 }
@@ -117,7 +117,7 @@ impl Bench {
         assert_eq!(data.len(), case.ring_len);
         let lane = |cpu| {
             let records = MemoryRing::new(4096, 0);
-            Lane::new(cpu, Some(cpu), records, Some(MemoryRing::new(case.ring_len, case.start)))
+            CpuRings::new(cpu, Some(cpu), records, Some(MemoryRing::new(case.ring_len, case.start)))
         };
         let lanes = (0..case.cpus).map(lane).collect();
         let mut bench = Self { case, about: about(case.cpus), data, lanes, file: Vec::new() };
@@ -135,7 +135,7 @@ impl Bench {
         }
     }
 
-    fn empty(&mut self, outlet: &mut impl Outlet) -> io::Result<()> {
+    fn empty(&mut self, outlet: &mut impl RecordingWriter) -> io::Result<()> {
         for lane in &mut self.lanes {
             lane.drain(false, outlet)?;
         }
@@ -155,7 +155,7 @@ impl Bench {
         let spent = own_time() - start;
         done.expect("memory takes everything");
         self.about = about;
-        let empty = |lane: &Lane<MemoryRing>| {
+        let empty = |lane: &CpuRings<MemoryRing>| {
             lane.aux.as_ref().is_some_and(|aux| aux.ring().head() == aux.ring().tail())
         };
         assert!(self.lanes.iter().all(empty));

@@ -84,7 +84,7 @@ pub use access::{
 };
 pub use addr::{FOLIO_SHIFT, FolioPfn, PAGE_SHIFT, PAGES_PER_FOLIO, Pfn, PhysAddr, VirtAddr};
 pub use aux_data::byte_account::{ByteAccount, Timed};
-pub use aux_data::chunk::{Join, Piece, Unit};
+pub use aux_data::chunk::{AuxFormat, Chunk, Continuity};
 pub use aux_data::queue_name::QueueName;
 pub use cost::steps_taken;
 pub use cursor::ByteOrder;

@@ -9,9 +9,9 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Detail {
     /// Physical addresses alone: [`Batch::touches`] may be empty.
-    Places,
+    Addresses,
     /// What counting takes: a [`Touch`] for each physical address.
-    Touches,
+    Counts,
     /// All of it, one by one, through [`Sink::access`] and [`Sink::other`].
     Accesses,
 }
@@ -65,7 +65,7 @@ pub struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     /// Memory operations of which nothing but their addresses is known.
-    pub const fn of_places(source: Source, addresses: &'a [PhysAddr]) -> Self {
+    pub const fn of_addresses(source: Source, addresses: &'a [PhysAddr]) -> Self {
         Self {
             source,
             cpu: None,
@@ -85,7 +85,7 @@ impl<'a> Batch<'a> {
 
 /// Takes the records of an input, one by one or in batches.
 pub trait Sink {
-    /// How much of each access is looked at. Asked before each piece of AUX data; records that are
+    /// How much of each access is looked at. Asked before each chunk of AUX data; records that are
     /// samples, or stand in Intel PT data, are always given out in full. Where several threads
     /// decode a stream, its side-band records are read for them only if more than places is asked
     /// for at the start.
@@ -104,7 +104,7 @@ pub trait Sink {
     /// nothing any more. Told where records of tasks are read, which is not always the thread that
     /// is given the accesses.
     fn exec(&mut self, _pid: u32) {}
-    /// Whether [`Sink::recording_so_far`] is wanted now. Asked after every record and piece of AUX
+    /// Whether [`Sink::recording_so_far`] is wanted now. Asked after every record and chunk of AUX
     /// data where they are decoded in their order, else after every read of a stream.
     fn wants_recording(&self) -> bool {
         false

@@ -6,8 +6,8 @@ use std::io::{self, Cursor};
 use std::num::NonZeroUsize;
 
 use decoder::live::{
-    About, EventAbout, FileWriter, Lane, MemoryRing, Outlet, Passed, Ring, SpeCpuAbout,
-    StreamWriter, TimeConversion, decode,
+    About, CpuRings, EventAbout, FileWriter, MemoryRing, Passed, RecordingWriter, Ring,
+    SpeCpuAbout, StreamWriter, TimeConversion, decode,
 };
 use decoder::perf::Auxtrace;
 use decoder::{Access, Ledger, Options, Origin, Shard, Sink, TraceOffset};
@@ -120,7 +120,7 @@ impl Cpu {
 
     /// Writes a record, and before it one of those that found no room. `perf_output_begin` asks
     /// for room for both.
-    fn record(&mut self, lane: &mut Lane<MemoryRing>, record: Record<'_>) -> bool {
+    fn record(&mut self, lane: &mut CpuRings<MemoryRing>, record: Record<'_>) -> bool {
         let mut bytes = Vec::new();
         if self.lost > 0 {
             let lost = Record::Lost { id: SPE_ID, lost: self.lost };
@@ -135,7 +135,7 @@ impl Cpu {
         false
     }
 
-    fn aux(&mut self, lane: &mut Lane<MemoryRing>, bytes: &[u8], mut flags: u64) {
+    fn aux(&mut self, lane: &mut CpuRings<MemoryRing>, bytes: &[u8], mut flags: u64) {
         let ring = lane.aux.as_mut().expect("it has one").ring_mut();
         let offset = ring.head();
         // What does not fit was never written; whole records alone were.
@@ -172,7 +172,7 @@ impl Cpu {
         }));
     }
 
-    fn step(&mut self, lane: &mut Lane<MemoryRing>, step: &Step) {
+    fn step(&mut self, lane: &mut CpuRings<MemoryRing>, step: &Step) {
         let mut records = |count: usize| -> Vec<u8> {
             let numbers = self.next..self.next + count as u64;
             self.next = numbers.end;
@@ -209,7 +209,7 @@ struct Tee<'o, A> {
     comms: u64,
 }
 
-impl<A: Outlet> Outlet for Tee<'_, A> {
+impl<A: RecordingWriter> RecordingWriter for Tee<'_, A> {
     fn begin(&mut self, about: &About) -> io::Result<()> {
         self.stream.begin(about)?;
         self.file.begin(about)?;
@@ -297,7 +297,7 @@ fn run(cpus: u32, record_len: usize, aux_len: usize, steps: &[Option<(u32, Step)
         .map(|cpu| {
             // Counts that wrap around 2^64 are the usual case after all.
             let records = MemoryRing::new(record_len, 0u64.wrapping_sub(u64::from(cpu) * 120));
-            Lane::new(cpu, Some(cpu), records, Some(MemoryRing::new(aux_len, 0)))
+            CpuRings::new(cpu, Some(cpu), records, Some(MemoryRing::new(aux_len, 0)))
         })
         .collect();
     let mut kernel: VecDeque<_> = (0..cpus)
@@ -310,7 +310,7 @@ fn run(cpus: u32, record_len: usize, aux_len: usize, steps: &[Option<(u32, Step)
         let file = FileWriter::new(Cursor::new(Vec::new()));
         let mut tee = Tee { decoding, stream, file, comms: 0 };
         tee.begin(&about(cpus))?;
-        let mut pass = |lanes: &mut Vec<Lane<MemoryRing>>,
+        let mut pass = |lanes: &mut Vec<CpuRings<MemoryRing>>,
                         kernel: &mut VecDeque<Cpu>,
                         tee: &mut Tee<'_, _>,
                         last: bool|

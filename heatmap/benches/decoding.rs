@@ -20,7 +20,7 @@ struct Places(u64);
 
 impl Sink for Places {
     fn detail(&self) -> Detail {
-        Detail::Places
+        Detail::Addresses
     }
 
     fn batch(&mut self, batch: &Batch<'_>) {

@@ -120,7 +120,7 @@ impl Places {
 
 impl Sink for Places {
     fn detail(&self) -> Detail {
-        Detail::Places
+        Detail::Addresses
     }
 
     fn batch(&mut self, batch: &Batch<'_>) {

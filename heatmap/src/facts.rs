@@ -9,7 +9,7 @@ use crate::query::Filters;
 use crate::record_commands::{RECORD_AMD, RECORD_INTEL, RECORD_SPE, for_machine_of};
 use decoder::ibs::Tally;
 use decoder::pebs::Format;
-use decoder::perf::{Attr, AttrFlags, Event, Pace, SampleType, never_has_address};
+use decoder::perf::{Attr, AttrFlags, Event, SampleType, SamplingRate, never_has_address};
 use decoder::{Ledger, Raw, Recording, Source, TimeBase};
 
 /// Why nothing is judged that everybody knows who recorded it.
@@ -502,7 +502,7 @@ fn unevenly(event: &Event, name: &str) -> Option<String> {
     if event.pace.is_even() || event.attr.flags.contains(AttrFlags::FREQ) {
         return None;
     }
-    let Pace { stretched, rests, .. } = event.pace;
+    let SamplingRate { stretched, rests, .. } = event.pace;
     let period = event.attr.sample_period;
     let mut said = format!("{name}: period {period}");
     if stretched > 1.0 {

@@ -44,7 +44,7 @@ fn page(batch: &Counted<'_>, at: usize) -> usize {
 }
 
 impl Block for Counters {
-    const DETAIL: Detail = Detail::Places;
+    const DETAIL: Detail = Detail::Addresses;
 
     #[inline]
     fn hit(&mut self, batch: &Counted<'_>, at: usize, times: u8) -> bool {
@@ -368,7 +368,7 @@ fn direction(batch: &Counted<'_>, at: usize) -> Direction {
 }
 
 impl Block for Folio {
-    const DETAIL: Detail = Detail::Touches;
+    const DETAIL: Detail = Detail::Counts;
 
     #[inline(always)]
     fn hit(&mut self, batch: &Counted<'_>, at: usize, times: u8) -> bool {
@@ -471,7 +471,7 @@ mod tests {
     fn count(folio: &mut Folio, page: usize, repeats: bool, times: u32) {
         let address = [PhysAddr::new_truncate((page as u64) << 12)];
         let batch =
-            Counted { repeats: &[repeats], ..Batch::of_places(Source::Pebs, &address).into() };
+            Counted { repeats: &[repeats], ..Batch::of_addresses(Source::Pebs, &address).into() };
         let few = u8::try_from(times).ok().filter(|times| *times > 0);
         if few.is_none_or(|times| !folio.hit(&batch, 0, times)) {
             folio.add(&batch, 0, times);

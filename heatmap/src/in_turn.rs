@@ -194,7 +194,7 @@ pub(crate) fn count_held(
             repeats.push(sample.repeats);
             touches.extend(sample.counted.map(|(.., touch)| touch));
         }
-        let places = Batch::of_places(source, addresses);
+        let places = Batch::of_addresses(source, addresses);
         count(Counted { batch: Batch { file, touches, ..places }, repeats });
     }
 }

@@ -302,7 +302,7 @@ impl<B: Block> Counter<B> {
     }
 
     /// Whether somebody asks which accesses are visits.
-    const JUDGED: bool = B::DETAIL as u8 > Detail::Places as u8;
+    const JUDGED: bool = B::DETAIL as u8 > Detail::Addresses as u8;
 
     /// Counts in blocks. `repeats` says which accesses are no visits.
     fn count(&mut self, batch: Counted<'_>) {
@@ -333,7 +333,7 @@ impl<B: Block> Counter<B> {
         let is_counted = fate == Fate::Kept;
         if !Self::JUDGED {
             if is_counted {
-                self.count(Batch::of_places(access.origin.source, &[paddr]).into());
+                self.count(Batch::of_addresses(access.origin.source, &[paddr]).into());
             }
             return;
         }
@@ -618,7 +618,7 @@ mod tests {
             tid_unknown: accesses.iter().filter(|access| access.tid.is_none()).count() as u64,
             times: times.first().zip(times.last()),
             addresses: &addresses,
-            touches: if B::DETAIL == Detail::Places { &[] } else { &touches },
+            touches: if B::DETAIL == Detail::Addresses { &[] } else { &touches },
         });
     }
 
@@ -692,9 +692,9 @@ mod tests {
     #[test]
     fn filters_ask_for_whole_accesses() {
         let counter = |filters| Counter::<Folio>::new(filters, ENOUGH).detail();
-        assert_eq!(counter(Filters::default()), Detail::Touches);
+        assert_eq!(counter(Filters::default()), Detail::Counts);
         assert_eq!(counter(Filters { loads: true, ..Filters::default() }), Detail::Accesses);
         let places = Counter::<Counters>::new(Filters::default(), ENOUGH);
-        assert_eq!(places.detail(), Detail::Places);
+        assert_eq!(places.detail(), Detail::Addresses);
     }
 }

@@ -169,7 +169,7 @@ mod tests {
         let mut store = Store::<Counters>::new(limit);
         let mut recent = Recent::new();
         for (source, addresses) in batches {
-            recent.batch(&Batch::of_places(*source, addresses), &mut store);
+            recent.batch(&Batch::of_addresses(*source, addresses), &mut store);
         }
         recent.end(&mut store);
         store.validate();
@@ -212,7 +212,7 @@ mod tests {
         let mut store = Store::<Counters>::new(usize::MAX);
         let mut recent = Recent::new();
         for source in [Source::ArmSpe, Source::Pebs, Source::ArmSpe] {
-            recent.batch(&Batch::of_places(source, &[page(7), page(7)]), &mut store);
+            recent.batch(&Batch::of_addresses(source, &[page(7), page(7)]), &mut store);
         }
         recent.end(&mut store);
         assert_eq!(store.by_source(), [4, 2, 0, 0, 0]);

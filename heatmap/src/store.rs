@@ -187,7 +187,7 @@ impl<B: Block> Store<B> {
             aux_queue: access.aux_queue,
             file: access.origin.position.file,
             touches: &[touch_of(access)],
-            ..Batch::of_places(access.origin.source, &[paddr])
+            ..Batch::of_addresses(access.origin.source, &[paddr])
         });
     }
 
@@ -204,7 +204,7 @@ impl<B: Block> Store<B> {
     /// Counts so many accesses to a page, of which no more is known.
     pub(crate) fn add(&mut self, paddr: PhysAddr, times: u32, source: Source) {
         let addresses = [paddr];
-        let batch = Counted::from(Batch::of_places(source, &addresses));
+        let batch = Counted::from(Batch::of_addresses(source, &addresses));
         self.make_time();
         self.find(&batch);
         self.clock += 1;

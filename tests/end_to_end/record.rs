@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use decoder::live::{
-    About, EventAbout, FileWriter, Lane, MemoryRing, Outlet, SpeCpuAbout, TaskAbout,
+    About, CpuRings, EventAbout, FileWriter, MemoryRing, RecordingWriter, SpeCpuAbout, TaskAbout,
 };
 use tests::emulation::emulated;
 use tracegen::Config;
@@ -805,7 +805,7 @@ fn spe_file(bytes: &[u8]) -> Vec<u8> {
     let mut writer = FileWriter::new(Cursor::new(Vec::new()));
     writer.begin(&about).expect("memory takes it");
     let aux = MemoryRing::new(1 << 16, 0);
-    let mut lane = Lane::new(0, Some(0), MemoryRing::new(4096, 0), Some(aux));
+    let mut lane = CpuRings::new(0, Some(0), MemoryRing::new(4096, 0), Some(aux));
     // Pieces that end inside records would be a test of perf.
     for piece in bytes.chunks(64 * 700) {
         assert!(lane.aux.as_mut().is_some_and(|aux| aux.ring_mut().write(piece)));

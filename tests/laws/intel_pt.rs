@@ -2,7 +2,7 @@
 
 use decoder::intel_pt::{Decoder, ItemLen, NoPacket, PSB, Packet, Packets, Pebs, Queue, Record};
 use decoder::perf::{QueueKey, SideBand};
-use decoder::{ByteAccount, Join, Piece, Position, Sink, Timed, Unit};
+use decoder::{AuxFormat, ByteAccount, Chunk, Continuity, Position, Sink, Timed};
 
 use super::{Choices, pieces};
 
@@ -16,11 +16,11 @@ pub fn intel_pt(data: &[u8]) {
 
 fn started(data: &[u8]) {
     let mut choices = Choices::from_end(data);
-    let whole = decode(&[(Join::Continued, data)]);
+    let whole = decode(&[(Continuity::Continued, data)]);
     let cut: Vec<_> =
-        choices.cuts(data, 16).into_iter().map(|piece| (Join::Continued, piece)).collect();
+        choices.cuts(data, 16).into_iter().map(|piece| (Continuity::Continued, piece)).collect();
     assert_eq!(decode(&cut), whole, "cut into {} pieces", cut.len());
-    let bytes: Vec<_> = data.chunks(1).map(|byte| (Join::Continued, byte)).collect();
+    let bytes: Vec<_> = data.chunks(1).map(|byte| (Continuity::Continued, byte)).collect();
     assert_eq!(decode(&bytes), whole, "byte by byte");
     searched(data, &whole);
 
@@ -31,7 +31,7 @@ fn started(data: &[u8]) {
         (join, piece)
     });
     decode(&cut.collect::<Vec<_>>());
-    let unit = Unit::IntelPt(Pebs::default());
+    let unit = AuxFormat::IntelPt(Pebs::default());
     pieces::queue(data, &mut choices, &unit, || {
         Queue::new(QueueKey { idx: 0, cpu: Some(1), tid: None })
     });
@@ -72,7 +72,7 @@ fn searched(data: &[u8], (records, account, _): &Decoded) {
 /// Records with the place behind each, and the account.
 type Decoded = (Vec<(Record, u64)>, ByteAccount, u64);
 
-fn decode(pieces: &[(Join, &[u8])]) -> Decoded {
+fn decode(pieces: &[(Continuity, &[u8])]) -> Decoded {
     let mut decoder = Decoder::default();
     let mut records = Vec::new();
     let (mut place, mut position) = (0_u64, 0);
@@ -96,7 +96,7 @@ fn decode(pieces: &[(Join, &[u8])]) -> Decoded {
 }
 
 impl pieces::Queue for Queue {
-    fn begin(&mut self, piece: Piece) {
+    fn begin(&mut self, piece: Chunk) {
         self.begin(piece);
     }
     fn bytes(&mut self, bytes: &[u8], at: Position, sink: &mut dyn Sink) {

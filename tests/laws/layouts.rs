@@ -3,8 +3,8 @@
 use decoder::perf::{Clock, QueueKey, SideBand};
 use decoder::spe::{Decoder, Encoding, Queue, Record};
 use decoder::{
-    Access, Batch, ByteAccount, ByteOrder, Detail, Join, Origin, PhysAddr, Piece, Position, Sink,
-    Touch, Unit,
+    Access, AuxFormat, Batch, ByteAccount, ByteOrder, Chunk, Continuity, Detail, Origin, PhysAddr,
+    Position, Sink, Touch,
 };
 
 use super::Choices;
@@ -25,12 +25,12 @@ pub fn layouts(data: &[u8]) {
         .into_iter()
         .map(|bytes| {
             let join = match choices.byte() {
-                0..192 => Join::Continued,
-                192..224 => Join::Gap,
-                back @ 224..240 => Join::Snapshot {
+                0..192 => Continuity::Continued,
+                192..224 => Continuity::Gap,
+                back @ 224..240 => Continuity::Snapshot {
                     repeated_before: (place + u64::from(back - 224) * 8).saturating_sub(64),
                 },
-                zeros => Join::Trimmed(zeros % 8),
+                zeros => Continuity::Trimmed(zeros % 8),
             };
             place += bytes.len() as u64;
             (join, bytes)
@@ -108,7 +108,7 @@ fn damage(choices: &mut Choices<'_>, trace: &mut Vec<u8>) {
 /// Records with the place behind each, the account, and the number of all bytes.
 type Decoded = (Vec<(Record, u64)>, ByteAccount, u64);
 
-fn decode(mut decoder: Decoder, pieces: &[(Join, &[u8])]) -> Decoded {
+fn decode(mut decoder: Decoder, pieces: &[(Continuity, &[u8])]) -> Decoded {
     let (mut records, mut position) = (Vec::new(), 0);
     for (join, bytes) in pieces {
         let skipped = decoder.join(*join).min(bytes.len());
@@ -191,7 +191,7 @@ impl Sink for Given {
 }
 
 /// A sink that asks for less is given the same, as far as it asks.
-fn asked_for_less(pieces: &[(Join, &[u8])]) {
+fn asked_for_less(pieces: &[(Continuity, &[u8])]) {
     // A tick is a nanosecond.
     let time_conv = [0u64, 1, 0].map(u64::to_le_bytes).concat();
     let clock = Clock::parse(&time_conv, ByteOrder::Little);
@@ -201,7 +201,7 @@ fn asked_for_less(pieces: &[(Join, &[u8])]) {
         let mut given = Given::new(detail);
         let mut at = Position::default();
         for (join, bytes) in pieces {
-            queue.begin(Piece {
+            queue.begin(Chunk {
                 offset: at.offset.0,
                 data_len: bytes.len() as u64,
                 join: *join,
@@ -210,7 +210,7 @@ fn asked_for_less(pieces: &[(Join, &[u8])]) {
                 clock,
                 reference: None,
                 event: None,
-                unit: Unit::ArmSpe(Encoding::Common),
+                unit: AuxFormat::ArmSpe(Encoding::Common),
             });
             queue.bytes(bytes, at, &SideBand::default(), &mut given);
             at.offset.0 += bytes.len() as u64;
@@ -218,8 +218,8 @@ fn asked_for_less(pieces: &[(Join, &[u8])]) {
         (queue.finish(), given)
     };
     let (all, accesses) = run(Detail::Accesses);
-    let (touched, touches) = run(Detail::Touches);
-    let (placed, places) = run(Detail::Places);
+    let (touched, touches) = run(Detail::Counts);
+    let (placed, places) = run(Detail::Addresses);
     assert_eq!((&touched, &placed), (&all, &all), "account and times");
     let counted: Vec<_> =
         accesses.accesses.iter().filter(|access| access.paddr.is_some()).collect();

@@ -1,25 +1,25 @@
 //! Any bytes as the pieces of an AUX queue, whichever unit wrote them.
 
-use decoder::{Access, ByteAccount, Join, Origin, Piece, Position, Sink, Timed, Unit};
+use decoder::{Access, AuxFormat, ByteAccount, Chunk, Continuity, Origin, Position, Sink, Timed};
 
 use super::Choices;
 
 /// How a piece that starts at `place` may follow.
-pub fn join(choices: &mut Choices<'_>, place: u64) -> Join {
+pub fn join(choices: &mut Choices<'_>, place: u64) -> Continuity {
     match choices.byte() {
-        0..64 => Join::Continued,
-        64..96 => Join::Gap,
-        zeros @ 112..128 => Join::Kept(zeros % 8),
+        0..64 => Continuity::Continued,
+        64..96 => Continuity::Gap,
+        zeros @ 112..128 => Continuity::Kept(zeros % 8),
         repeated @ 96..112 => {
-            Join::Snapshot { repeated_before: place.saturating_add(u64::from(repeated - 96)) }
+            Continuity::Snapshot { repeated_before: place.saturating_add(u64::from(repeated - 96)) }
         }
-        zeros => Join::Trimmed(zeros % 8),
+        zeros => Continuity::Trimmed(zeros % 8),
     }
 }
 
 /// How far before the end of the last piece one starts.
-pub fn trimmed(join: Join) -> u64 {
-    if let Join::Trimmed(zeros) = join { u64::from(zeros) } else { 0 }
+pub fn trimmed(join: Continuity) -> u64 {
+    if let Continuity::Trimmed(zeros) = join { u64::from(zeros) } else { 0 }
 }
 
 /// Every byte that was fed is in one field of the account.
@@ -44,7 +44,7 @@ impl Sink for Given {
 /// A queue of some unit.
 pub trait Queue {
     /// Starts a piece.
-    fn begin(&mut self, piece: Piece);
+    fn begin(&mut self, piece: Chunk);
     /// Takes its next bytes.
     fn bytes(&mut self, bytes: &[u8], at: Position, sink: &mut dyn Sink);
     /// Ends.
@@ -53,7 +53,12 @@ pub trait Queue {
 
 /// Pieces with places, losses and repeats: the account adds up, and it does not matter in how
 /// many steps the bytes of a piece come.
-pub fn queue<Q: Queue>(data: &[u8], choices: &mut Choices<'_>, unit: &Unit, new: impl Fn() -> Q) {
+pub fn queue<Q: Queue>(
+    data: &[u8],
+    choices: &mut Choices<'_>,
+    unit: &AuxFormat,
+    new: impl Fn() -> Q,
+) {
     let pieces = cut_up(data, choices, unit);
     let run = |steps: &mut dyn FnMut(usize) -> usize| {
         let mut queue = new();
@@ -79,7 +84,11 @@ pub fn queue<Q: Queue>(data: &[u8], choices: &mut Choices<'_>, unit: &Unit, new:
 }
 
 /// Cuts data into pieces that follow each other in any way.
-fn cut_up<'a>(data: &'a [u8], choices: &mut Choices<'_>, unit: &Unit) -> Vec<(Piece, &'a [u8])> {
+fn cut_up<'a>(
+    data: &'a [u8],
+    choices: &mut Choices<'_>,
+    unit: &AuxFormat,
+) -> Vec<(Chunk, &'a [u8])> {
     let origin = if choices.flag() { u64::MAX - u64::from(choices.byte()) } else { 0 };
     let mut place = origin;
     let mut pieces = Vec::new();
@@ -95,7 +104,7 @@ fn cut_up<'a>(data: &'a [u8], choices: &mut Choices<'_>, unit: &Unit) -> Vec<(Pi
         let data_len = (bytes.len() as u64).saturating_sub(u64::from(choices.byte() % 8));
         let join = join(choices, place);
         place = place.wrapping_sub(trimmed(join));
-        let piece = Piece {
+        let piece = Chunk {
             offset: place,
             data_len,
             join,

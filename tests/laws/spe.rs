@@ -2,7 +2,9 @@
 
 use decoder::perf::{QueueKey, SideBand};
 use decoder::spe::{Decoder, Encoding, Packets, Queue, Record};
-use decoder::{ByteAccount, Error, Join, Piece, Position, Raw, Sink, Timed, Unit, decode_raw};
+use decoder::{
+    AuxFormat, ByteAccount, Chunk, Continuity, Error, Position, Raw, Sink, Timed, decode_raw,
+};
 
 use super::probe::{ENOUGH, Probe, check, wanted};
 use super::{Choices, pieces};
@@ -12,11 +14,11 @@ use super::{Choices, pieces};
 pub fn spe(data: &[u8]) {
     packets(data);
     let mut choices = Choices::from_end(data);
-    let whole = decode(&[(Join::Continued, data)]);
+    let whole = decode(&[(Continuity::Continued, data)]);
     let cut: Vec<_> =
-        choices.cuts(data, 16).into_iter().map(|piece| (Join::Continued, piece)).collect();
+        choices.cuts(data, 16).into_iter().map(|piece| (Continuity::Continued, piece)).collect();
     assert_eq!(decode(&cut), whole, "cut into {} pieces", cut.len());
-    let bytes: Vec<_> = data.chunks(1).map(|byte| (Join::Continued, byte)).collect();
+    let bytes: Vec<_> = data.chunks(1).map(|byte| (Continuity::Continued, byte)).collect();
     assert_eq!(decode(&bytes), whole, "byte by byte");
     raw(data, &whole);
 
@@ -31,7 +33,7 @@ pub fn spe(data: &[u8]) {
         })
         .collect();
     decode(&cut);
-    pieces::queue(data, &mut choices, &Unit::ArmSpe(Encoding::Common), || {
+    pieces::queue(data, &mut choices, &AuxFormat::ArmSpe(Encoding::Common), || {
         Queue::new(QueueKey { idx: 0, cpu: Some(1), tid: None })
     });
 }
@@ -79,13 +81,13 @@ fn packets(data: &[u8]) {
 /// Records with the place behind each, and the account.
 type Decoded = (Vec<(Record, u64)>, ByteAccount, u64);
 
-fn decode(pieces: &[(Join, &[u8])]) -> Decoded {
+fn decode(pieces: &[(Continuity, &[u8])]) -> Decoded {
     let decoded = decode_by(Decoder::default(), pieces);
     assert_eq!(decode_by(Decoder::plain(), pieces), decoded, "walked, packet by packet");
     decoded
 }
 
-fn decode_by(mut decoder: Decoder, pieces: &[(Join, &[u8])]) -> Decoded {
+fn decode_by(mut decoder: Decoder, pieces: &[(Continuity, &[u8])]) -> Decoded {
     let mut records = Vec::new();
     let (mut position, mut fed) = (0, 0);
     for (join, bytes) in pieces {
@@ -108,7 +110,7 @@ fn decode_by(mut decoder: Decoder, pieces: &[(Join, &[u8])]) -> Decoded {
 }
 
 impl pieces::Queue for Queue {
-    fn begin(&mut self, piece: Piece) {
+    fn begin(&mut self, piece: Chunk) {
         self.begin(piece);
     }
     fn bytes(&mut self, bytes: &[u8], at: Position, sink: &mut dyn Sink) {

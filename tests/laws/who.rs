@@ -343,7 +343,7 @@ impl Story {
         for (threads, ordered) in [(1, false), (2, false), (3, false), (1, true)] {
             let threads = NonZeroUsize::new(threads).expect("1 to 3");
             let options = Options { ordered, grain, ..Options::new(threads) };
-            for detail in [Detail::Accesses, Detail::Touches] {
+            for detail in [Detail::Accesses, Detail::Counts] {
                 let asked = |who: &mut Who, files: &[&[u8]]| decode_bytes(files, 0, &options, who);
                 for files in [&[&file[..]][..], &[&stream[..]], &folder] {
                     let found = found(detail, |who| asked(who, files));
@@ -354,7 +354,7 @@ impl Story {
                 streamed.push((detail, found));
             }
         }
-        for detail in [Detail::Accesses, Detail::Touches] {
+        for detail in [Detail::Accesses, Detail::Counts] {
             let mut same = streamed.iter().filter(|(of, _)| *of == detail).map(|(_, found)| found);
             let first = same.next();
             assert!(same.all(|found| Some(found) == first), "threads change nothing");

@@ -3,7 +3,7 @@
 //! Places are those of the kernel's running count of a ring (`perf_aux_output_end` in
 //! `kernel/events/ring_buffer.c`). An AUX record announces the bytes from `aux_offset` on,
 //! `aux_size` of them; an AUXTRACE record announces those behind it, and, by its offset, those
-//! between it and the piece of its queue before it. What is longer than any ring is no announcement
+//! between it and the chunk of its queue before it. What is longer than any ring is no announcement
 //! but damage: the kernel writes nothing over bytes that were not read. A ring that is overwritten
 //! wraps, and most of its data is never copied: there only an AUXTRACE record's own size announces
 //! data.
@@ -12,7 +12,7 @@ use core::iter;
 use core::ops::Range;
 use std::collections::HashMap;
 
-use crate::perf::{Auxtrace, QueueKey, Ring};
+use crate::perf::{AuxOwner, Auxtrace, QueueKey};
 
 /// The most rings, and the most queues, that are remembered: as many queues as are decoded. More come
 /// only from damage.
@@ -101,7 +101,7 @@ struct Account {
     settled: u64,
     /// Places before this one are forgotten.
     floor: u64,
-    /// Bytes of pieces at whose ends the input ended.
+    /// Bytes of chunks at whose ends the input ended.
     cut: u64,
     /// Holds nothing: its memory is used again.
     spare: Vec<Range<u64>>,
@@ -159,11 +159,11 @@ impl Account {
 pub(crate) struct Announcements {
     /// Rings belong to CPUs, or to threads where the recording has no CPUs. What AUX records
     /// announce is kept for both, since the queues tell which it is.
-    rings: HashMap<Ring, Account>,
-    /// Where the last piece of each queue is to end.
+    rings: HashMap<AuxOwner, Account>,
+    /// Where the last chunk of each queue is to end.
     ends: HashMap<QueueKey, u64>,
-    /// The piece that comes now: its ring, and its bytes that have not come.
-    piece: Option<(Option<Ring>, Range<u64>)>,
+    /// The chunk that comes now: its ring, and its bytes that have not come.
+    chunk: Option<(Option<AuxOwner>, Range<u64>)>,
     /// Bytes that AUX records announced which name neither CPU nor thread.
     of_no_ring: u64,
     /// Bytes that came.
@@ -188,7 +188,7 @@ impl Announcements {
         if cpu.is_none() && tid.is_none() {
             self.of_no_ring = self.of_no_ring.saturating_add(len(places));
         }
-        for ring in [cpu.map(Ring::Cpu), tid.map(Ring::Thread)].into_iter().flatten() {
+        for ring in [cpu.map(AuxOwner::Cpu), tid.map(AuxOwner::Thread)].into_iter().flatten() {
             if let Some(account) = self.account(ring) {
                 account.announce(places.clone());
             }
@@ -196,7 +196,7 @@ impl Announcements {
         true
     }
 
-    fn account(&mut self, ring: Ring) -> Option<&mut Account> {
+    fn account(&mut self, ring: AuxOwner) -> Option<&mut Account> {
         // Twice as many: AUX records name a CPU and a thread, of which one has the ring.
         if self.rings.len() >= 2 * MAX_RINGS && !self.rings.contains_key(&ring) {
             return None;
@@ -204,13 +204,13 @@ impl Announcements {
         Some(self.rings.entry(ring).or_default())
     }
 
-    /// A piece of AUX data comes next; `None` if its record does not say where it belongs. False if
+    /// A chunk of AUX data comes next; `None` if its record does not say where it belongs. False if
     /// it cannot be there, or not be so long.
     pub(crate) fn begin(&mut self, aux: Option<&Auxtrace>) -> bool {
         self.cut();
         let Some(aux) = aux else { return true };
         let places = aux.offset..aux.offset.saturating_add(aux.size);
-        let ring = Ring::of(aux.queue);
+        let ring = AuxOwner::of(aux.queue);
         let before = match self.ends.len() {
             MAX_RINGS.. => {
                 self.ends.get_mut(&aux.queue).map(|end| core::mem::replace(end, places.end))
@@ -225,15 +225,15 @@ impl Announcements {
         // perf gives a snapshot of a ring that is not full yet a place before 0.
         let before_0 = places.start > u64::MAX - MAX_RING;
         let can_be = self.overwritten || before_0 || announced.iter().all(Option::is_some);
-        self.piece = Some((ring, places));
+        self.chunk = Some((ring, places));
         can_be
     }
 
-    /// So many bytes of the piece have come.
+    /// So many bytes of the chunk have come.
     pub(crate) fn come(&mut self, bytes: usize) {
         let bytes = bytes as u64;
         self.came = self.came.saturating_add(bytes);
-        let Some((ring, left)) = &mut self.piece else { return };
+        let Some((ring, left)) = &mut self.chunk else { return };
         let middle = left.start.saturating_add(bytes).min(left.end);
         let came = left.start..middle;
         left.start = middle;
@@ -247,9 +247,9 @@ impl Announcements {
         }
     }
 
-    /// Takes note of what the piece was to have and did not get.
+    /// Takes note of what the chunk was to have and did not get.
     fn cut(&mut self) {
-        if let Some((Some(ring), left)) = self.piece.take()
+        if let Some((Some(ring), left)) = self.chunk.take()
             && !left.is_empty()
             && believable(&left)
             && let Some(account) = self.account(ring)
@@ -271,12 +271,12 @@ impl Announcements {
     /// Bytes that were announced and are not in the recording. Before its end only those before
     /// others that came.
     pub(crate) fn missing(&self, ended: bool) -> u64 {
-        let of = |wanted: fn(&Ring) -> bool, value: &dyn Fn(&Account) -> u64| {
+        let of = |wanted: fn(&AuxOwner) -> bool, value: &dyn Fn(&Account) -> u64| {
             let rings = self.rings.iter().filter(|(ring, _)| wanted(ring));
             rings.map(|(_, account)| value(account)).fold(0, u64::saturating_add)
         };
-        let cpus: fn(&Ring) -> bool = |ring| matches!(ring, Ring::Cpu(_));
-        let threads: fn(&Ring) -> bool = |ring| matches!(ring, Ring::Thread(_));
+        let cpus: fn(&AuxOwner) -> bool = |ring| matches!(ring, AuxOwner::Cpu(_));
+        let threads: fn(&AuxOwner) -> bool = |ring| matches!(ring, AuxOwner::Thread(_));
         if self.overwritten {
             return of(|_| true, &|account| account.cut);
         }
@@ -318,8 +318,8 @@ mod tests {
         Auxtrace { size: len(&places), offset: places.start, reference: None, queue }
     }
 
-    /// A piece of which all has come.
-    fn piece(announcements: &mut Announcements, queue: QueueKey, places: Range<u64>) {
+    /// A chunk of which all has come.
+    fn chunk(announcements: &mut Announcements, queue: QueueKey, places: Range<u64>) {
         announcements.begin(Some(&aux(queue, places.clone())));
         announcements.come(usize::try_from(len(&places)).unwrap());
     }
@@ -338,9 +338,9 @@ mod tests {
             said.announce(Some(3), Some(7), &(start..start + 100));
         }
         // Filled up to a multiple of 8, as perf does.
-        piece(&mut said, CPU, 0..104);
+        chunk(&mut said, CPU, 0..104);
         assert_eq!(said.missing(false), 0, "it may come yet");
-        piece(&mut said, CPU, 200..304);
+        chunk(&mut said, CPU, 200..304);
         assert_eq!(said.missing(false), 96, "the filling is not known to be one");
         said.announce(Some(4), Some(7), &(50..60));
         assert_eq!(said.missing(false), 96);
@@ -350,12 +350,12 @@ mod tests {
     #[test]
     fn data_before_its_announcement_is_not_missing() {
         let mut said = Announcements::default();
-        piece(&mut said, CPU, 0..100);
+        chunk(&mut said, CPU, 0..100);
         said.announce(Some(3), None, &(0..100));
         // It was lost behind what came: nothing is announced.
         said.announce(Some(3), None, &(100..100));
         // In the second of two files that perf switched between, counts go on.
-        piece(&mut said, key(1, Some(8), None), 5000..6000);
+        chunk(&mut said, key(1, Some(8), None), 5000..6000);
         said.announce(Some(8), None, &(5000..6000));
         assert_eq!(ended(said), 0);
     }
@@ -363,10 +363,10 @@ mod tests {
     #[test]
     fn offsets_and_sizes_of_pieces_announce_too() {
         let mut said = Announcements::default();
-        piece(&mut said, CPU, 0..100);
-        piece(&mut said, CPU, 150..200);
+        chunk(&mut said, CPU, 0..100);
+        chunk(&mut said, CPU, 150..200);
         // The count of another queue is another one.
-        piece(&mut said, key(1, Some(4), None), 900..1000);
+        chunk(&mut said, key(1, Some(4), None), 900..1000);
         said.begin(Some(&aux(CPU, 200..300)));
         said.come(70);
         assert_eq!(said.missing(false), 50);
@@ -381,9 +381,9 @@ mod tests {
             said.announce(Some(cpu), Some(tid), &places);
         }
         assert_eq!(said.missing(true), 250, "of those without data too");
-        piece(&mut said, key(0, None, Some(7)), 0..200);
+        chunk(&mut said, key(0, None, Some(7)), 0..200);
         assert_eq!(said.missing(true), 50);
-        piece(&mut said, key(1, None, Some(8)), 0..50);
+        chunk(&mut said, key(1, None, Some(8)), 0..50);
         assert_eq!(ended(said), 0);
     }
 
@@ -391,8 +391,8 @@ mod tests {
     fn rings_that_are_overwritten_announce_no_places() {
         let mut said = Announcements { overwritten: true, ..Announcements::default() };
         said.announce(Some(3), None, &(0x8000..0x1_8000));
-        piece(&mut said, CPU, 0x4000..0x1_4000);
-        piece(&mut said, CPU, 0x5_0000..0x6_0000);
+        chunk(&mut said, CPU, 0x4000..0x1_4000);
+        chunk(&mut said, CPU, 0x5_0000..0x6_0000);
         said.begin(Some(&aux(CPU, 0x7_0000..0x8_0000)));
         said.come(0xff00);
         assert_eq!(ended(said), 0x100, "but what a piece says of itself counts");
@@ -404,11 +404,11 @@ mod tests {
         for at in 0..4 {
             said.announce(None, None, &(at * 100..at * 100 + 100));
         }
-        piece(&mut said, CPU, 0..300);
+        chunk(&mut said, CPU, 0..300);
         assert_eq!(said.missing(true), 100);
         let mut said = Announcements::default();
         said.announce(Some(3), None, &(0..400));
-        piece(&mut said, key(0, None, None), 0..300);
+        chunk(&mut said, key(0, None, None), 0..300);
         assert_eq!(ended(said), 100);
     }
 
@@ -417,7 +417,7 @@ mod tests {
         let mut said = Announcements::default();
         for start in (0..100_000).step_by(10) {
             said.announce(Some(3), None, &(start..start + 10));
-            piece(&mut said, CPU, start..start + 7);
+            chunk(&mut said, CPU, start..start + 7);
         }
         assert_eq!(ended(said), 30_000);
     }
@@ -431,7 +431,7 @@ mod tests {
         }
         assert!(said.announce(Some(2), None, &Range { start: 10, end: 5 }));
         assert_eq!(said.missing(true), 0);
-        piece(&mut said, CPU, 0..100);
+        chunk(&mut said, CPU, 0..100);
         // A place far behind all others, and back again.
         let far = u64::MAX >> 12;
         assert!(!said.begin(Some(&aux(CPU, far..far + 8))));
@@ -446,7 +446,7 @@ mod tests {
         // The longest that can be.
         let mut said = Announcements::default();
         assert!(said.announce(Some(3), None, &(0..MAX_RING)));
-        piece(&mut said, CPU, 2 * MAX_RING..2 * MAX_RING + 8);
+        chunk(&mut said, CPU, 2 * MAX_RING..2 * MAX_RING + 8);
         assert!(said.begin(Some(&aux(CPU, 3 * MAX_RING + 8..3 * MAX_RING + 16))));
         assert_eq!(ended(said), 2 * MAX_RING + 8);
     }
@@ -454,10 +454,10 @@ mod tests {
     #[test]
     fn snapshots_may_lie_before_the_first_place() {
         let mut said = Announcements::default();
-        piece(&mut said, CPU, 0..100);
+        chunk(&mut said, CPU, 0..100);
         assert!(said.begin(Some(&aux(CPU, u64::MAX - 0xffff..u64::MAX))));
         let mut said = Announcements { overwritten: true, ..Announcements::default() };
-        piece(&mut said, CPU, 0..100);
+        chunk(&mut said, CPU, 0..100);
         assert!(said.begin(Some(&aux(CPU, 1 << 50..(1 << 50) + 8))));
         said.come(8);
         assert_eq!(ended(said), 0);
@@ -469,7 +469,7 @@ mod tests {
         for number in 0..3 * MAX_RANGES as u64 {
             said.announce(Some(3), None, &(number << 40..(number << 40) + 10));
         }
-        assert_eq!(said.rings[&Ring::Cpu(3)].missing(true), 30 * MAX_RANGES as u64);
+        assert_eq!(said.rings[&AuxOwner::Cpu(3)].missing(true), 30 * MAX_RANGES as u64);
     }
 
     proptest! {

@@ -8,14 +8,14 @@ use crate::{EventIndex, Position, TraceOffset, cost};
 
 /// What is known of a queue's next bytes before they come.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub struct Chunk {
     /// Place of the first byte in the queue's running count.
     pub offset: u64,
     /// Bytes of data in it; zeros behind them are perf's filling.
     pub data_len: u64,
-    /// How it follows the piece before.
-    pub join: Join,
-    /// First bytes that the piece before had too, by their place in the running count.
+    /// How it follows the chunk before.
+    pub join: Continuity,
+    /// First bytes that the chunk before had too, by their place in the running count.
     pub repeated: u64,
     /// Places at which data was lost, in ascending order.
     pub breaks: Vec<u64>,
@@ -26,21 +26,21 @@ pub struct Piece {
     /// The event it belongs to. `None` also if it holds records of several.
     pub event: Option<EventIndex>,
     /// The unit that wrote it.
-    pub unit: Unit,
+    pub unit: AuxFormat,
 }
 
 /// Which unit wrote AUX data, and what reading it takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unit {
+pub enum AuxFormat {
     /// Arm SPE, and how its CPU encodes data sources.
     ArmSpe(Encoding),
     /// Intel PT, and what PEBS records in it belong to.
     IntelPt(Pebs),
 }
 
-/// How a piece of a queue follows the one before it.
+/// How a chunk of a queue follows the one before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Join {
+pub enum Continuity {
     /// It goes on where the last one ended, or starts the queue at its first byte.
     Continued,
     /// As `Continued`, but the last one's final `n` bytes (1 to 7) are zeros that perf added
@@ -58,39 +58,39 @@ pub enum Join {
     },
 }
 
-impl Piece {
-    /// Whether the piece only goes on where the one before it ended.
+impl Chunk {
+    /// Whether the chunk only goes on where the one before it ended.
     pub fn changes_nothing(&self) -> bool {
-        self.join == Join::Continued && self.repeated == 0 && self.breaks.is_empty()
+        self.join == Continuity::Continued && self.repeated == 0 && self.breaks.is_empty()
     }
 }
 
-/// What a queue does with the bytes of its pieces.
-pub(crate) trait Steps {
+/// What a queue does with the bytes of its chunks.
+pub(crate) trait ChunkHandler {
     /// Bytes that came before.
     fn overlap(&mut self, len: u64);
-    /// Zeros that perf filled a piece up with, or the bytes in whose place it did.
+    /// Zeros that perf filled a chunk up with, or the bytes in whose place it did.
     fn fill(&mut self, len: usize);
     /// Zeros that were given to `fill` are data, which comes next.
     fn unfill(&mut self, len: usize);
     /// Bytes may be missing before this place of the queue.
     fn gap_at(&mut self, place: u64);
     /// Bytes to decode, without a break in them: at `place` of the queue, `at` of the input.
-    fn data(&mut self, piece: &Piece, bytes: &[u8], place: u64, at: Position);
+    fn data(&mut self, chunk: &Chunk, bytes: &[u8], place: u64, at: Position);
 }
 
 /// Breaks that move up in about one step.
 const BREAKS_PER_STEP: usize = 64;
 
-/// The way through a queue's pieces.
+/// The way through a queue's chunks.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Course {
-    piece: Option<Piece>,
+pub(crate) struct ChunkReader {
+    chunk: Option<Chunk>,
     /// Place of the next byte in the running count.
     next: u64,
-    /// Bytes of the piece that are passed over as repeated.
+    /// Bytes of the chunk that are passed over as repeated.
     repeated: u64,
-    /// Bytes of the piece that belong to a packet that is finished already.
+    /// Bytes of the chunk that belong to a packet that is finished already.
     finished: usize,
     /// Zeros before the next byte that were passed over as perf's filling.
     filled: usize, // in [0, MOST_FILLING]
@@ -98,32 +98,32 @@ pub(crate) struct Course {
     kept: usize, // in [0, filled]
 }
 
-/// perf fills a piece up to a multiple of 8 bytes.
+/// perf fills a chunk up to a multiple of 8 bytes.
 const MOST_FILLING: usize = 7;
 
-impl Course {
-    /// Starts a piece, whose first bytes are repeated, or belong to a finished packet.
-    pub(crate) fn begin(&mut self, mut piece: Piece, repeated: u64, finished: usize) {
+impl ChunkReader {
+    /// Starts a chunk, whose first bytes are repeated, or belong to a finished packet.
+    pub(crate) fn begin(&mut self, mut chunk: Chunk, repeated: u64, finished: usize) {
         let before = self.open_breaks();
-        // Places of a piece at whose end the count starts again at 0 have no order.
-        if !before.is_empty() && piece.offset.checked_add(piece.data_len).is_some() {
-            cost::steps((before.len() + piece.breaks.len()).div_ceil(BREAKS_PER_STEP));
-            piece.breaks.splice(0..0, before.iter().copied());
-            piece.breaks.sort_unstable();
-            piece.breaks.dedup();
+        // Places of a chunk at whose end the count starts again at 0 have no order.
+        if !before.is_empty() && chunk.offset.checked_add(chunk.data_len).is_some() {
+            cost::steps((before.len() + chunk.breaks.len()).div_ceil(BREAKS_PER_STEP));
+            chunk.breaks.splice(0..0, before.iter().copied());
+            chunk.breaks.sort_unstable();
+            chunk.breaks.dedup();
         }
-        let (filled, kept) = match piece.join {
-            Join::Kept(zeros) => (self.filled, usize::from(zeros).min(self.filled)),
-            Join::Continued => (self.filled, self.kept),
-            Join::Trimmed(_) | Join::Gap | Join::Snapshot { .. } => (0, 0),
+        let (filled, kept) = match chunk.join {
+            Continuity::Kept(zeros) => (self.filled, usize::from(zeros).min(self.filled)),
+            Continuity::Continued => (self.filled, self.kept),
+            Continuity::Trimmed(_) | Continuity::Gap | Continuity::Snapshot { .. } => (0, 0),
         };
-        let next = piece.offset.wrapping_sub(kept as u64);
-        *self = Self { next, piece: Some(piece), repeated, finished, filled, kept };
+        let next = chunk.offset.wrapping_sub(kept as u64);
+        *self = Self { next, chunk: Some(chunk), repeated, finished, filled, kept };
     }
 
-    /// The piece, once there is one.
-    pub(crate) fn piece(&self) -> Option<&Piece> {
-        self.piece.as_ref()
+    /// The chunk, once there is one.
+    pub(crate) fn chunk(&self) -> Option<&Chunk> {
+        self.chunk.as_ref()
     }
 
     /// Whether all of the next bytes are data, without a break that stands before them.
@@ -134,7 +134,7 @@ impl Course {
     /// Breaks among zeros that were passed over as filling. What comes in their places is not
     /// known yet: the zeros, if they are data after all, or else what follows.
     fn open_breaks(&self) -> &[u64] {
-        let breaks = self.piece.as_ref().map_or(&[][..], |piece| &piece.breaks);
+        let breaks = self.chunk.as_ref().map_or(&[][..], |chunk| &chunk.breaks);
         &breaks[..breaks.partition_point(|place| *place <= self.next)]
     }
 
@@ -142,18 +142,18 @@ impl Course {
     /// passed over as filling may be the next bytes.
     pub(crate) fn passed_break(&mut self) -> Option<u64> {
         let next = self.next.saturating_sub(self.filled as u64);
-        let piece = self.piece.as_mut()?;
-        let passed = piece.breaks.partition_point(|place| *place <= next);
+        let chunk = self.chunk.as_mut()?;
+        let passed = chunk.breaks.partition_point(|place| *place <= next);
         // Those behind move up.
-        cost::steps(if passed > 0 { piece.breaks.len().div_ceil(BREAKS_PER_STEP) } else { 0 });
-        piece.breaks.drain(..passed).next_back()
+        cost::steps(if passed > 0 { chunk.breaks.len().div_ceil(BREAKS_PER_STEP) } else { 0 });
+        chunk.breaks.drain(..passed).next_back()
     }
 
-    /// Takes the next bytes of the piece, which stand at `at` in the input.
+    /// Takes the next bytes of the chunk, which stand at `at` in the input.
     ///
-    /// A piece of no bytes, which nothing follows, has none but those that it says are kept.
-    pub(crate) fn bytes(&mut self, bytes: &[u8], mut at: Position, steps: &mut impl Steps) {
-        let ends = || self.piece.as_ref().is_some_and(|piece| piece.data_len == 0);
+    /// A chunk of no bytes, which nothing follows, has none but those that it says are kept.
+    pub(crate) fn bytes(&mut self, bytes: &[u8], mut at: Position, steps: &mut impl ChunkHandler) {
+        let ends = || self.chunk.as_ref().is_some_and(|chunk| chunk.data_len == 0);
         if self.kept > 0 && (!bytes.is_empty() || ends()) {
             let kept = core::mem::take(&mut self.kept);
             self.keep(kept, at, steps);
@@ -167,13 +167,13 @@ impl Course {
         steps.fill(finished);
         self.pass_breaks(steps);
 
-        while let Some(piece) = self.piece.as_mut().filter(|_| !rest.is_empty()) {
-            let taken = self.next.wrapping_sub(piece.offset);
-            let data_left = piece.data_len.saturating_sub(taken);
+        while let Some(chunk) = self.chunk.as_mut().filter(|_| !rest.is_empty()) {
+            let taken = self.next.wrapping_sub(chunk.offset);
+            let data_left = chunk.data_len.saturating_sub(taken);
             if data_left == 0 {
                 let zeros = rest.iter().take_while(|byte| **byte == 0).count();
                 if zeros < rest.len() {
-                    piece.data_len = u64::MAX;
+                    chunk.data_len = u64::MAX;
                 }
                 steps.fill(zeros);
                 self.take(&mut rest, &mut at, zeros as u64);
@@ -193,7 +193,7 @@ impl Course {
     }
 
     /// Decodes zeros before `at` that were passed over as filling, from the next place on.
-    fn keep(&mut self, len: usize, at: Position, steps: &mut impl Steps) {
+    fn keep(&mut self, len: usize, at: Position, steps: &mut impl ChunkHandler) {
         const ZEROS: [u8; MOST_FILLING] = [0; MOST_FILLING];
         let offset = TraceOffset(at.offset.0.saturating_sub(len as u64));
         let (mut zeros, mut at) = (&ZEROS[..len], Position { offset, ..at });
@@ -206,18 +206,24 @@ impl Course {
     }
 
     /// Decodes at most `most` bytes, up to the next break.
-    fn data(&mut self, rest: &mut &[u8], at: &mut Position, most: u64, steps: &mut impl Steps) {
-        let next_break = self.piece.as_ref().and_then(|piece| piece.breaks.first());
+    fn data(
+        &mut self,
+        rest: &mut &[u8],
+        at: &mut Position,
+        most: u64,
+        steps: &mut impl ChunkHandler,
+    ) {
+        let next_break = self.chunk.as_ref().and_then(|chunk| chunk.breaks.first());
         let next_break = next_break.and_then(|place| place.checked_sub(self.next));
         let (data, from, place) = (*rest, *at, self.next);
         let len = self.take(rest, at, next_break.unwrap_or(u64::MAX).min(most));
-        if let Some(piece) = &self.piece {
-            steps.data(piece, &data[..len], place, from);
+        if let Some(chunk) = &self.chunk {
+            steps.data(chunk, &data[..len], place, from);
         }
         self.pass_breaks(steps);
     }
 
-    fn pass_breaks(&mut self, steps: &mut impl Steps) {
+    fn pass_breaks(&mut self, steps: &mut impl ChunkHandler) {
         if let Some(place) = self.passed_break() {
             steps.gap_at(place);
         }
@@ -246,7 +252,7 @@ mod tests {
         filling: usize,
     }
 
-    impl Steps for Told {
+    impl ChunkHandler for Told {
         fn overlap(&mut self, _: u64) {}
         fn fill(&mut self, len: usize) {
             self.filling += len;
@@ -257,13 +263,13 @@ mod tests {
         fn gap_at(&mut self, place: u64) {
             self.gaps.push((place, self.bytes.len()));
         }
-        fn data(&mut self, _: &Piece, bytes: &[u8], place: u64, _: Position) {
+        fn data(&mut self, _: &Chunk, bytes: &[u8], place: u64, _: Position) {
             self.bytes.extend((place..).zip(bytes.iter().copied()));
         }
     }
 
-    fn piece(offset: u64, data_len: u64, join: Join, breaks: &[u64]) -> Piece {
-        Piece {
+    fn chunk(offset: u64, data_len: u64, join: Continuity, breaks: &[u64]) -> Chunk {
+        Chunk {
             offset,
             data_len,
             join,
@@ -272,16 +278,16 @@ mod tests {
             clock: None,
             reference: None,
             event: None,
-            unit: Unit::ArmSpe(Encoding::Unknown),
+            unit: AuxFormat::ArmSpe(Encoding::Unknown),
         }
     }
 
-    /// Which must be the same however the bytes of each piece come.
-    fn told(pieces: &[(Piece, &[u8])]) -> Told {
+    /// Which must be the same however the bytes of each chunk come.
+    fn told(chunks: &[(Chunk, &[u8])]) -> Told {
         let run = |step: usize| {
-            let (mut course, mut told) = (Course::default(), Told::default());
-            for (piece, bytes) in pieces {
-                course.begin(piece.clone(), 0, 0);
+            let (mut course, mut told) = (ChunkReader::default(), Told::default());
+            for (chunk, bytes) in chunks {
+                course.begin(chunk.clone(), 0, 0);
                 course.pass_breaks(&mut told);
                 if bytes.is_empty() {
                     course.bytes(bytes, Position::default(), &mut told);
@@ -305,41 +311,43 @@ mod tests {
 
     #[test]
     fn a_loss_among_zeros_that_turn_out_to_be_data_stands_among_them() {
-        // By what follows in the piece, by the next piece, by one of no bytes, and in part.
-        let first = |data_len| piece(0, data_len, Join::Continued, &[5]);
+        // By what follows in the chunk, by the next chunk, by one of no bytes, and in part.
+        let first = |data_len| chunk(0, data_len, Continuity::Continued, &[5]);
         let told_by_bytes = told(&[(first(3), &[1, 2, 3, 0, 0, 0, 0, 9])]);
         assert_eq!(places(&told_by_bytes.bytes), Vec::from_iter(0..8));
         assert_eq!((told_by_bytes.gaps, told_by_bytes.filling), (vec![(5, 5)], 0));
-        let kept = [(first(3), &FILLED[..]), (piece(8, 1, Join::Kept(5), &[]), &[9])];
+        let kept = [(first(3), &FILLED[..]), (chunk(8, 1, Continuity::Kept(5), &[]), &[9])];
         let told_by_piece = told(&kept);
         assert_eq!(places(&told_by_piece.bytes), Vec::from_iter(0..9));
         assert_eq!((told_by_piece.gaps, told_by_piece.filling), (vec![(5, 5)], 0));
-        let told_at_end = told(&[(first(3), &FILLED), (piece(8, 0, Join::Kept(5), &[]), &[])]);
+        let told_at_end =
+            told(&[(first(3), &FILLED), (chunk(8, 0, Continuity::Kept(5), &[]), &[])]);
         assert_eq!(places(&told_at_end.bytes), Vec::from_iter(0..8));
         assert_eq!((told_at_end.gaps, told_at_end.filling), (vec![(5, 5)], 0));
-        let in_part = told(&[(first(3), &FILLED), (piece(4, 4, Join::Kept(1), &[]), &[6; 4])]);
+        let in_part =
+            told(&[(first(3), &FILLED), (chunk(4, 4, Continuity::Kept(1), &[]), &[6; 4])]);
         assert_eq!(places(&in_part.bytes), Vec::from_iter(0..8));
         assert_eq!((in_part.gaps, in_part.filling), (vec![(5, 5)], 4));
     }
 
     #[test]
     fn a_loss_in_the_place_of_filling_stands_among_what_follows() {
-        let pieces = [
-            (piece(0, 3, Join::Continued, &[3, 5]), &FILLED[..]),
-            (piece(3, 4, Join::Continued, &[6]), &[6; 4]),
+        let chunks = [
+            (chunk(0, 3, Continuity::Continued, &[3, 5]), &FILLED[..]),
+            (chunk(3, 4, Continuity::Continued, &[6]), &[6; 4]),
         ];
-        let told = told(&pieces);
+        let told = told(&chunks);
         assert_eq!(places(&told.bytes), Vec::from_iter(0..7));
         assert_eq!((told.gaps, told.filling), (vec![(3, 3), (5, 5), (6, 6)], 5));
     }
 
     #[test]
     fn a_loss_is_not_forgotten_between_pieces_that_are_cut_apart() {
-        let mut course = Course::default();
-        course.begin(piece(0, 3, Join::Continued, &[5]), 0, 0);
+        let mut course = ChunkReader::default();
+        course.begin(chunk(0, 3, Continuity::Continued, &[5]), 0, 0);
         course.bytes(&FILLED, Position::default(), &mut Told::default());
         assert!(!course.passes_nothing_over());
-        course.begin(piece(8, 8, Join::Continued, &[]), 0, 0);
+        course.begin(chunk(8, 8, Continuity::Continued, &[]), 0, 0);
         course.bytes(&[1; 8], Position::default(), &mut Told::default());
         assert!(course.passes_nothing_over());
     }

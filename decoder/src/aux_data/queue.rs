@@ -1,12 +1,12 @@
 //! One AUX queue of whichever tracer.
 
 use super::byte_account::{ByteAccount, Timed};
-use super::chunk::{Piece, Unit};
+use super::chunk::{AuxFormat, Chunk};
 use crate::perf::{QueueKey, SideBand};
 use crate::spe::ResumeState;
 use crate::{Position, Sink, Source, intel_pt, spe};
 
-/// Decodes the pieces of one queue, in their order.
+/// Decodes the chunks of one queue, in their order.
 #[derive(Clone, Debug)]
 pub(crate) enum Queue {
     /// Arm SPE.
@@ -27,23 +27,23 @@ pub(crate) struct Account {
 }
 
 impl Queue {
-    /// A queue of this tracer before its first piece.
-    pub(crate) fn new(key: QueueKey, unit: &Unit) -> Self {
+    /// A queue of this tracer before its first chunk.
+    pub(crate) fn new(key: QueueKey, unit: &AuxFormat) -> Self {
         match unit {
-            Unit::ArmSpe(_) => Self::ArmSpe(Box::new(spe::Queue::new(key))),
-            Unit::IntelPt(_) => Self::IntelPt(Box::new(intel_pt::Queue::new(key))),
+            AuxFormat::ArmSpe(_) => Self::ArmSpe(Box::new(spe::Queue::new(key))),
+            AuxFormat::IntelPt(_) => Self::IntelPt(Box::new(intel_pt::Queue::new(key))),
         }
     }
 
-    /// Starts a piece.
-    pub(crate) fn begin(&mut self, piece: Piece) {
+    /// Starts a chunk.
+    pub(crate) fn begin(&mut self, chunk: Chunk) {
         match self {
-            Self::ArmSpe(queue) => queue.begin(piece),
-            Self::IntelPt(queue) => queue.begin(piece),
+            Self::ArmSpe(queue) => queue.begin(chunk),
+            Self::IntelPt(queue) => queue.begin(chunk),
         }
     }
 
-    /// Decodes the next bytes of the piece, which stand at `at` in the input.
+    /// Decodes the next bytes of the chunk, which stand at `at` in the input.
     pub(crate) fn bytes<S: Sink + ?Sized>(
         &mut self,
         bytes: &[u8],
@@ -89,7 +89,7 @@ impl Queue {
         }
     }
 
-    /// A queue of Arm SPE that goes on there with a piece.
+    /// A queue of Arm SPE that goes on there with a chunk.
     pub(crate) fn resumed(key: QueueKey, state: ResumeState) -> Self {
         Self::ArmSpe(Box::new(spe::Queue::resumed(key, state)))
     }

@@ -1,5 +1,5 @@
-//! Records out of the bytes of one AUX queue, which come in pieces of any size. What is unfinished
-//! between them is kept: the record so far and the bytes of a packet that a piece cuts.
+//! Records out of the bytes of one AUX queue, which come in chunks of any size. What is unfinished
+//! between them is kept: the record so far and the bytes of a packet that a chunk cuts.
 //!
 //! ```text
 //! searching:  byte by byte, for a PSB; nothing before it can be trusted
@@ -12,7 +12,7 @@
 use super::block::{Blocks, Record, Step};
 use super::packet::{Kind, MAX_PACKET_LEN, NoPacket, PSB, Packet};
 use crate::aux_data::byte_account::ByteAccount;
-use crate::aux_data::chunk::Join;
+use crate::aux_data::chunk::Continuity;
 
 /// Decodes one queue.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +21,7 @@ pub struct Decoder {
     blocks: Blocks,
     /// Where in the queue the unfinished record starts.
     blocks_start: u64,
-    /// The start of a packet that the last piece cut.
+    /// The start of a packet that the last chunk cut.
     carry: [u8; MAX_PACKET_LEN],
     carry_len: usize, // in [0, MAX_PACKET_LEN)
     carry_start: u64,
@@ -111,12 +111,12 @@ impl Decoder {
     }
 
     /// Announces how the next bytes follow the last ones.
-    pub fn join(&mut self, join: Join) {
+    pub fn join(&mut self, join: Continuity) {
         match join {
-            Join::Continued | Join::Kept(_) => {}
-            Join::Trimmed(zeros) => self.trim(usize::from(zeros)),
-            Join::Gap => self.gap(),
-            Join::Snapshot { .. } => {
+            Continuity::Continued | Continuity::Kept(_) => {}
+            Continuity::Trimmed(zeros) => self.trim(usize::from(zeros)),
+            Continuity::Gap => self.gap(),
+            Continuity::Snapshot { .. } => {
                 self.gap();
                 self.before = self.newest;
                 self.repeats = self.newest.any().is_some();
@@ -124,7 +124,7 @@ impl Decoder {
         }
     }
 
-    /// Takes back `zeros` bytes of filling at the end of the last piece.
+    /// Takes back `zeros` bytes of filling at the end of the last chunk.
     fn trim(&mut self, zeros: usize) {
         self.next = self.next.wrapping_sub(zeros as u64);
         if let State::Searching(_) = self.state {
@@ -189,7 +189,7 @@ impl Decoder {
         self.bytes.overlap += len;
     }
 
-    /// Counts zeros that perf filled a piece up with.
+    /// Counts zeros that perf filled a chunk up with.
     pub fn fill(&mut self, len: usize) {
         self.total += len as u64;
         self.bytes.padding += len as u64;
@@ -451,12 +451,12 @@ mod tests {
     const RECORD_LEN: u64 = 3 + 9 + 9 + 3 + 9 + 9 + 2;
 
     /// Addresses of the records, and the account.
-    fn decode(pieces: &[(Join, &[u8])]) -> (Vec<u64>, ByteAccount) {
+    fn decode(chunks: &[(Continuity, &[u8])]) -> (Vec<u64>, ByteAccount) {
         let mut decoder = Decoder::default();
         let (mut addresses, mut place, mut fed) = (Vec::new(), 0, 0);
-        for (join, bytes) in pieces {
+        for (join, bytes) in chunks {
             decoder.join(*join);
-            if let Join::Trimmed(zeros) = join {
+            if let Continuity::Trimmed(zeros) = join {
                 place -= u64::from(*zeros);
             }
             decoder.feed(bytes, place, &mut |record, _| addresses.extend(record.address));
@@ -471,7 +471,7 @@ mod tests {
     }
 
     fn whole(bytes: &[u8]) -> (Vec<u64>, ByteAccount) {
-        decode(&[(Join::Continued, bytes)])
+        decode(&[(Continuity::Continued, bytes)])
     }
 
     /// PSB, TSC, PSBEND.
@@ -516,10 +516,11 @@ mod tests {
                 assert_eq!(whole(&trace), want, "{pairs} {name}");
                 for cut in 0..=trace.len() {
                     let (first, second) = trace.split_at(cut);
-                    let pieces = [(Join::Continued, first), (Join::Continued, second)];
-                    assert_eq!(decode(&pieces), want, "{pairs} {name}, cut at {cut}");
+                    let chunks = [(Continuity::Continued, first), (Continuity::Continued, second)];
+                    assert_eq!(decode(&chunks), want, "{pairs} {name}, cut at {cut}");
                 }
-                let bytes: Vec<_> = trace.chunks(1).map(|byte| (Join::Continued, byte)).collect();
+                let bytes: Vec<_> =
+                    trace.chunks(1).map(|byte| (Continuity::Continued, byte)).collect();
                 assert_eq!(decode(&bytes), want, "{pairs} {name}");
             }
         }
@@ -529,28 +530,30 @@ mod tests {
     fn stray_bytes_before_a_psb_in_a_snapshot_behind_filling_and_before_a_gap() {
         let first = [start(10), record(12, 1)].concat();
         let again = [&PSB_PAIR[..], &first, &PSB_PAIR, &start(20), &record(22, 2)].concat();
-        let (addresses, bytes) = decode(&[(Join::Continued, &first), (SNAPSHOT, &again)]);
+        let (addresses, bytes) = decode(&[(Continuity::Continued, &first), (SNAPSHOT, &again)]);
         assert_eq!(addresses, [1, 2]);
         assert_eq!(bytes.overlap, 2 + START_LEN + RECORD_LEN + 2 + 16, "up to a new time");
         assert_eq!(bytes.skipped, 0);
 
-        // The match ends where the piece does, and zeros fill that up.
+        // The match ends where the chunk does, and zeros fill that up.
         let period = [start(10), record(12, 1)].concat();
         let (before, behind) = period.split_at(14);
         for zeros in 1..8 {
             let filled = [&PSB_PAIR[..], before, &vec![0; zeros.into()]].concat();
             let (addresses, bytes) =
-                decode(&[(Join::Continued, &filled), (Join::Trimmed(zeros), behind)]);
+                decode(&[(Continuity::Continued, &filled), (Continuity::Trimmed(zeros), behind)]);
             assert_eq!((addresses, bytes.skipped), (vec![1], 2), "{zeros}");
             assert_eq!(bytes.padding, zeros.into(), "{zeros}");
         }
 
         // Half a pair before a gap is cut off, and no pair goes on behind one.
         let half = [&PSB[..], &PSB_PAIR, &PSB[..1]].concat();
-        let (addresses, bytes) = decode(&[(Join::Continued, &half), (Join::Gap, &period)]);
+        let (addresses, bytes) =
+            decode(&[(Continuity::Continued, &half), (Continuity::Gap, &period)]);
         assert_eq!((addresses, bytes.skipped, bytes.cut_off), (vec![1], 2, 1));
         let behind = [&PSB_PAIR[..], &[0x05], &period].concat();
-        let (addresses, bytes) = decode(&[(Join::Continued, &PSB), (Join::Gap, &behind)]);
+        let (addresses, bytes) =
+            decode(&[(Continuity::Continued, &PSB), (Continuity::Gap, &behind)]);
         assert_eq!((addresses, bytes.skipped, bytes.cut_off), (vec![1], 3, 0));
     }
 
@@ -593,12 +596,12 @@ mod tests {
         for cut in 0..=trace.len() {
             let (first, second) = trace.split_at(cut);
             assert_eq!(
-                decode(&[(Join::Continued, first), (Join::Continued, second)]),
+                decode(&[(Continuity::Continued, first), (Continuity::Continued, second)]),
                 want,
                 "{cut}"
             );
         }
-        let bytes: Vec<_> = trace.chunks(1).map(|byte| (Join::Continued, byte)).collect();
+        let bytes: Vec<_> = trace.chunks(1).map(|byte| (Continuity::Continued, byte)).collect();
         assert_eq!(decode(&bytes), want);
     }
 
@@ -609,12 +612,14 @@ mod tests {
         // Where a packet is cut, where a record is, and between records.
         for cut in [START_LEN + 12 + 5, START_LEN + 12, START_LEN] {
             let first = &first[..usize::try_from(cut).unwrap()];
-            let (addresses, bytes) = decode(&[(Join::Continued, first), (Join::Gap, &second)]);
+            let (addresses, bytes) =
+                decode(&[(Continuity::Continued, first), (Continuity::Gap, &second)]);
             assert_eq!(addresses, [4], "{cut}");
             assert_eq!((bytes.cut_off, bytes.skipped), (cut - START_LEN, 0), "{cut}");
         }
         let rest = [&record(2, 2)[20..], &second].concat();
-        let (addresses, bytes) = decode(&[(Join::Continued, &first[..46]), (Join::Gap, &rest)]);
+        let (addresses, bytes) =
+            decode(&[(Continuity::Continued, &first[..46]), (Continuity::Gap, &rest)]);
         assert_eq!((addresses, bytes.cut_off, bytes.skipped), (vec![4], 20, RECORD_LEN - 20));
     }
 
@@ -685,8 +690,10 @@ mod tests {
             let there = cut - start;
             for zeros in 1..8u8 {
                 let first = [&trace[..cut], &vec![0; zeros.into()]].concat();
-                let (addresses, bytes) =
-                    decode(&[(Join::Continued, &first), (Join::Trimmed(zeros), &trace[cut..])]);
+                let (addresses, bytes) = decode(&[
+                    (Continuity::Continued, &first),
+                    (Continuity::Trimmed(zeros), &trace[cut..]),
+                ]);
                 // What a zero makes of the first half of a header is no packet.
                 let half = there == 1 && trace[start] == 0x02;
                 let completed = there > 0 && (half || usize::from(zeros) >= len - there);
@@ -777,7 +784,7 @@ mod tests {
         decoder.refer_to(Some(high + 30));
         let mut addresses = Vec::new();
         for (place, (join, bytes)) in
-            [(Join::Continued, &first), (SNAPSHOT, &again)].iter().enumerate()
+            [(Continuity::Continued, &first), (SNAPSHOT, &again)].iter().enumerate()
         {
             decoder.join(*join);
             decoder.feed(bytes, place as u64 * 1000, &mut |record, _| {
@@ -792,8 +799,8 @@ mod tests {
         let part = |ticks: u64| [start(ticks), record(ticks + 1, ticks + 1)].concat();
         let first = [part(10), part(20)].concat();
         let second = [&part(10)[30..], &part(20), &part(30)].concat();
-        let snapshot = Join::Snapshot { repeated_before: 0 };
-        let (addresses, bytes) = decode(&[(Join::Continued, &first), (snapshot, &second)]);
+        let snapshot = Continuity::Snapshot { repeated_before: 0 };
+        let (addresses, bytes) = decode(&[(Continuity::Continued, &first), (snapshot, &second)]);
         assert_eq!(addresses, [11, 21, 31]);
         assert_eq!((bytes.skipped, bytes.cut_off), (0, 0));
         let later = START_LEN + RECORD_LEN;
@@ -801,19 +808,19 @@ mod tests {
         assert_eq!(bytes.record, 3 * later - 16);
     }
 
-    const SNAPSHOT: Join = Join::Snapshot { repeated_before: 0 };
+    const SNAPSHOT: Continuity = Continuity::Snapshot { repeated_before: 0 };
 
     #[test]
     fn a_repeated_record_that_is_older_than_the_packet_before_it_stays_repeated() {
         // The TSC packet of 20 is later than any record before the snapshot.
         let first = [start(10), record(12, 1), start(20), record(15, 2)].concat();
         let second = [&first[..], &record(16, 3), &start(30), &record(25, 4)].concat();
-        let (addresses, bytes) = decode(&[(Join::Continued, &first), (SNAPSHOT, &second)]);
+        let (addresses, bytes) = decode(&[(Continuity::Continued, &first), (SNAPSHOT, &second)]);
         assert_eq!(addresses, [1, 2, 3, 4]);
         assert_eq!(bytes.overlap, first.len() as u64);
         // Also where the packet has not come before, since the first snapshot ended in front of it.
         let second = [start(22), record(15, 2), record(23, 5)].concat();
-        let (addresses, bytes) = decode(&[(Join::Continued, &first), (SNAPSHOT, &second)]);
+        let (addresses, bytes) = decode(&[(Continuity::Continued, &first), (SNAPSHOT, &second)]);
         assert_eq!(addresses, [1, 2, 5]);
         assert_eq!(bytes.overlap, 16 + RECORD_LEN, "the PSB before the time, and the record");
     }
@@ -822,7 +829,7 @@ mod tests {
     fn the_limit_is_the_greatest_time() {
         // The last record is older than the one before it.
         let first = [start(10), record(18, 1), record(11, 2)].concat();
-        let (addresses, _) = decode(&[(Join::Continued, &first), (SNAPSHOT, &first)]);
+        let (addresses, _) = decode(&[(Continuity::Continued, &first), (SNAPSHOT, &first)]);
         assert_eq!(addresses, [1, 2]);
     }
 
@@ -831,12 +838,12 @@ mod tests {
         let first = [start(10), record(u64::MAX, 1)].concat();
         let snapshot = |ticks| [start(ticks), record(ticks + 1, ticks + 1)].concat();
         let (second, third) = (snapshot(20), snapshot(30));
-        let pieces = [
-            (Join::Continued, &first[..]),
+        let chunks = [
+            (Continuity::Continued, &first[..]),
             (SNAPSHOT, &[&first[..], &second].concat()),
             (SNAPSHOT, &[&second[..], &third].concat()),
         ];
-        assert_eq!(decode(&pieces).0, [1, 21, 31]);
+        assert_eq!(decode(&chunks).0, [1, 21, 31]);
     }
 
     #[test]
@@ -844,7 +851,7 @@ mod tests {
         // The first one has times, and ends in the middle of its first record.
         let whole = [start(10), record(9, 1), start(12), record(13, 2)].concat();
         let cut = &whole[..50];
-        let (addresses, bytes) = decode(&[(Join::Continued, cut), (SNAPSHOT, &whole)]);
+        let (addresses, bytes) = decode(&[(Continuity::Continued, cut), (SNAPSHOT, &whole)]);
         assert_eq!(addresses, [1, 2]);
         assert_eq!(bytes.overlap, START_LEN);
     }

@@ -1,20 +1,20 @@
-//! One AUX queue: the pieces of a ring, put in their places, decoded, and given out as accesses.
+//! One AUX queue: the chunks of a ring, put in their places, decoded, and given out as accesses.
 
 use super::data_source::Core;
 use super::{Decoder, Record};
 use crate::aux_data::byte_account::{ByteAccount, Timed};
-use crate::aux_data::chunk::{Course, Piece, Steps, Unit};
+use crate::aux_data::chunk::{AuxFormat, Chunk, ChunkHandler, ChunkReader};
 use crate::aux_data::threads::Threads;
-use crate::perf::{QueueKey, Ring, SideBand};
+use crate::perf::{AuxOwner, QueueKey, SideBand};
 use crate::{EventIndex, Origin, Position, Sink, Source, TraceOffset, cost};
 
-/// Decodes the pieces of one queue, in their order.
+/// Decodes the chunks of one queue, in their order.
 #[derive(Clone, Debug)]
 pub struct Queue {
     key: QueueKey,
-    course: Course,
+    course: ChunkReader,
     decoder: Decoder,
-    /// What the side band said in this piece.
+    /// What the side band said in this chunk.
     threads: Threads,
     timed: Timed,
 }
@@ -29,7 +29,7 @@ struct Decoding<'a, S: ?Sized> {
     sink: &'a mut S,
 }
 
-impl<S: Sink + ?Sized> Steps for Decoding<'_, S> {
+impl<S: Sink + ?Sized> ChunkHandler for Decoding<'_, S> {
     fn overlap(&mut self, len: u64) {
         self.decoder.overlap(len);
     }
@@ -46,18 +46,18 @@ impl<S: Sink + ?Sized> Steps for Decoding<'_, S> {
         self.decoder.gap_at(place);
     }
 
-    fn data(&mut self, piece: &Piece, bytes: &[u8], place: u64, at: Position) {
+    fn data(&mut self, chunk: &Chunk, bytes: &[u8], place: u64, at: Position) {
         cost::bytes(bytes.len());
         let Self { key, decoder, threads, timed, sideband, sink } = self;
         decoder.feed(bytes, place, &mut |record, end| {
             let offset = TraceOffset((at.offset.0 + end as u64).saturating_sub(1));
             let position = Position { offset, ..at };
-            give(record, piece, (*key, position), (threads, sideband), *sink);
+            give(record, chunk, (*key, position), (threads, sideband), *sink);
         });
         let (given, ticked) = decoder.take_given();
         timed.records |= given > 0;
         timed.ticks |= ticked;
-        timed.ns |= ticked && piece.clock.is_some();
+        timed.ns |= ticked && chunk.clock.is_some();
     }
 }
 
@@ -65,14 +65,14 @@ impl<S: Sink + ?Sized> Steps for Decoding<'_, S> {
 /// of its own event. If there is one event alone, or no counter is known, it is one sample.
 fn give<S: Sink + ?Sized>(
     record: &Record,
-    piece: &Piece,
+    chunk: &Chunk,
     (key, position): (QueueKey, Position),
     (threads, sideband): (&mut Threads, &SideBand),
     sink: &mut S,
 ) {
-    let time_ns = piece.clock.zip(record.ticks).map(|(clock, ticks)| clock.nanoseconds(ticks));
+    let time_ns = chunk.clock.zip(record.ticks).map(|(clock, ticks)| clock.nanoseconds(ticks));
     let thread = threads.of(key, None, time_ns, sideband);
-    let pebs = if let Unit::IntelPt(pebs) = &piece.unit { Some(pebs) } else { None };
+    let pebs = if let AuxFormat::IntelPt(pebs) = &chunk.unit { Some(pebs) } else { None };
     let core = pebs.map_or(Core::Other, |pebs| pebs.core);
     let mut sample = |event: Option<EventIndex>| {
         cost::steps(1);
@@ -93,54 +93,54 @@ fn give<S: Sink + ?Sized>(
             None => sink.other(&origin),
         }
     };
-    let counters = if piece.event.is_some() { 0 } else { record.counters.unwrap_or(0) };
+    let counters = if chunk.event.is_some() { 0 } else { record.counters.unwrap_or(0) };
     let mut known = false;
     for counter in (0..64u8).filter(|counter| counters >> counter & 1 == 1) {
-        let event = Ring::of(key).and_then(|ring| sideband.event_of(ring, counter, time_ns));
+        let event = AuxOwner::of(key).and_then(|ring| sideband.event_of(ring, counter, time_ns));
         if event.is_some() {
             sample(event);
             known = true;
         }
     }
     if !known {
-        sample(piece.event);
+        sample(chunk.event);
     }
 }
 
 impl Queue {
-    /// A queue before its first piece.
+    /// A queue before its first chunk.
     pub fn new(key: QueueKey) -> Self {
         Self {
             key,
-            course: Course::default(),
+            course: ChunkReader::default(),
             decoder: Decoder::default(),
             threads: Threads::default(),
             timed: Timed::default(),
         }
     }
 
-    /// Starts a piece.
-    pub fn begin(&mut self, piece: Piece) {
+    /// Starts a chunk.
+    pub fn begin(&mut self, chunk: Chunk) {
         cost::steps(1);
         // With times, what came before is known by them. Without, it is passed over by its place;
         // but places of a ring that is overwritten are those in the ring, so that what follows
         // may be anything.
-        let by_place = piece.repeated > 0 && self.decoder.is_untimed();
-        self.decoder.refer_to(piece.reference);
+        let by_place = chunk.repeated > 0 && self.decoder.is_untimed();
+        self.decoder.refer_to(chunk.reference);
         if by_place {
             self.decoder.gap();
         } else {
-            self.decoder.join(piece.join);
+            self.decoder.join(chunk.join);
         }
-        let repeated = if by_place { piece.repeated } else { 0 };
+        let repeated = if by_place { chunk.repeated } else { 0 };
         self.threads = Threads::default();
-        self.course.begin(piece, repeated, 0);
+        self.course.begin(chunk, repeated, 0);
         if let Some(place) = self.course.passed_break() {
             self.decoder.gap_at(place);
         }
     }
 
-    /// Decodes the next bytes of the piece, which stand at `at` in the input.
+    /// Decodes the next bytes of the chunk, which stand at `at` in the input.
     pub fn bytes<S: Sink + ?Sized>(
         &mut self,
         bytes: &[u8],
@@ -168,7 +168,7 @@ impl Queue {
 
     /// The queue's CPU, and the time of its last record: what follows was made later.
     pub(crate) fn passed(&self) -> Option<(u32, u64)> {
-        let clock = self.course.piece()?.clock?;
+        let clock = self.course.chunk()?.clock?;
         Some((self.key.cpu?, clock.nanoseconds(self.decoder.newest()?)))
     }
 }
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
     use crate::intel_pt::PSB;
     use crate::intel_pt::pebs::Pebs;
-    use crate::{Access, Join};
+    use crate::{Access, Continuity};
 
     const CPU: u32 = 3;
 
@@ -209,8 +209,8 @@ mod tests {
         [&basic[..], &[0x02, 0x63, 0x05, 0x04], &address, &[0x02, 0x33]].concat()
     }
 
-    fn piece(offset: u64, bytes: &[u8], join: Join, repeated: u64) -> Piece {
-        Piece {
+    fn chunk(offset: u64, bytes: &[u8], join: Continuity, repeated: u64) -> Chunk {
+        Chunk {
             offset,
             data_len: bytes.len() as u64,
             join,
@@ -219,15 +219,15 @@ mod tests {
             clock: None,
             reference: None,
             event: None,
-            unit: Unit::IntelPt(Pebs::default()),
+            unit: AuxFormat::IntelPt(Pebs::default()),
         }
     }
 
-    fn run(pieces: &[(Piece, &[u8])], sideband: &SideBand) -> (Told, ByteAccount) {
+    fn run(chunks: &[(Chunk, &[u8])], sideband: &SideBand) -> (Told, ByteAccount) {
         let mut queue = Queue::new(QueueKey { idx: 0, cpu: Some(CPU), tid: None });
         let (mut told, mut fed) = (Told::default(), 0);
-        for (piece, bytes) in pieces {
-            queue.begin(piece.clone());
+        for (chunk, bytes) in chunks {
+            queue.begin(chunk.clone());
             queue.bytes(bytes, Position::default(), sideband, &mut told);
             fed += bytes.len() as u64;
         }
@@ -239,12 +239,12 @@ mod tests {
     /// The addresses in two snapshots, of which the second starts 16 bytes further in the ring.
     fn snapshots(first: &[u8], second: &[u8]) -> (Vec<u64>, ByteAccount) {
         let repeated = first.len() as u64 - 16;
-        let snapshot = |repeated_before| Join::Snapshot { repeated_before };
-        let pieces = [
-            (piece(0x1000, first, snapshot(0), 0), first),
-            (piece(0x1010, second, snapshot(0x1010 + repeated), repeated), second),
+        let snapshot = |repeated_before| Continuity::Snapshot { repeated_before };
+        let chunks = [
+            (chunk(0x1000, first, snapshot(0), 0), first),
+            (chunk(0x1010, second, snapshot(0x1010 + repeated), repeated), second),
         ];
-        let (told, account) = run(&pieces, &SideBand::default());
+        let (told, account) = run(&chunks, &SideBand::default());
         (told.0.into_iter().map(|(_, address)| address).collect(), account)
     }
 
@@ -285,7 +285,7 @@ mod tests {
     fn address_0_is_no_access() {
         let bytes = [start(Some(1)), record(0, 0), record(0, 0x5000)].concat();
         let (told, account) =
-            run(&[(piece(0, &bytes, Join::Continued, 0), &bytes)], &SideBand::default());
+            run(&[(chunk(0, &bytes, Continuity::Continued, 0), &bytes)], &SideBand::default());
         assert_eq!(told.0, [(None, 0), (None, 0x5000)]);
         assert_eq!(account.record, bytes.len() as u64);
     }
@@ -293,9 +293,9 @@ mod tests {
     #[test]
     fn a_record_is_a_sample_of_each_known_counter_s_event_or_one_of_none() {
         let mut sideband = SideBand::default();
-        sideband.counter(Ring::Cpu(CPU), 0, 0, EventIndex(1));
-        sideband.counter(Ring::Cpu(CPU), 3, 0, EventIndex(2));
-        sideband.counter(Ring::Cpu(CPU + 1), 5, 0, EventIndex(3));
+        sideband.counter(AuxOwner::Cpu(CPU), 0, 0, EventIndex(1));
+        sideband.counter(AuxOwner::Cpu(CPU), 3, 0, EventIndex(2));
+        sideband.counter(AuxOwner::Cpu(CPU + 1), 5, 0, EventIndex(3));
         let one = |event| vec![(event, 0x5000)];
         let cases = [
             ("no counter", 0, one(None)),
@@ -309,8 +309,8 @@ mod tests {
         ];
         for (name, counters, want) in cases {
             let bytes = [start(Some(1)), record(counters, 0x5000)].concat();
-            let several = piece(0, &bytes, Join::Continued, 0);
-            let alone = Piece { event: Some(EventIndex(7)), ..several.clone() };
+            let several = chunk(0, &bytes, Continuity::Continued, 0);
+            let alone = Chunk { event: Some(EventIndex(7)), ..several.clone() };
             assert_eq!(run(&[(several, &bytes)], &sideband).0.0, want, "{name}");
             assert_eq!(run(&[(alone, &bytes)], &sideband).0.0, one(Some(7)), "{name}");
         }

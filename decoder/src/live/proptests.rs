@@ -15,10 +15,10 @@ use proptest::test_runner::TestRunner;
 use tracegen::rng::Rng;
 
 use super::kernel::{Cpu, Kernel, Manner, SPE_ID, Step, TASK_ID, TRAILER, Told};
-use super::output::Outlet;
+use super::output::RecordingWriter;
 use super::output::synthesized::{About, EventAbout, SpeCpuAbout};
-use super::ring::aux_restart::Unit;
-use super::ring::cpu_rings::{Lane, Passed};
+use super::ring::aux_restart::AuxRestart;
+use super::ring::cpu_rings::{CpuRings, Passed};
 use super::ring::mapped::MappedRing;
 use super::ring::{NATIVE, Ring};
 use super::{TimeConversion, decode};
@@ -147,7 +147,7 @@ impl<O> Watch<'_, O> {
     }
 }
 
-impl<O: Outlet> Outlet for Watch<'_, O> {
+impl<O: RecordingWriter> RecordingWriter for Watch<'_, O> {
     fn begin(&mut self, about: &About) -> io::Result<()> {
         self.inner.begin(about)
     }
@@ -181,25 +181,25 @@ impl<O: Outlet> Outlet for Watch<'_, O> {
         self.inner.records(records)
     }
 
-    fn aux(&mut self, piece: &Auxtrace, bytes: [&[u8]; 2]) -> io::Result<()> {
+    fn aux(&mut self, chunk: &Auxtrace, bytes: [&[u8]; 2]) -> io::Result<()> {
         let lane = self.lane.get();
-        assert_eq!(piece.queue.cpu, u32::try_from(lane).ok());
+        assert_eq!(chunk.queue.cpu, u32::try_from(lane).ok());
         let (ring, next) = (&self.memory[lane].aux, &mut self.next[lane].1);
-        assert_eq!(piece.offset, *next, "in its order, none twice");
+        assert_eq!(chunk.offset, *next, "in its order, none twice");
         for bytes in bytes.into_iter().filter(|bytes| !bytes.is_empty()) {
             assert_eq!(place_in(ring, bytes), Some(*next % ring.len() as u64), "in place");
             *next += bytes.len() as u64;
         }
-        assert_eq!(piece.size, (*next - piece.offset).next_multiple_of(8));
+        assert_eq!(chunk.size, (*next - chunk.offset).next_multiple_of(8));
         let tail = self.kernel.borrow().cpus[lane].aux_tail();
-        assert_eq!(tail, piece.offset, "it is not given back yet");
+        assert_eq!(tail, chunk.offset, "it is not given back yet");
         if let Some(announced) = &self.announced {
             let ends = &self.kernel.borrow().cpus[lane].told.aux_ends;
             let of_these = ends.iter().take_while(|end| **end <= self.next[lane].1).count();
             assert!(announced[lane] >= of_these, "what is told of bytes comes before them");
         }
         self.kernel.borrow_mut().meanwhile();
-        self.inner.aux(piece, bytes)
+        self.inner.aux(chunk, bytes)
     }
 
     fn pass_ended(&mut self) -> io::Result<()> {
@@ -271,15 +271,15 @@ struct Captured {
 /// The loop of a capture, with a kernel that goes on beside it.
 struct Loop {
     kernel: Shared,
-    lanes: Vec<Lane<Beside>>,
-    units: Vec<Unit>,
+    lanes: Vec<CpuRings<Beside>>,
+    units: Vec<AuxRestart>,
     lane: Rc<Cell<usize>>,
     total: Passed,
 }
 
 impl Loop {
     /// A pass over all rings, as `capture.rs` makes one. Whether there was anything in them.
-    fn pass(&mut self, last: bool, outlet: &mut impl Outlet) -> io::Result<bool> {
+    fn pass(&mut self, last: bool, outlet: &mut impl RecordingWriter) -> io::Result<bool> {
         let mut all = Passed::default();
         let mut resumed = Vec::new();
         for (number, (lane, unit)) in self.lanes.iter_mut().zip(&mut self.units).enumerate() {
@@ -307,7 +307,7 @@ impl Loop {
         }
     }
 
-    fn run(&mut self, plan: &Plan, outlet: &mut impl Outlet) -> io::Result<Vec<bool>> {
+    fn run(&mut self, plan: &Plan, outlet: &mut impl RecordingWriter) -> io::Result<Vec<bool>> {
         for pass in 1.. {
             let moves = {
                 let kernel = &mut *self.kernel.borrow_mut();
@@ -369,10 +369,12 @@ fn run(plan: &Plan) -> Captured {
     let beside = |ring| Beside { ring, kernel: Rc::clone(&kernel) };
     let lanes: Vec<_> = (0u32..)
         .zip(maps)
-        .map(|(cpu, (records, aux))| Lane::new(cpu, Some(cpu), beside(records), Some(beside(aux))))
+        .map(|(cpu, (records, aux))| {
+            CpuRings::new(cpu, Some(cpu), beside(records), Some(beside(aux)))
+        })
         .collect();
     let lane = Rc::new(Cell::new(0));
-    let units = vec![Unit::default(); lanes.len()];
+    let units = vec![AuxRestart::default(); lanes.len()];
     let mut all = Loop {
         kernel: Rc::clone(&kernel),
         lanes,
@@ -403,7 +405,7 @@ fn check(captured: &Captured) {
     let sum = |field: fn(&Told) -> u64| told.iter().map(field).sum::<u64>();
 
     assert_eq!(passed.aux_bytes, sum(|told| told.aux_bytes), "all bytes that were written");
-    // A piece of a recording is a multiple of eight bytes: zeros are added behind the last ones.
+    // A chunk of a recording is a multiple of eight bytes: zeros are added behind the last ones.
     let filling = sum(|told| told.aux_bytes.next_multiple_of(8) - told.aux_bytes);
     assert_eq!(ledger.aux_bytes, passed.aux_bytes + filling);
     assert_eq!((passed.unreadable, passed.overruns), (0, 0));
@@ -587,7 +589,7 @@ fn plans_come_to_all_that_can_happen() {
 }
 
 /// Two rings of one CPU, mapped, and what a pass over them came to.
-fn drain(lane: &mut Lane<MappedRing>) -> (Passed, crate::Recording) {
+fn drain(lane: &mut CpuRings<MappedRing>) -> (Passed, crate::Recording) {
     let (recording, passed) = decode(&mut List::default(), |decoding| {
         decoding.begin(&about(1))?;
         lane.drain(false, decoding)
@@ -601,7 +603,7 @@ fn heads_that_cannot_be_are_given_up_and_counted() {
     let page = rustix::param::page_size();
     let cpu = Cpu::new(0, (page, 2 * page), 0, Manner { whole: true, early: false }, Vec::new());
     let (records, aux) = cpu.map();
-    let mut lane = Lane::new(0, Some(0), records, Some(aux));
+    let mut lane = CpuRings::new(0, Some(0), records, Some(aux));
     let page = page as u64;
     let cases = [
         ("nothing", 0, 0, 0),

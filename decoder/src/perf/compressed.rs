@@ -1,5 +1,5 @@
 //! Records inside COMPRESSED and COMPRESSED2 records: one zstd frame that never ends, cut into
-//! pieces anywhere. What it holds is a piece of the record stream, cut anywhere too.
+//! chunks anywhere. What it holds is a chunk of the record stream, cut anywhere too.
 
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
@@ -167,15 +167,15 @@ mod tests {
     use super::*;
     use zstd::stream::raw::Encoder;
 
-    /// Compresses each piece and flushes, as perf does, in one frame.
-    fn compress(pieces: &[&[u8]]) -> Vec<Vec<u8>> {
+    /// Compresses each chunk and flushes, as perf does, in one frame.
+    fn compress(chunks: &[&[u8]]) -> Vec<Vec<u8>> {
         let mut encoder = Encoder::new(1).unwrap();
         let mut compressed = Vec::new();
-        for piece in pieces {
-            let mut bytes = vec![0; piece.len() + 1024];
+        for chunk in chunks {
+            let mut bytes = vec![0; chunk.len() + 1024];
             let mut output = OutBuffer::around(&mut bytes[..]);
-            let mut input = InBuffer::around(piece);
-            while input.pos() < piece.len() {
+            let mut input = InBuffer::around(chunk);
+            while input.pos() < chunk.len() {
                 encoder.run(&mut input, &mut output).unwrap();
             }
             assert_eq!(encoder.flush(&mut output).unwrap(), 0);

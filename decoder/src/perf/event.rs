@@ -14,7 +14,7 @@ use crate::cost;
 use crate::cursor::{ByteOrder, Cursor};
 use crate::{Direction, EventIndex, Source};
 
-/// Events that are remembered. A recording has a handful; a damaged one may claim any number.
+/// EventTable that are remembered. A recording has a handful; a damaged one may claim any number.
 const MAX_EVENTS: usize = 1 << 10;
 /// Ids that are read: one for each event and CPU or thread.
 const MAX_IDS: usize = 1 << 22;
@@ -22,10 +22,10 @@ const MAX_IDS: usize = 1 << 22;
 /// How much of an event was left out while it was recorded, as EVENT_UPDATE records of kind SCALE
 /// say: the factor by which its period is stretched from there on, 0 while nothing is recorded.
 ///
-/// perf itself writes there what one count is in the event's unit, such as Joules. Events that
+/// perf itself writes there what one count is in the event's unit, such as Joules. EventTable that
 /// sample addresses have none.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pace {
+pub struct SamplingRate {
     /// The greatest factor by which its period was stretched, 1 at least.
     pub stretched: f64,
     /// How often nothing was recorded for a while.
@@ -33,13 +33,13 @@ pub struct Pace {
     resting: bool,
 }
 
-impl Default for Pace {
+impl Default for SamplingRate {
     fn default() -> Self {
         Self { stretched: 1.0, rests: 0, resting: false }
     }
 }
 
-impl Pace {
+impl SamplingRate {
     /// Takes a scale that was told. Whether the pace is another one since.
     fn take(&mut self, scale: f64) -> bool {
         let (before, rests) = (*self, scale == 0.0);
@@ -72,7 +72,7 @@ pub struct Event {
     /// Its name, as the user gave it or as near to it as the recording tells.
     pub name: Option<String>,
     /// How evenly it was recorded.
-    pub pace: Pace,
+    pub pace: SamplingRate,
     /// CPUs that have its unit, if not all have (EVENT_UPDATE).
     pub cpus: Option<CpuSet>,
     /// Where it was opened.
@@ -82,7 +82,7 @@ pub struct Event {
 impl Event {
     /// An event of which nothing else is known.
     pub fn new(attr: Attr) -> Self {
-        let (pace, opened) = (Pace::default(), Opened::default());
+        let (pace, opened) = (SamplingRate::default(), Opened::default());
         Self { attr, name: None, pace, cpus: None, opened }
     }
 
@@ -140,7 +140,7 @@ impl Event {
 
 /// All events of a recording.
 #[derive(Clone, Debug, Default)]
-pub struct Events {
+pub struct EventTable {
     events: Vec<Event>,
     by_id: HashMap<u64, EventIndex>,
     /// Ids of those that were recorded inside of a guest.
@@ -152,7 +152,7 @@ pub struct Events {
     differ: bool,
     other_clock: bool,
     described: Described,
-    /// Events that were added or renamed since somebody asked.
+    /// EventTable that were added or renamed since somebody asked.
     changed: BTreeSet<EventIndex>,
 }
 
@@ -170,7 +170,7 @@ struct Described {
     by_id: HashMap<u64, usize>,
 }
 
-impl Events {
+impl EventTable {
     /// The events, in the order of [`EventIndex`].
     pub fn list(&self) -> &[Event] {
         &self.events
@@ -506,7 +506,7 @@ mod tests {
 
     #[test]
     fn a_sample_finds_its_event_by_identifier_or_id() {
-        let mut events = Events::default();
+        let mut events = EventTable::default();
         events.add(attr(SampleType::IDENTIFIER | SampleType::IP), [5].into_iter());
         events.add(attr(SampleType::IDENTIFIER | SampleType::ADDR), [6, 7].into_iter());
         let body = |words: &[u64]| words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>();
@@ -516,7 +516,7 @@ mod tests {
         assert_eq!(of_sample(&[9, 1]), None, "unknown, and the events differ");
         assert_eq!(events.of_trailer(&body(&[1, 6]), ByteOrder::Little), Some(EventIndex(1)));
 
-        let mut alike = Events::default();
+        let mut alike = EventTable::default();
         let shape = SampleType::IP | SampleType::ID | SampleType::CPU;
         alike.add(attr(shape), [5].into_iter());
         alike.add(attr(shape), [6].into_iter());
@@ -540,7 +540,7 @@ mod tests {
             (TYPE_SOFTWARE, 4, Unknown, false),
         ];
         for (type_, bp_type, direction, fetches) in rows {
-            let mut events = Events::default();
+            let mut events = EventTable::default();
             events.add(Attr { type_, bp_type, ..Attr::default() }, [].into_iter());
             let told = events.list()[0].direction();
             let is_fetch = events.fetches(EventIndex(0), &Features::default());
@@ -564,7 +564,7 @@ mod tests {
             (1.0, 37.0, 2, false),
             (f64::MAX, f64::MAX, 2, true),
         ];
-        let mut events = Events::default();
+        let mut events = EventTable::default();
         events.add(attr(SampleType::ADDR), [5, 6].into_iter());
         events.add(attr(SampleType::ADDR), [7].into_iter());
         assert!(events.list()[0].pace.is_even() && !events.scale(4, 9.0));
@@ -594,7 +594,7 @@ mod tests {
             pmus: [(8, "cpu".into()), (9, "ibs_op".into()), (10, "ibs_fetch".into())].into(),
             ..Features::default()
         };
-        let mut events = Events::default();
+        let mut events = EventTable::default();
         let precise = AttrFlags::from_bits_retain(2 << 15);
         for (type_, flags) in [
             (1, precise),

@@ -24,14 +24,14 @@ const KEPT: usize = 256;
 
 /// Whose AUX ring it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Ring {
+pub enum AuxOwner {
     /// A CPU's.
     Cpu(u32),
     /// A thread's, wherever it runs.
     Thread(u32),
 }
 
-impl Ring {
+impl AuxOwner {
     /// The ring of a queue, if it is known.
     pub fn of(key: QueueKey) -> Option<Self> {
         key.cpu.map(Self::Cpu).or(key.tid.map(Self::Thread))
@@ -47,7 +47,7 @@ pub struct SideBand {
     switches: HashMap<u32, BTreeMap<u64, Option<Task>>>,
     switch_count: usize,
     /// For each counter of a ring's CPU, from which time on it counted which event.
-    counters: HashMap<(Ring, u8), BTreeMap<u64, EventIndex>>,
+    counters: HashMap<(AuxOwner, u8), BTreeMap<u64, EventIndex>>,
     counter_count: usize,
     full: bool,
     /// The records are those of a stream, which has no end: what its data has passed is forgotten.
@@ -67,7 +67,7 @@ pub enum Learned {
     /// See [`SideBand::switch`].
     Switch(u32, u64, Option<Task>),
     /// See [`SideBand::counter`].
-    Counter(Ring, u8, u64, EventIndex),
+    Counter(AuxOwner, u8, u64, EventIndex),
 }
 
 impl SideBand {
@@ -124,7 +124,7 @@ impl SideBand {
     }
 
     /// Learns that a counter, of whatever CPU the ring is of then, counts `event` from `time` on.
-    pub fn counter(&mut self, ring: Ring, number: u8, time: u64, event: EventIndex) {
+    pub fn counter(&mut self, ring: AuxOwner, number: u8, time: u64, event: EventIndex) {
         if let Some(told) = &mut self.told {
             told.push(Learned::Counter(ring, number, time, event));
         } else if self.event_of(ring, number, Some(time)) == Some(event) {
@@ -138,7 +138,7 @@ impl SideBand {
     }
 
     /// The event that a counter counted at a time; without a time, the last one.
-    pub fn event_of(&self, ring: Ring, number: u8, time: Option<u64>) -> Option<EventIndex> {
+    pub fn event_of(&self, ring: AuxOwner, number: u8, time: Option<u64>) -> Option<EventIndex> {
         let events = self.counters.get(&(ring, number))?;
         events.range(..=time.unwrap_or(u64::MAX)).next_back().map(|(_, event)| *event)
     }
@@ -267,19 +267,19 @@ mod tests {
     fn a_counter_counts_what_it_was_last_set_to() {
         let (first, second) = (EventIndex(3), EventIndex(5));
         let mut sideband = SideBand::default();
-        sideband.counter(Ring::Cpu(0), 2, 100, first);
-        sideband.counter(Ring::Cpu(0), 2, 150, first);
-        sideband.counter(Ring::Cpu(0), 2, 200, second);
-        sideband.counter(Ring::Thread(0), 2, 0, second);
+        sideband.counter(AuxOwner::Cpu(0), 2, 100, first);
+        sideband.counter(AuxOwner::Cpu(0), 2, 150, first);
+        sideband.counter(AuxOwner::Cpu(0), 2, 200, second);
+        sideband.counter(AuxOwner::Thread(0), 2, 0, second);
         let at = |ring, number, time| sideband.event_of(ring, number, time);
-        assert_eq!(at(Ring::Cpu(0), 2, Some(99)), None);
-        assert_eq!(at(Ring::Cpu(0), 2, Some(100)), Some(first));
-        assert_eq!(at(Ring::Cpu(0), 2, Some(199)), Some(first));
-        assert_eq!(at(Ring::Cpu(0), 2, Some(200)), Some(second));
-        assert_eq!(at(Ring::Cpu(0), 2, None), Some(second));
-        assert_eq!(at(Ring::Cpu(0), 3, None), None);
-        assert_eq!(at(Ring::Cpu(1), 2, None), None);
-        assert_eq!(at(Ring::Thread(0), 2, Some(1)), Some(second));
+        assert_eq!(at(AuxOwner::Cpu(0), 2, Some(99)), None);
+        assert_eq!(at(AuxOwner::Cpu(0), 2, Some(100)), Some(first));
+        assert_eq!(at(AuxOwner::Cpu(0), 2, Some(199)), Some(first));
+        assert_eq!(at(AuxOwner::Cpu(0), 2, Some(200)), Some(second));
+        assert_eq!(at(AuxOwner::Cpu(0), 2, None), Some(second));
+        assert_eq!(at(AuxOwner::Cpu(0), 3, None), None);
+        assert_eq!(at(AuxOwner::Cpu(1), 2, None), None);
+        assert_eq!(at(AuxOwner::Thread(0), 2, Some(1)), Some(second));
         assert_eq!(sideband.counter_count, 3, "what is said again is not remembered again");
     }
 
@@ -288,7 +288,7 @@ mod tests {
         let mut sideband = SideBand::default();
         for time in 0..=MAX_COUNTERS as u64 {
             assert!(!sideband.is_full());
-            sideband.counter(Ring::Cpu(0), 0, time, EventIndex((time % 2) as u16));
+            sideband.counter(AuxOwner::Cpu(0), 0, time, EventIndex((time % 2) as u16));
         }
         assert!(sideband.is_full());
         assert_eq!(sideband.counter_count, MAX_COUNTERS);

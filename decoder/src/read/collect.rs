@@ -4,7 +4,7 @@ use super::parallel::{Collected, MAX_PIECES};
 use super::placement::Target;
 use super::record_stream::Visitor;
 use super::session::Session;
-use super::workers::{Base, Crew};
+use super::workers::{Base, Workers};
 use crate::perf::Auxtrace;
 use crate::perf::record::Record;
 use crate::{Position, Shard, TraceOffset};
@@ -13,10 +13,10 @@ use crate::{Position, Shard, TraceOffset};
 pub(crate) struct Collect<'c, 's, 'scope, 'env, 'a, S> {
     pub(crate) session: &'s mut Session,
     pub(crate) sink: &'s mut S,
-    pub(crate) crew: Option<&'c mut Crew<'scope, 'env, 'a, S>>,
+    pub(crate) crew: Option<&'c mut Workers<'scope, 'env, 'a, S>>,
     pub(crate) queues: Vec<Collected<'a>>,
     /// All that they have.
-    pub(crate) pieces: usize,
+    pub(crate) chunks: usize,
     pub(crate) target: Target,
 }
 
@@ -48,12 +48,12 @@ impl<'a: 'scope, 'scope, S: Shard + 'scope> Visitor<'a> for Collect<'_, '_, 'sco
 
     fn aux(&mut self, aux: Option<&Auxtrace>, position: Position) {
         self.target = match self.session.target(aux, position, self.sink) {
-            Ok((index, key, piece)) => {
+            Ok((index, key, chunk)) => {
                 if index == self.queues.len() {
-                    self.queues.push(Collected::new(key, &piece));
+                    self.queues.push(Collected::new(key, &chunk));
                 }
-                if self.pieces < MAX_PIECES {
-                    self.pieces += usize::from(self.queues[index].begin(&piece, position));
+                if self.chunks < MAX_PIECES {
+                    self.chunks += usize::from(self.queues[index].begin(&chunk, position));
                     Target::Queue(index)
                 } else {
                     let what = "more pieces of AUX data than are remembered";

@@ -3,7 +3,7 @@
 use super::placement::Target;
 use super::record_stream::Visitor;
 use super::session::Session;
-use super::workers::Crew;
+use super::workers::Workers;
 use crate::perf::Auxtrace;
 use crate::perf::record::Record;
 use crate::{Position, Shard, TraceOffset};
@@ -12,7 +12,7 @@ use crate::{Position, Shard, TraceOffset};
 pub(crate) struct Dispatch<'s, 'scope, 'env, S> {
     pub(crate) session: &'s mut Session,
     pub(crate) sink: &'s mut S,
-    pub(crate) crew: Crew<'scope, 'env, 'static, S>,
+    pub(crate) crew: Workers<'scope, 'env, 'static, S>,
     /// The crew asks who ran where.
     pub(crate) asks: bool,
     pub(crate) target: Target,
@@ -41,8 +41,8 @@ impl<'a, 'scope, S: Shard + 'scope> Visitor<'a> for Dispatch<'_, 'scope, '_, S> 
 
     fn aux(&mut self, aux: Option<&Auxtrace>, position: Position) {
         self.target = match self.session.target(aux, position, self.sink) {
-            Ok((index, key, piece)) => {
-                self.crew.begin(index, key, piece, self.session.facts());
+            Ok((index, key, chunk)) => {
+                self.crew.begin(index, key, chunk, self.session.facts());
                 Target::Queue(index)
             }
             Err(elsewhere) => elsewhere,

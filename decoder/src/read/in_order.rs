@@ -43,9 +43,9 @@ impl<'s, S: Sink> Immediate<'s, S> {
 
     /// The input has ended before the byte `end`.
     pub(crate) fn finish(mut self, end: Position) {
-        for (index, _, piece) in self.session.rests() {
+        for (index, _, chunk) in self.session.rests() {
             if let Some(queue) = self.queues.get_mut(index) {
-                queue.begin(piece);
+                queue.begin(chunk);
                 queue.bytes(&[], behind(end, index), &self.session.sideband, self.sink);
             }
         }
@@ -63,11 +63,11 @@ impl<'a, S: Sink> Visitor<'a> for Immediate<'_, S> {
 
     fn aux(&mut self, aux: Option<&Auxtrace>, position: Position) {
         self.target = match self.session.target(aux, position, self.sink) {
-            Ok((index, key, piece)) => {
+            Ok((index, key, chunk)) => {
                 if index == self.queues.len() {
-                    self.queues.push(Queue::new(key, &piece.unit));
+                    self.queues.push(Queue::new(key, &chunk.unit));
                 }
-                self.queues[index].begin(piece);
+                self.queues[index].begin(chunk);
                 Target::Queue(index)
             }
             Err(elsewhere) => elsewhere,

@@ -1,7 +1,7 @@
 //! From bytes to accesses: walks over the records, decodes the AUX queues.
 //!
 //! A mapped input is walked once: sample records are read on the way, by a crew if there are
-//! several threads; pieces of AUX data are only placed, and then the queues are decoded. In a
+//! several threads; chunks of AUX data are only placed, and then the queues are decoded. In a
 //! stream the crew decodes AUX data too, as it comes. Where the order of the records matters,
 //! and with one thread, all is decoded where it stands.
 
@@ -39,10 +39,10 @@ use file_tables::tables;
 use in_order::Immediate;
 use parallel::decode_queues;
 use placement::{Target, behind};
-use record_stream::{Visitor, Walk};
+use record_stream::{RecordStream, Visitor};
 use session::Session;
 use so_far::recording;
-use workers::{Base, Crew};
+use workers::{Base, Workers};
 
 /// Most threads for a stream: more would wait for the one that reads it.
 const MOST_FOR_STREAM: NonZeroUsize = NonZeroUsize::new(16).expect("16 is not 0");
@@ -90,20 +90,20 @@ pub fn decode_bytes<S: Shard>(
     } else {
         let queues = std::thread::scope(|scope| {
             let several = options.threads > NonZeroUsize::MIN;
-            let mut crew = several.then(|| Crew::new(scope, options.threads, order));
+            let mut crew = several.then(|| Workers::new(scope, options.threads, order));
             let mut collect = Collect {
                 session: &mut session,
                 sink: &mut *sink,
                 crew: crew.as_mut(),
                 queues: Vec::new(),
-                pieces: 0,
+                chunks: 0,
                 target: Target::Skipped,
             };
             let end = walk_parts(&parts, first_file, order, &mut collect);
             let mut queues = collect.queues;
-            for (index, _, piece) in session.rests() {
+            for (index, _, chunk) in session.rests() {
                 if let Some(queue) = queues.get_mut(index) {
-                    queue.begin(&piece, behind(end, index));
+                    queue.begin(&chunk, behind(end, index));
                 }
             }
             if let Some(crew) = crew {
@@ -128,7 +128,7 @@ fn walk_parts<'a>(
     let mut end = Position { file: first_file, ..Position::default() };
     for (file, (bytes, start)) in (first_file..).zip(parts) {
         visitor.part(bytes, Position { file, offset: TraceOffset(*start) });
-        let mut walk = Walk::new(order, file);
+        let mut walk = RecordStream::new(order, file);
         let taken = walk.advance(bytes, *start, visitor);
         end = Position { file, offset: TraceOffset(start + bytes.len() as u64) };
         walk.finish(bytes.len() - taken, end.offset.0, visitor);
@@ -155,12 +155,12 @@ pub fn decode_stream<S: Shard>(
     };
     stream.consume(STREAM_HEADER_LEN);
     let mut session = Session::of_stream(order);
-    let walk = Walk::new(order, file);
+    let walk = RecordStream::new(order, file);
     if options.ordered || options.threads == NonZeroUsize::MIN || sink.has_enough() {
         read_alone(&mut stream, walk, &mut session, sink)?;
     } else {
         std::thread::scope(|scope| {
-            let crew = Crew::new(scope, options.threads.min(MOST_FOR_STREAM), order);
+            let crew = Workers::new(scope, options.threads.min(MOST_FOR_STREAM), order);
             read_with(crew, &mut stream, walk, &mut session, sink, options)
         })?;
     }
@@ -172,7 +172,7 @@ pub fn decode_stream<S: Shard>(
 /// Decodes what comes where it is.
 fn read_alone<S: Sink>(
     stream: &mut Stream<impl Read>,
-    mut walk: Walk,
+    mut walk: RecordStream,
     session: &mut Session,
     sink: &mut S,
 ) -> Result<(), Error> {
@@ -194,16 +194,16 @@ fn read_alone<S: Sink>(
 
 /// Walks over each buffer that has been filled, has a crew decode it and goes on in another one.
 fn read_with<'scope, S: Shard + 'scope>(
-    crew: Crew<'scope, '_, 'static, S>,
+    crew: Workers<'scope, '_, 'static, S>,
     stream: &mut Stream<impl Read>,
-    mut walk: Walk,
+    mut walk: RecordStream,
     session: &mut Session,
     sink: &mut S,
     options: &Options,
 ) -> Result<(), Error> {
     // Who ran where is told to the crew if any of it will ask.
     session.sideband.told = Some(Vec::new());
-    let asks = sink.detail() > Detail::Places;
+    let asks = sink.detail() > Detail::Addresses;
     let mut visitor = Dispatch { session, sink, crew, asks, target: Target::Skipped };
     loop {
         let more = if options.prompt { stream.fill()? } else { stream.fill_up()? };
@@ -228,17 +228,17 @@ fn read_with<'scope, S: Shard + 'scope>(
     let (left, offset) = stream.window();
     let end = walk.position(offset + left.len() as u64);
     walk.finish(left.len(), end.offset.0, &mut visitor);
-    for (index, key, piece) in visitor.session.rests() {
+    for (index, key, chunk) in visitor.session.rests() {
         let facts = visitor.session.facts();
-        visitor.crew.rest(index, key, piece, behind(end, index), facts);
+        visitor.crew.rest(index, key, chunk, behind(end, index), facts);
     }
     visitor.crew.finish(visitor.session, visitor.sink);
     Ok(())
 }
 
-/// Takes a stream from whoever has its bytes, piece by piece.
+/// Takes a stream from whoever has its bytes, chunk by chunk.
 pub(crate) struct Pieces<'s, S> {
-    walk: Walk,
+    walk: RecordStream,
     visitor: Immediate<'s, S>,
     /// Where the next byte stands.
     offset: u64,
@@ -269,8 +269,9 @@ pub(crate) fn decode_pieces<S: Sink, T, E>(
 ) -> Result<(Recording, T), E> {
     let mut session = Session::of_stream(order);
     let visitor = Immediate::new(&mut session, &mut *sink, InputKind::Stream, 1);
-    let pieces = Pieces { walk: Walk::new(order, 0), visitor, offset: STREAM_HEADER_LEN as u64 };
-    let (Pieces { walk, mut visitor, offset }, done) = feed(pieces);
+    let chunks =
+        Pieces { walk: RecordStream::new(order, 0), visitor, offset: STREAM_HEADER_LEN as u64 };
+    let (Pieces { walk, mut visitor, offset }, done) = feed(chunks);
     let end = walk.position(offset);
     walk.finish(0, offset, &mut visitor);
     visitor.finish(end);

@@ -4,7 +4,7 @@
 //! its end. If that leaves threads idle, long queues are cut all the same:
 //!
 //! ```text
-//! cut:     between pieces, so that parts have about the same length
+//! cut:     between chunks, so that parts have about the same length
 //! decode:  each part, by any thread, from what is expected between two records there, into a
 //!          sink of its own
 //! settle:  in order, part by part, by whichever thread can (hand_over):
@@ -16,8 +16,8 @@
 //! ```
 //!
 //! So it is the walk from start to end that defines the result, whatever was expected. A unit
-//! writes whole records and perf takes what it has written, so that a piece of a healthy trace
-//! starts with a record. A piece is at most a ring long: cutting within pieces gains nothing.
+//! writes whole records and perf takes what it has written, so that a chunk of a healthy trace
+//! starts with a record. A chunk is at most a ring long: cutting within chunks gains nothing.
 
 use core::num::NonZero;
 use core::ops::Range;
@@ -28,7 +28,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::hand_over::HandOver;
 use super::session::Session;
-use crate::aux_data::chunk::{Join, Piece, Unit};
+use crate::aux_data::chunk::{AuxFormat, Chunk, Continuity};
 use crate::aux_data::queue::{Account, Queue};
 use crate::perf::{Clock, QueueKey, SideBand};
 use crate::spe::{ResumeState, expected_before};
@@ -38,50 +38,54 @@ use crate::{EventIndex, Options, Position, Shard, Sink, cost};
 /// bytes each. What comes beyond them is skipped.
 pub(crate) const MAX_PIECES: usize = 1 << 21;
 
-/// A queue and where its pieces lie.
+/// A queue and where its chunks lie.
 pub(crate) struct Collected<'a> {
     key: QueueKey,
     event: Option<EventIndex>,
-    unit: Unit,
-    pieces: Vec<Stored<'a>>,
-    /// Of all pieces since an index, each.
+    unit: AuxFormat,
+    chunks: Vec<Stored<'a>>,
+    /// Of all chunks since an index, each.
     clocks: Vec<(usize, Option<Clock>)>,
     len: usize,
 }
 
-/// What is kept of each piece; what all pieces of a queue share stands in [`Collected`].
+/// What is kept of each chunk; what all chunks of a queue share stands in [`Collected`].
 struct Stored<'a> {
     bytes: &'a [u8],
     at: Position,
     offset: u64,
     data_len: u64,
-    join: Join,
+    join: Continuity,
     repeated: u64,
     breaks: Box<[u64]>,
     reference: Option<NonZero<u64>>,
 }
 
 impl<'a> Stored<'a> {
-    fn new(piece: &Piece, at: Position) -> Self {
-        let Piece { offset, data_len, join, repeated, ref breaks, reference, .. } = *piece;
+    fn new(chunk: &Chunk, at: Position) -> Self {
+        let Chunk { offset, data_len, join, repeated, ref breaks, reference, .. } = *chunk;
         let breaks = breaks.as_slice().into();
         let reference = reference.and_then(NonZero::new);
         Self { bytes: &[], at, offset, data_len, join, repeated, breaks, reference }
     }
 
-    /// Joins another piece to this one, if beginning one after the other is the same as beginning
-    /// one alone: nothing but gaps lies between two pieces of which the first has no bytes.
+    /// Joins another chunk to this one, if beginning one after the other is the same as beginning
+    /// one alone: nothing but gaps lies between two chunks of which the first has no bytes.
     fn merge(&mut self, mut next: Self) -> Option<Self> {
         let merges = self.bytes.is_empty()
             && match (self.join, next.join) {
-                (Join::Continued, _) if self.repeated == 0 && self.breaks.is_empty() => true,
-                (Join::Gap, Join::Continued | Join::Gap) if next.repeated == 0 => {
-                    next.join = Join::Gap;
+                (Continuity::Continued, _) if self.repeated == 0 && self.breaks.is_empty() => true,
+                (Continuity::Gap, Continuity::Continued | Continuity::Gap)
+                    if next.repeated == 0 =>
+                {
+                    next.join = Continuity::Gap;
                     true
                 }
                 // A snapshot forgets how the queue came there; known by their place, neither counts.
-                (Join::Gap | Join::Continued, Join::Snapshot { .. }) => next.repeated == 0,
-                (Join::Snapshot { .. }, Join::Snapshot { .. }) => {
+                (Continuity::Gap | Continuity::Continued, Continuity::Snapshot { .. }) => {
+                    next.repeated == 0
+                }
+                (Continuity::Snapshot { .. }, Continuity::Snapshot { .. }) => {
                     next.repeated == 0 || self.repeated > 0
                 }
                 _ => false,
@@ -96,50 +100,50 @@ impl<'a> Stored<'a> {
 }
 
 impl<'a> Collected<'a> {
-    /// A queue that begins with this piece.
-    pub(crate) fn new(key: QueueKey, first: &Piece) -> Self {
+    /// A queue that begins with this chunk.
+    pub(crate) fn new(key: QueueKey, first: &Chunk) -> Self {
         let (event, unit) = (first.event, first.unit.clone());
-        Self { key, event, unit, pieces: Vec::new(), clocks: Vec::new(), len: 0 }
+        Self { key, event, unit, chunks: Vec::new(), clocks: Vec::new(), len: 0 }
     }
 
-    /// Adds a piece. Returns whether that is one more than there were.
-    pub(crate) fn begin(&mut self, piece: &Piece, position: Position) -> bool {
+    /// Adds a chunk. Returns whether that is one more than there were.
+    pub(crate) fn begin(&mut self, chunk: &Chunk, position: Position) -> bool {
         cost::steps(1);
-        let mut next = Some(Stored::new(piece, position));
-        let same_clock = self.clocks.last().is_some_and(|(_, clock)| *clock == piece.clock);
-        if let Some(last) = self.pieces.last_mut().filter(|_| same_clock) {
+        let mut next = Some(Stored::new(chunk, position));
+        let same_clock = self.clocks.last().is_some_and(|(_, clock)| *clock == chunk.clock);
+        if let Some(last) = self.chunks.last_mut().filter(|_| same_clock) {
             next = next.and_then(|next| last.merge(next));
         }
         if !same_clock {
-            self.clocks.push((self.pieces.len(), piece.clock));
+            self.clocks.push((self.chunks.len(), chunk.clock));
         }
         let one_more = next.is_some();
-        self.pieces.extend(next);
+        self.chunks.extend(next);
         one_more
     }
 
-    /// The bytes of the last piece.
+    /// The bytes of the last chunk.
     pub(crate) fn bytes(&mut self, bytes: &'a [u8], position: Position) {
         self.len += bytes.len();
-        if let Some(last) = self.pieces.last_mut() {
+        if let Some(last) = self.chunks.last_mut() {
             (last.bytes, last.at) = (bytes, position);
         }
     }
 
-    /// Decodes some of the pieces.
+    /// Decodes some of the chunks.
     fn decode(
         &self,
         queue: &mut Queue,
-        pieces: Range<usize>,
+        chunks: Range<usize>,
         sideband: &SideBand,
         sink: &mut impl Sink,
     ) {
-        let mut clocks = self.clocks.partition_point(|(since, _)| *since <= pieces.start);
-        for number in pieces {
-            let stored = &self.pieces[number];
+        let mut clocks = self.clocks.partition_point(|(since, _)| *since <= chunks.start);
+        for number in chunks {
+            let stored = &self.chunks[number];
             clocks +=
                 usize::from(self.clocks.get(clocks).is_some_and(|(since, _)| *since <= number));
-            queue.begin(Piece {
+            queue.begin(Chunk {
                 offset: stored.offset,
                 data_len: stored.data_len,
                 join: stored.join,
@@ -154,29 +158,30 @@ impl<'a> Collected<'a> {
         }
     }
 
-    /// Cuts the queue into about as many parts. Returns the first piece of each but the first,
+    /// Cuts the queue into about as many parts. Returns the first chunk of each but the first,
     /// and what is expected before it.
     fn cut(&self, parts: usize) -> Vec<(usize, ResumeState)> {
-        let whole =
-            |piece: &Stored<'_>| piece.repeated > 0 || matches!(piece.join, Join::Snapshot { .. });
-        let cuttable = matches!(self.unit, Unit::ArmSpe(_)) && !self.pieces.iter().any(whole);
+        let whole = |chunk: &Stored<'_>| {
+            chunk.repeated > 0 || matches!(chunk.join, Continuity::Snapshot { .. })
+        };
+        let cuttable = matches!(self.unit, AuxFormat::ArmSpe(_)) && !self.chunks.iter().any(whole);
         if parts <= 1 || !cuttable {
             return Vec::new();
         }
         let (mut cuts, mut before) = (Vec::new(), 0);
-        for (number, piece) in self.pieces.iter().enumerate() {
+        for (number, chunk) in self.chunks.iter().enumerate() {
             let due = self.len / parts * (cuts.len() + 1);
             if number > 0
                 && cuts.len() + 1 < parts
                 && before >= due
-                && piece.join == Join::Continued
+                && chunk.join == Continuity::Continued
                 // Zeros before it that were taken for filling are no matter.
-                && piece.data_len > 0
-                && let Some(state) = expected_before(piece.bytes)
+                && chunk.data_len > 0
+                && let Some(state) = expected_before(chunk.bytes)
             {
                 cuts.push((number, state));
             }
-            before += piece.bytes.len();
+            before += chunk.bytes.len();
         }
         cuts
     }
@@ -254,9 +259,9 @@ impl<'a, S: Shard> Chain<'a, S> {
     }
 
     fn run(&self, part: usize, queue: &mut Queue, sideband: &SideBand, sink: &mut S) {
-        let place = |cut: Option<usize>| self.cuts.get(cut?).map(|(piece, _)| *piece);
+        let place = |cut: Option<usize>| self.cuts.get(cut?).map(|(chunk, _)| *chunk);
         let from = place(part.checked_sub(1)).unwrap_or(0);
-        let to = place(Some(part)).unwrap_or(self.queue.pieces.len());
+        let to = place(Some(part)).unwrap_or(self.queue.chunks.len());
         self.queue.decode(queue, from..to, sideband, sink);
     }
 
@@ -372,11 +377,11 @@ mod tests {
         0x01,
     ];
 
-    /// Bytes of a piece: five branches.
+    /// Bytes of a chunk: five branches.
     const PIECE: usize = 5 * BRANCH.len();
 
-    fn piece(offset: u64, bytes: &[u8], join: Join) -> Piece {
-        Piece {
+    fn chunk(offset: u64, bytes: &[u8], join: Continuity) -> Chunk {
+        Chunk {
             offset,
             data_len: bytes.len() as u64,
             join,
@@ -385,16 +390,16 @@ mod tests {
             clock: None,
             reference: None,
             event: None,
-            unit: Unit::ArmSpe(Encoding::Unknown),
+            unit: AuxFormat::ArmSpe(Encoding::Unknown),
         }
     }
 
     fn collected(bytes: &[u8]) -> Collected<'_> {
-        let mut queue = Collected::new(KEY, &piece(0, &[], Join::Continued));
+        let mut queue = Collected::new(KEY, &chunk(0, &[], Continuity::Continued));
         for (number, bytes) in bytes.chunks(PIECE).enumerate() {
             let offset = (number * PIECE) as u64;
             let position = Position { file: 0, offset: TraceOffset(offset) };
-            queue.begin(&piece(offset, bytes, Join::Continued), position);
+            queue.begin(&chunk(offset, bytes, Continuity::Continued), position);
             queue.bytes(bytes, position);
         }
         queue
@@ -422,11 +427,11 @@ mod tests {
         let whole = run(&trace, &[], &[0]);
         assert!(whole.0.0.len() > 50);
         assert_eq!(whole.2, trace.len() as u64);
-        let mut behind_a_gap = Queue::new(KEY, &Unit::ArmSpe(Encoding::Unknown));
-        behind_a_gap.begin(piece(9, &[], Join::Gap));
+        let mut behind_a_gap = Queue::new(KEY, &AuxFormat::ArmSpe(Encoding::Unknown));
+        behind_a_gap.begin(chunk(9, &[], Continuity::Gap));
         let expected = [expected_before(&BRANCH), behind_a_gap.resume_state()].map(Option::unwrap);
-        let pieces = trace.len().div_ceil(PIECE);
-        for (first, second) in (1..pieces).flat_map(|first| (1..pieces).map(move |it| (first, it)))
+        let chunks = trace.len().div_ceil(PIECE);
+        for (first, second) in (1..chunks).flat_map(|first| (1..chunks).map(move |it| (first, it)))
         {
             let orders: &[&[usize]] = match first.cmp(&second) {
                 core::cmp::Ordering::Less => {
@@ -449,7 +454,7 @@ mod tests {
     fn what_was_decoded_ahead_is_taken() {
         let trace = BRANCH.repeat(50);
         let chain = Chain::<Ends>::new(collected(&trace), 4);
-        assert_eq!(chain.cuts.iter().map(|(piece, _)| *piece).collect::<Vec<_>>(), [3, 5, 8]);
+        assert_eq!(chain.cuts.iter().map(|(chunk, _)| *chunk).collect::<Vec<_>>(), [3, 5, 8]);
         let sideband = SideBand::default();
         for part in [3, 1, 2] {
             chain.decode(part, &sideband, &mut Ends::default());

@@ -2,7 +2,7 @@
 
 use super::session::{Placement, Session};
 use crate::aux_data::byte_account::Timed;
-use crate::aux_data::chunk::Piece;
+use crate::aux_data::chunk::Chunk;
 use crate::aux_data::queue::Account;
 use crate::perf::{Auxtrace, QueueKey};
 use crate::{Ledger, Position, Sink, TimeBase, TraceOffset};
@@ -22,13 +22,13 @@ impl Session {
         aux: Option<&Auxtrace>,
         position: Position,
         sink: &mut S,
-    ) -> Result<(usize, QueueKey, Piece), Target> {
+    ) -> Result<(usize, QueueKey, Chunk), Target> {
         let Some(aux) = aux else {
             self.announcements.begin(None);
             return Err(Target::Skipped);
         };
         match self.place(aux, position, sink) {
-            Placement::Queue(index, piece) => Ok((index, aux.queue, piece)),
+            Placement::Queue(index, chunk) => Ok((index, aux.queue, chunk)),
             Placement::Foreign => Err(Target::Foreign),
             Placement::TooMany => Err(Target::Skipped),
         }

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use super::session::Session;
 use super::so_far::recording;
-use crate::aux_data::chunk::{Join, Piece, Unit};
+use crate::aux_data::chunk::{AuxFormat, Chunk, Continuity};
 use crate::aux_data::queue::Queue;
 use crate::input::Stream;
 use crate::perf::QueueKey;
@@ -95,7 +95,7 @@ fn give(
     records.taken()
 }
 
-/// One queue of one piece, whose clock nobody knows.
+/// One queue of one chunk, whose clock nobody knows.
 fn decode_spe(
     mut stream: Stream<impl Read>,
     midr: Option<Midr>,
@@ -103,12 +103,12 @@ fn decode_spe(
     sink: &mut impl Sink,
 ) -> Result<Recording, Error> {
     let mut session = Session::new(ByteOrder::Little);
-    let unit = Unit::ArmSpe(midr.map_or(Encoding::Unknown, encoding));
+    let unit = AuxFormat::ArmSpe(midr.map_or(Encoding::Unknown, encoding));
     let mut queue = Queue::new(QueueKey { idx: 0, cpu: None, tid: None }, &unit);
-    queue.begin(Piece {
+    queue.begin(Chunk {
         offset: 0,
         data_len: u64::MAX,
-        join: Join::Continued,
+        join: Continuity::Continued,
         repeated: 0,
         breaks: Vec::new(),
         clock: None,

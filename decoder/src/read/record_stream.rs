@@ -1,5 +1,5 @@
 //! One pass over the bytes of a record stream, whatever holds them: a mapping gives them all at
-//! once, a pipe in pieces of any size.
+//! once, a pipe in chunks of any size.
 
 use crate::cursor::ByteOrder;
 use crate::perf::Auxtrace;
@@ -31,7 +31,7 @@ pub(crate) trait Visitor<'a> {
 }
 
 /// The state of a walk: what is open between two windows.
-pub(crate) struct Walk {
+pub(crate) struct RecordStream {
     order: ByteOrder,
     file: u32,
     /// Payload bytes behind the last record that are still to come, and whether they are AUX
@@ -48,7 +48,7 @@ enum Compression {
     Broken,
 }
 
-impl Walk {
+impl RecordStream {
     pub(crate) fn new(order: ByteOrder, file: u32) -> Self {
         let decompressor = Compression::Unused;
         Self { order, file, payload: 0, payload_is_aux: false, decompressor, ended: false }

@@ -1,12 +1,12 @@
 //! What a recording's records say, taken in their order: events, threads, losses, samples, and
-//! where each piece of AUX data belongs.
+//! where each chunk of AUX data belongs.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::recording_facts::{EventFacts, Facts};
 use crate::aux_data::announced::Announcements;
-use crate::aux_data::chunk::{Join, Piece, Unit};
+use crate::aux_data::chunk::{AuxFormat, Chunk, Continuity};
 use crate::aux_data::queue::Account;
 use crate::cursor::{ByteOrder, Cursor};
 use crate::intel_pt::{Core, Pebs, Sampled};
@@ -15,8 +15,8 @@ use crate::perf::auxtrace::known;
 use crate::perf::feature::number as feature;
 use crate::perf::record::{MISC_COMM_EXEC, MISC_LOST_SAMPLES_BPF, MISC_SWITCH_OUT, Record, kind};
 use crate::perf::{
-    Aux, AuxFlags, Auxtrace, Clock, CpuSet, DataSrc, Event, Events, Features, QueueKey, Ring,
-    Sample, SideBand, Sign, SpeInfo, Task, Tracer, Trailer, never_has_address,
+    Aux, AuxFlags, AuxOwner, Auxtrace, Clock, CpuSet, DataSrc, Event, EventTable, Features,
+    QueueKey, Sample, SideBand, Sign, SpeInfo, Task, Tracer, Trailer, never_has_address,
 };
 use crate::spe::{Encoding, encoding};
 use crate::{
@@ -41,7 +41,7 @@ const MAX_REFRESHES: u32 = 16;
 const TELLING_EVERY: u64 = 64;
 /// Records' worth of tellings that may come at once.
 const TELLINGS_SAVED: u64 = 256 * TELLING_EVERY;
-/// perf fills each piece of AUX data up to a multiple of this with zeros.
+/// perf fills each chunk of AUX data up to a multiple of this with zeros.
 const PIECE_ALIGN: u8 = 8;
 
 /// The problems of a recording, or of a part of it.
@@ -83,7 +83,7 @@ impl Problems {
 #[derive(Debug)]
 pub(crate) enum Placement {
     /// To the queue with this number.
-    Queue(usize, Piece),
+    Queue(usize, Chunk),
     /// To a tracer that is not decoded.
     Foreign,
     /// To one queue too many.
@@ -98,14 +98,14 @@ struct QueueState {
     end: u64,
     /// Places that have come without a gap between them: what lies in them has come before.
     covered: core::ops::Range<u64>,
-    /// Zeros that the last piece ended in, at most 7.
+    /// Zeros that the last chunk ended in, at most 7.
     tail_zeros: u8,
     /// Bytes behind the end that AUX records announced, at most 7: perf's filling.
     filling: u8,
     started: bool,
     clock: Option<Clock>,
     event: Option<EventIndex>,
-    unit: Unit,
+    unit: AuxFormat,
 }
 
 /// What AUX records said of the data of one CPU or thread.
@@ -122,7 +122,7 @@ struct Announced {
 pub(crate) struct Session {
     order: ByteOrder,
     pub(crate) features: Features,
-    pub(crate) events: Events,
+    pub(crate) events: EventTable,
     pub(crate) sideband: SideBand,
     pub(crate) ledger: Ledger,
     pub(crate) problems: Problems,
@@ -160,7 +160,7 @@ pub(crate) struct Session {
     /// There were sample records, with addresses or without.
     pub(crate) has_samples: bool,
     facts: Arc<Facts>,
-    /// Events of an Arm SPE unit, by its name or their own.
+    /// EventTable of an Arm SPE unit, by its name or their own.
     named_spe: BTreeSet<EventIndex>,
     /// What is known of the machine or the tracer is not what the facts were made of.
     outdated: bool,
@@ -304,7 +304,7 @@ impl Session {
         Self {
             order,
             features: Features::default(),
-            events: Events::default(),
+            events: EventTable::default(),
             sideband: SideBand::default(),
             ledger: Ledger::default(),
             problems: Problems::default(),
@@ -691,7 +691,7 @@ impl Session {
         let Some(number) = u8::try_from(number).ok().filter(|number| *number < 64) else { return };
         // The ring belongs to a CPU, or to a thread where the recording has no CPUs.
         let thread = trailer.pid_tid.and_then(|(_, tid)| known(tid));
-        let rings = [trailer.cpu.map(Ring::Cpu), thread.map(Ring::Thread)];
+        let rings = [trailer.cpu.map(AuxOwner::Cpu), thread.map(AuxOwner::Thread)];
         for ring in rings.into_iter().flatten() {
             self.sideband.counter(ring, number, trailer.time.unwrap_or(0), event);
         }
@@ -834,15 +834,15 @@ impl Session {
         queue.clock = clock;
         if aux.size == 0 && queue.started && offset == queue.end {
             // It says nothing of what the last bytes were.
-            let join = Join::Continued;
+            let join = Continuity::Continued;
             let (data_len, repeated) = (0, 0);
-            let piece =
-                Piece { offset, data_len, join, repeated, breaks, clock, reference, event, unit };
-            return Placement::Queue(index, piece);
+            let chunk =
+                Chunk { offset, data_len, join, repeated, breaks, clock, reference, event, unit };
+            return Placement::Queue(index, chunk);
         }
         let kept = queue.take_filling(offset);
         let (join, repeated) = match queue.join(offset, overwrites) {
-            (Join::Continued, 0) if kept > 0 => (Join::Kept(kept), 0),
+            (Continuity::Continued, 0) if kept > 0 => (Continuity::Kept(kept), 0),
             follows => follows,
         };
         queue.started = true;
@@ -853,9 +853,9 @@ impl Session {
         }
         queue.tail_zeros = 0;
         let data_len = aux.size - u64::from(filling);
-        let piece =
-            Piece { offset, data_len, join, repeated, breaks, clock, reference, event, unit };
-        Placement::Queue(index, piece)
+        let chunk =
+            Chunk { offset, data_len, join, repeated, breaks, clock, reference, event, unit };
+        Placement::Queue(index, chunk)
     }
 
     /// The input has been read to its end, and all queues are settled: what they were given is what
@@ -890,8 +890,8 @@ impl Session {
     }
 
     /// What is to be added to queues whose end was taken for perf's filling, but was announced
-    /// as data behind it: pieces of no bytes, which end the queues.
-    pub(crate) fn rests(&mut self) -> Vec<(usize, QueueKey, Piece)> {
+    /// as data behind it: chunks of no bytes, which end the queues.
+    pub(crate) fn rests(&mut self) -> Vec<(usize, QueueKey, Chunk)> {
         let mut rests = Vec::new();
         for (index, queue) in self.queues.iter_mut().enumerate() {
             let announced = match (queue.key.cpu, queue.key.tid) {
@@ -903,10 +903,10 @@ impl Session {
             let offset = announced.end.min(queue.end);
             let kept = queue.take_filling(offset);
             if kept > 0 {
-                let piece = Piece {
+                let chunk = Chunk {
                     offset,
                     data_len: 0,
-                    join: Join::Kept(kept),
+                    join: Continuity::Kept(kept),
                     repeated: 0,
                     breaks: Vec::new(),
                     clock: queue.clock,
@@ -914,7 +914,7 @@ impl Session {
                     event: queue.event,
                     unit: queue.unit.clone(),
                 };
-                rests.push((index, queue.key, piece));
+                rests.push((index, queue.key, chunk));
             }
         }
         rests
@@ -1006,7 +1006,7 @@ impl Session {
     }
 
     /// The event and the data source encoding of a CPU's queue of Arm SPE.
-    fn spe_facts(&self, cpu: Option<u32>) -> (Option<EventIndex>, Unit) {
+    fn spe_facts(&self, cpu: Option<u32>) -> (Option<EventIndex>, AuxFormat) {
         let nothing = SpeInfo::default();
         let info = if let Some(Tracer::ArmSpe(info)) = &self.tracer { info } else { &nothing };
         let block = cpu.and_then(|cpu| info.of_cpu(cpu));
@@ -1019,11 +1019,11 @@ impl Session {
         };
         let encoding = midr.map_or(Encoding::Unknown, encoding);
         let of_type = pmu_type.and_then(|type_| self.events.of_type(type_));
-        (of_type.or(self.named_spe.first().copied()), Unit::ArmSpe(encoding))
+        (of_type.or(self.named_spe.first().copied()), AuxFormat::ArmSpe(encoding))
     }
 
     /// The event of PEBS records in Intel PT, if there is one alone, and what else they belong to.
-    fn pebs_facts(&mut self) -> (Option<EventIndex>, Unit) {
+    fn pebs_facts(&mut self) -> (Option<EventIndex>, AuxFormat) {
         let of = (self.events.list().len(), self.refreshes);
         let pebs = match self.pebs.take() {
             Some((events, refreshes, pebs)) if (events, refreshes) == of => pebs,
@@ -1037,10 +1037,10 @@ impl Session {
         };
         let event = pebs.only_event();
         self.pebs = Some((of.0, of.1, pebs.clone()));
-        (event, Unit::IntelPt(pebs))
+        (event, AuxFormat::IntelPt(pebs))
     }
 
-    /// Tells that bytes of a queue's piece have come.
+    /// Tells that bytes of a queue's chunk have come.
     pub(crate) fn arrived(&mut self, queue: usize, bytes: &[u8]) {
         self.announcements.come(bytes.len());
         self.unsettled = self.unsettled.wrapping_add(bytes.len() as u64);
@@ -1098,7 +1098,7 @@ impl Session {
 }
 
 impl QueueState {
-    /// Takes perf's filling at the end of the last piece back: it was counted as such, and the
+    /// Takes perf's filling at the end of the last chunk back: it was counted as such, and the
     /// queue goes on where the announced data ended. If it goes on behind that, what was announced
     /// is not all that came: so many zeros are data after all.
     fn take_filling(&mut self, goes_on: u64) -> u8 {
@@ -1118,33 +1118,33 @@ impl QueueState {
         kept
     }
 
-    /// How a piece at `offset` follows, and how many of its bytes came before.
-    fn join(&self, offset: u64, overwrites: bool) -> (Join, u64) {
+    /// How a chunk at `offset` follows, and how many of its bytes came before.
+    fn join(&self, offset: u64, overwrites: bool) -> (Continuity, u64) {
         if !self.started {
             let join = if overwrites {
-                Join::Snapshot { repeated_before: 0 }
+                Continuity::Snapshot { repeated_before: 0 }
             } else if offset == 0 {
-                Join::Continued
+                Continuity::Continued
             } else {
-                Join::Gap
+                Continuity::Gap
             };
             return (join, 0);
         }
         let repeated = if self.covered.contains(&offset) { self.covered.end - offset } else { 0 };
         if offset == self.end {
-            return (Join::Continued, repeated);
+            return (Continuity::Continued, repeated);
         }
         let before = self.end.wrapping_sub(offset);
         if let Ok(before) = u8::try_from(before)
             && before < PIECE_ALIGN
             && before <= self.tail_zeros
         {
-            return (Join::Trimmed(before), 0);
+            return (Continuity::Trimmed(before), 0);
         }
         if overwrites || offset < self.end || repeated > 0 {
-            return (Join::Snapshot { repeated_before: offset + repeated }, repeated);
+            return (Continuity::Snapshot { repeated_before: offset + repeated }, repeated);
         }
-        (Join::Gap, 0)
+        (Continuity::Gap, 0)
     }
 }
 

@@ -30,9 +30,9 @@ use std::thread::{Builder, Scope, ScopedJoinHandle};
 use super::channel::{Receiver, Sender, channel};
 use super::recording_facts::Facts;
 use super::session::{Guest, SampleRecord, Samples, Session};
-use crate::aux_data::chunk::Piece;
+use crate::aux_data::chunk::Chunk;
 use crate::aux_data::queue::Queue;
-use crate::perf::{Learned, QueueKey, Ring, SideBand};
+use crate::perf::{AuxOwner, Learned, QueueKey, SideBand};
 use crate::{ByteOrder, EventIndex, Position, Shard, TraceOffset};
 
 /// Most workers: a bit for each must fit a word.
@@ -105,8 +105,8 @@ enum Job {
     Facts(Arc<Facts>),
     /// Who ran where, for these workers.
     Learn(Learned, u64),
-    /// A piece of a queue comes.
-    Begin(usize, QueueKey, Piece),
+    /// A chunk of a queue comes.
+    Begin(usize, QueueKey, Chunk),
     /// Its next bytes, with their number.
     Bytes(usize, Range<usize>, u64),
     /// The queue ends with bytes that had come before; with their number.
@@ -190,10 +190,10 @@ impl<S: Shard> Worker<S> {
                 Job::Learn(learned, _) => self.sideband.learn(*learned),
                 Job::Begin(index, ..) | Job::Bytes(index, ..) | Job::Rest(index, ..)
                     if index % self.of != self.number => {}
-                Job::Begin(index, key, piece) => {
+                Job::Begin(index, key, chunk) => {
                     let queue =
-                        self.queues.entry(*index).or_insert_with(|| Queue::new(*key, &piece.unit));
-                    queue.begin(piece.clone());
+                        self.queues.entry(*index).or_insert_with(|| Queue::new(*key, &chunk.unit));
+                    queue.begin(chunk.clone());
                 }
                 Job::Bytes(index, place, number) => {
                     self.shard.part_begins(*number);
@@ -253,7 +253,7 @@ struct Hand<'scope, 'a, S> {
 }
 
 /// The workers, and the parcel that is being filled.
-pub(crate) struct Crew<'scope, 'env, 'a, S> {
+pub(crate) struct Workers<'scope, 'env, 'a, S> {
     scope: &'scope Scope<'scope, 'env>,
     order: ByteOrder,
     workers: usize,
@@ -281,14 +281,14 @@ pub(crate) struct Crew<'scope, 'env, 'a, S> {
     last_position: Position,
 }
 
-impl<'scope, 'a: 'scope, S: Shard + 'scope> Crew<'scope, '_, 'a, S> {
+impl<'scope, 'a: 'scope, S: Shard + 'scope> Workers<'scope, '_, 'a, S> {
     /// Gathers as many workers as `threads`. They start with the first parcel.
     pub(crate) fn new<'env>(
         scope: &'scope Scope<'scope, 'env>,
         threads: NonZeroUsize,
         order: ByteOrder,
-    ) -> Crew<'scope, 'env, 'a, S> {
-        Crew {
+    ) -> Workers<'scope, 'env, 'a, S> {
+        Workers {
             scope,
             order,
             workers: threads.get().min(MOST_WORKERS),
@@ -351,7 +351,7 @@ impl<'scope, 'a: 'scope, S: Shard + 'scope> Crew<'scope, '_, 'a, S> {
         let workers = match learned {
             // Nobody else has records of a CPU that has a queue.
             Learned::Switch(cpu, ..) => self.workers_of.get(&cpu).copied().unwrap_or(all),
-            Learned::Counter(Ring::Cpu(cpu), ..) => {
+            Learned::Counter(AuxOwner::Cpu(cpu), ..) => {
                 self.workers_of.get(&cpu).copied().unwrap_or(all)
             }
             Learned::Thread(..) | Learned::Counter(..) => all,
@@ -361,15 +361,15 @@ impl<'scope, 'a: 'scope, S: Shard + 'scope> Crew<'scope, '_, 'a, S> {
         self.send_if_full(sink);
     }
 
-    /// Notes that a piece of a queue comes.
-    pub(crate) fn begin(&mut self, queue: usize, key: QueueKey, piece: Piece, facts: &Arc<Facts>) {
+    /// Notes that a chunk of a queue comes.
+    pub(crate) fn begin(&mut self, queue: usize, key: QueueKey, chunk: Chunk, facts: &Arc<Facts>) {
         self.facts(facts);
         let worker = 1 << (queue % self.workers);
         if let Some(cpu) = key.cpu {
             *self.workers_of.entry(cpu).or_default() |= worker;
         }
         self.open.wanted |= worker;
-        self.open.jobs.push(Job::Begin(queue, key, piece));
+        self.open.jobs.push(Job::Begin(queue, key, chunk));
     }
 
     /// Notes its next bytes.
@@ -389,16 +389,16 @@ impl<'scope, 'a: 'scope, S: Shard + 'scope> Crew<'scope, '_, 'a, S> {
         self.send_if_full(sink);
     }
 
-    /// Notes a piece without bytes that ends a queue.
+    /// Notes a chunk without bytes that ends a queue.
     pub(crate) fn rest(
         &mut self,
         queue: usize,
         key: QueueKey,
-        piece: Piece,
+        chunk: Chunk,
         at: Position,
         facts: &Arc<Facts>,
     ) {
-        self.begin(queue, key, piece, facts);
+        self.begin(queue, key, chunk, facts);
         self.note_samples();
         let number = self.number_part();
         self.open.jobs.push(Job::Rest(queue, at, number));
@@ -586,7 +586,7 @@ mod tests {
         let walk = || {
             let mut parcels = 0;
             std::thread::scope(|scope| {
-                let mut crew = Crew::<Fuse>::new(scope, threads, order);
+                let mut crew = Workers::<Fuse>::new(scope, threads, order);
                 // A record of one End packet, for one of two queues.
                 while parcels < 1000
                     && let Some(buffer) = crew.buffer(16)
@@ -597,18 +597,18 @@ mod tests {
                     crew.refer_to(Base::Read(buffer), Position::default(), &Fuse);
                     let queue = parcels % 2;
                     let key = QueueKey { idx: 0, cpu: None, tid: None };
-                    let piece = Piece {
+                    let chunk = Chunk {
                         offset: 0,
                         data_len: 1,
-                        join: crate::Join::Continued,
+                        join: crate::Continuity::Continued,
                         repeated: 0,
                         breaks: Vec::new(),
                         clock: None,
                         reference: None,
                         event: None,
-                        unit: crate::Unit::ArmSpe(crate::spe::Encoding::Unknown),
+                        unit: crate::AuxFormat::ArmSpe(crate::spe::Encoding::Unknown),
                     };
-                    crew.begin(queue, key, piece, &Arc::default());
+                    crew.begin(queue, key, chunk, &Arc::default());
                     crew.bytes(queue, &[1], Position::default(), &Arc::default(), &Fuse);
                     crew.send(&Fuse);
                 }

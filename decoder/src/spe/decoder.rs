@@ -1,9 +1,9 @@
 //! Records out of packets: one ends with an End or a Timestamp packet
 //! (DDI 0487, D18.1.2).
 //!
-//! The decoder takes the bytes of one AUX queue in pieces of any size and keeps only what is
+//! The decoder takes the bytes of one AUX queue in chunks of any size and keeps only what is
 //! unfinished between them: the fields of the record so far and the bytes of a packet that a
-//! piece cuts. Its memory is a few hundred bytes, whatever the input.
+//! chunk cuts. Its memory is a few hundred bytes, whatever the input.
 //!
 //! A healthy stream needs no resynchronisation: unknown packets are skipped by their length.
 //! What shows damage is
@@ -23,7 +23,7 @@ use super::record::{Fields, MAX_RECORD_LEN, Record, SLOT_OF, Slot};
 use super::resume::ResumeState;
 use super::scan::{Scanned, scan};
 use crate::aux_data::byte_account::ByteAccount;
-use crate::aux_data::chunk::Join;
+use crate::aux_data::chunk::Continuity;
 
 /// Decodes one queue.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +33,7 @@ pub struct Decoder {
     record_len: u64,
     /// Where in the queue the unfinished record starts.
     record_start: u64,
-    /// The start of a packet that the last piece cut.
+    /// The start of a packet that the last chunk cut.
     carry: [u8; MAX_PACKET_LEN],
     carry_len: usize, // in [0, MAX_PACKET_LEN)
     /// The next record must prove itself.
@@ -81,15 +81,15 @@ impl Decoder {
 
     /// Announces how the next bytes follow the last ones. Returns how many of the next bytes
     /// belong to a packet that is finished already and must be passed over.
-    pub fn join(&mut self, join: Join) -> usize {
+    pub fn join(&mut self, join: Continuity) -> usize {
         match join {
-            Join::Continued | Join::Kept(_) => 0,
-            Join::Trimmed(zeros) => self.trim(usize::from(zeros)),
-            Join::Gap => {
+            Continuity::Continued | Continuity::Kept(_) => 0,
+            Continuity::Trimmed(zeros) => self.trim(usize::from(zeros)),
+            Continuity::Gap => {
                 self.gap();
                 0
             }
-            Join::Snapshot { repeated_before } => {
+            Continuity::Snapshot { repeated_before } => {
                 self.gap();
                 self.repeated_until = self.newest;
                 self.repeated_before = repeated_before;
@@ -98,7 +98,7 @@ impl Decoder {
         }
     }
 
-    /// Takes back `zeros` bytes of filling at the end of the last piece.
+    /// Takes back `zeros` bytes of filling at the end of the last chunk.
     fn trim(&mut self, zeros: usize) -> usize {
         if self.carry_len >= zeros {
             // The filling stands in the middle of a packet: it goes, the packet stays.
@@ -163,7 +163,7 @@ impl Decoder {
         }
     }
 
-    /// Counts zeros that perf filled a piece up with, or the bytes in whose place it did.
+    /// Counts zeros that perf filled a chunk up with, or the bytes in whose place it did.
     pub fn fill(&mut self, len: usize) {
         self.total += len as u64;
         self.bytes.padding += len as u64;
@@ -272,7 +272,7 @@ impl Decoder {
         at
     }
 
-    /// Finishes the packet that the last piece cut. Returns how many of `bytes` it took.
+    /// Finishes the packet that the last chunk cut. Returns how many of `bytes` it took.
     fn complete_carry(&mut self, bytes: &[u8], position: u64, taker: &mut impl Take) -> usize {
         if self.carry_len == 0 {
             return 0;
@@ -374,7 +374,7 @@ impl Decoder {
 
     /// What is left of the bytes so far, if that is all: see [`ResumeState`].
     pub(super) fn resume_state(&self) -> Option<ResumeState> {
-        // Padding is not told: it matters only to a piece that follows without a record between.
+        // Padding is not told: it matters only to a chunk that follows without a record between.
         let open = self.record_len > 0 || self.carry_len > 0;
         let repeats = self.repeated_until.is_some() || self.repeated_before > 0;
         (!open && !repeats && self.failed.is_none())
@@ -417,10 +417,10 @@ mod tests {
         0x01,
     ];
 
-    fn decode(pieces: &[(Join, &[u8])]) -> (Vec<Record>, ByteAccount) {
+    fn decode(chunks: &[(Continuity, &[u8])]) -> (Vec<Record>, ByteAccount) {
         let mut decoder = Decoder::default();
         let (mut records, mut position) = (Vec::new(), 0);
-        for (join, bytes) in pieces {
+        for (join, bytes) in chunks {
             let skip = decoder.join(*join);
             decoder.fill(skip);
             decoder.feed(&bytes[skip..], position, &mut |record, _| records.push(*record));
@@ -434,7 +434,7 @@ mod tests {
     }
 
     fn whole(bytes: &[u8]) -> (Vec<Record>, ByteAccount) {
-        decode(&[(Join::Continued, bytes)])
+        decode(&[(Continuity::Continued, bytes)])
     }
 
     #[test]
@@ -461,9 +461,13 @@ mod tests {
         assert_eq!(want.0.len(), 5);
         for cut in 0..=trace.len() {
             let (a, b) = trace.split_at(cut);
-            assert_eq!(decode(&[(Join::Continued, a), (Join::Continued, b)]), want, "at {cut}");
+            assert_eq!(
+                decode(&[(Continuity::Continued, a), (Continuity::Continued, b)]),
+                want,
+                "at {cut}"
+            );
         }
-        let bytes: Vec<_> = trace.chunks(1).map(|byte| (Join::Continued, byte)).collect();
+        let bytes: Vec<_> = trace.chunks(1).map(|byte| (Continuity::Continued, byte)).collect();
         assert_eq!(decode(&bytes), want, "byte by byte");
     }
 
@@ -518,7 +522,7 @@ mod tests {
     fn a_stream_that_starts_inside_a_record_gives_no_partial_one() {
         for start in 1..LOAD.len() {
             let trace = [&LOAD[start..], &LOAD, &BRANCH].concat();
-            let (records, _) = decode(&[(Join::Gap, &trace)]);
+            let (records, _) = decode(&[(Continuity::Gap, &trace)]);
             // The tail may swallow the head of the record behind it, never become one.
             assert!(records.len() == 2 || records.len() == 1, "start {start}: {}", records.len());
             assert!(records.iter().all(|r| r.pc().is_some()), "start {start}");
@@ -529,8 +533,8 @@ mod tests {
     #[test]
     fn a_gap_cuts_off_what_was_unfinished_and_nothing_else() {
         let (records, account) = decode(&[
-            (Join::Continued, &[&LOAD[..], &LOAD[..30]].concat()),
-            (Join::Gap, &[&BRANCH[..], &LOAD].concat()),
+            (Continuity::Continued, &[&LOAD[..], &LOAD[..30]].concat()),
+            (Continuity::Gap, &[&BRANCH[..], &LOAD].concat()),
         ]);
         assert_eq!(records.len(), 3);
         assert_eq!((account.cut_off, account.skipped), (30, 0));
@@ -540,18 +544,21 @@ mod tests {
     fn records_that_never_have_a_pc_prove_themselves_by_their_shape() {
         let no_pc = &BRANCH[9..];
         let trace = no_pc.repeat(4);
-        assert_eq!(decode(&[(Join::Gap, &trace)]).0.len(), 3, "the first one is the price");
-        let known = decode(&[(Join::Continued, no_pc), (Join::Gap, &trace)]);
+        assert_eq!(decode(&[(Continuity::Gap, &trace)]).0.len(), 3, "the first one is the price");
+        let known = decode(&[(Continuity::Continued, no_pc), (Continuity::Gap, &trace)]);
         assert_eq!(known.0.len(), 5, "known from before the gap");
     }
 
     #[test]
     fn filling_inside_a_packet_is_taken_out_again() {
-        // perf fills a piece up to a multiple of eight bytes with zeros.
+        // perf fills a chunk up to a multiple of eight bytes with zeros.
         let filled = |cut: usize, zeros: u8| {
             let (a, b) = LOAD.split_at(cut);
             let a = [a, &[0; 7][..usize::from(zeros)]].concat();
-            decode(&[(Join::Continued, &a), (Join::Trimmed(zeros), &[b, &LOAD].concat())])
+            decode(&[
+                (Continuity::Continued, &a),
+                (Continuity::Trimmed(zeros), &[b, &LOAD].concat()),
+            ])
         };
         let (records, account) = filled(39, 1);
         assert_eq!(records.len(), 2);
@@ -572,9 +579,9 @@ mod tests {
             record
         };
         let (records, account) = decode(&[
-            (Join::Continued, &[&BRANCH[..], &LOAD].concat()),
+            (Continuity::Continued, &[&BRANCH[..], &LOAD].concat()),
             (
-                Join::Snapshot { repeated_before: 82 + 24 + 64 },
+                Continuity::Snapshot { repeated_before: 82 + 24 + 64 },
                 &[&LOAD[40..], &LOAD, &later].concat(),
             ),
         ]);
@@ -588,11 +595,11 @@ mod tests {
         let tail = &LOAD[34..];
         let empty = &LOAD[55..];
         let (records, account) = decode(&[
-            (Join::Continued, &[empty, &LOAD].concat()),
-            (Join::Gap, &[tail, &LOAD].concat()),
+            (Continuity::Continued, &[empty, &LOAD].concat()),
+            (Continuity::Gap, &[tail, &LOAD].concat()),
             // Of two tails with the same packets, apart, neither is a record.
-            (Join::Gap, tail),
-            (Join::Gap, &[tail, &LOAD].concat()),
+            (Continuity::Gap, tail),
+            (Continuity::Gap, &[tail, &LOAD].concat()),
         ]);
         assert_eq!(records.len(), 4);
         assert!(records[1..].iter().all(|record| record.pc().is_some()));

@@ -27,7 +27,7 @@ impl Default for Gathered {
 }
 
 thread_local! {
-    /// Each thread has room for one batch: it decodes one piece at a time, of however many queues.
+    /// Each thread has room for one batch: it decodes one chunk at a time, of however many queues.
     static ROOM: RefCell<Gathered> = RefCell::default();
 }
 

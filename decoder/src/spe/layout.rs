@@ -35,7 +35,7 @@ use super::gather::{BATCH, Filling, Totals};
 use super::packet::{Kind, Packets};
 use super::record::{Fields, Record, SLOTS, Slot};
 use super::vector;
-use super::vector::{BLOCK, Compare, Job, Pattern, Unit};
+use super::vector::{BLOCK, Compare, Job, Pattern, Simd};
 use crate::{PhysAddr, Sink};
 
 /// Longest layout, padding before and in the record included. Records of all processors known
@@ -199,7 +199,7 @@ impl<F: FnMut(&Record, usize)> Take for F {
 /// The layouts that one queue's records have had.
 #[derive(Clone, Debug)]
 pub(super) struct Layouts {
-    unit: Unit,
+    unit: Simd,
     known: Vec<Layout>, // at most MAX_LAYOUTS
     /// The one that goes next when there is no room for another.
     oldest: usize, // in 0..MAX_LAYOUTS
@@ -225,7 +225,7 @@ pub(super) struct Run {
 impl Default for Layouts {
     fn default() -> Self {
         Self {
-            unit: Unit::detect(),
+            unit: Simd::detect(),
             known: Vec::new(),
             oldest: 0,
             finder: Finder::default(),
@@ -283,7 +283,7 @@ impl Layouts {
             self.saving = self.credit < LEAST_CREDIT;
             return;
         }
-        // At the end of a piece it was not tried, and may be known.
+        // At the end of a chunk it was not tried, and may be known.
         if bytes.len() < WINDOW {
             return;
         }
@@ -406,7 +406,7 @@ fn told_at(place: usize, known: &[Layout]) -> [u64; MAX_LAYOUTS] {
 }
 
 /// Goes from record to record, as long as they are recognised.
-struct Steps<'a, C> {
+struct ChunkHandler<'a, C> {
     known: &'a [Layout],
     places: [usize; MAX_TELLING],
     layouts: &'a [[u64; 256]; MAX_TELLING],
@@ -423,7 +423,7 @@ struct Steps<'a, C> {
 
 type Window = [u8; WINDOW];
 
-impl<'a, C: Compare> Steps<'a, C> {
+impl<'a, C: Compare> ChunkHandler<'a, C> {
     #[inline(always)]
     fn new(known: &'a [Layout], finder: &'a Finder, bytes: &'a [u8], compare: C) -> Self {
         let places = finder.places.map(|place| usize::from(place) % MAX_LEN);
@@ -491,7 +491,7 @@ impl<T: Take> Job for Records<'_, T> {
 
     #[inline(always)]
     fn run<C: Compare>(self, compare: C) -> Run {
-        let mut steps = Steps::new(self.known, self.finder, self.bytes, compare);
+        let mut steps = ChunkHandler::new(self.known, self.finder, self.bytes, compare);
         while let Some((layout, window)) = steps.next() {
             self.taker.record(&layout.record(window), self.from + steps.at);
         }
@@ -514,7 +514,7 @@ impl<S: Sink + ?Sized> Job for Places<'_, '_, S> {
     #[inline(always)]
     fn run<C: Compare>(self, compare: C) -> Run {
         let Self { known, finder, bytes, batch, sink } = self;
-        let mut steps = Steps::new(known, finder, bytes, compare);
+        let mut steps = ChunkHandler::new(known, finder, bytes, compare);
         let (batch, addresses) = batch.parts();
         let (mut records, mut len) = (Tally::default(), batch.len);
         loop {

@@ -169,7 +169,7 @@ impl Packet {
     pub fn parse(bytes: &[u8]) -> Result<Self, CutOff> {
         let header = Header::parse(bytes).ok_or(CutOff)?;
         let start = usize::from(header.header_len);
-        // Eight bytes are there but at the end of a piece: one load, whatever the length.
+        // Eight bytes are there but at the end of a chunk: one load, whatever the length.
         if let Some(word) = bytes.get(start..).and_then(<[u8]>::first_chunk) {
             let payload = u64::from_le_bytes(*word) & PAYLOAD_MASK[usize::from(header.payload_len)];
             return Ok(Self { header, payload });

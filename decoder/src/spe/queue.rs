@@ -1,4 +1,4 @@
-//! One AUX queue: the pieces of a ring, put in their places, decoded, and given out as
+//! One AUX queue: the chunks of a ring, put in their places, decoded, and given out as
 //! accesses.
 
 use super::data_source::Encoding;
@@ -8,12 +8,12 @@ use super::layout::{Layouts, Run, Take};
 use super::record::Record;
 use super::resume::ResumeState;
 use crate::aux_data::byte_account::{ByteAccount, Timed};
-use crate::aux_data::chunk::{Course, Piece, Steps, Unit};
+use crate::aux_data::chunk::{AuxFormat, Chunk, ChunkHandler, ChunkReader};
 use crate::aux_data::threads::Threads;
 use crate::perf::{QueueKey, SideBand};
 use crate::{Detail, Origin, PhysAddr, Position, Sink, Source, Touch, TraceOffset, cost};
 
-impl Piece {
+impl Chunk {
     /// When a record was made, if its ticks can be converted.
     #[inline(always)]
     fn time_of(&self, record: &Record) -> Option<u64> {
@@ -23,19 +23,19 @@ impl Piece {
     /// How its CPU encodes data sources.
     fn encoding(&self) -> Encoding {
         match self.unit {
-            Unit::ArmSpe(encoding) => encoding,
-            Unit::IntelPt(_) => Encoding::Unknown,
+            AuxFormat::ArmSpe(encoding) => encoding,
+            AuxFormat::IntelPt(_) => Encoding::Unknown,
         }
     }
 }
 
-/// Decodes the pieces of one queue, in their order.
+/// Decodes the chunks of one queue, in their order.
 #[derive(Clone, Debug)]
 pub struct Queue {
     key: QueueKey,
-    course: Course,
+    course: ChunkReader,
     decoder: Decoder,
-    /// What the side band said in this piece.
+    /// What the side band said in this chunk.
     threads: Threads,
     timed: Timed,
 }
@@ -66,7 +66,7 @@ impl<S: Sink + ?Sized> Take for Places<'_, '_, S> {
 /// Takes what counting needs.
 struct Touches<'a, 'b, S: ?Sized> {
     batch: &'a mut Filling<'b>,
-    piece: &'a Piece,
+    chunk: &'a Chunk,
     key: QueueKey,
     /// Where the bytes stand.
     at: Position,
@@ -79,7 +79,7 @@ impl<S: Sink + ?Sized> Take for Touches<'_, '_, S> {
     #[inline(always)]
     fn record(&mut self, record: &Record, end: usize) {
         let totals = &mut self.batch.totals;
-        let time_ns = self.piece.time_of(record);
+        let time_ns = self.chunk.time_of(record);
         totals.records += 1;
         totals.not_retired += u64::from(record.not_retired());
         totals.time(time_ns);
@@ -118,7 +118,7 @@ struct Decoding<'a, S: ?Sized> {
     sink: &'a mut S,
 }
 
-impl<S: Sink + ?Sized> Steps for Decoding<'_, S> {
+impl<S: Sink + ?Sized> ChunkHandler for Decoding<'_, S> {
     fn overlap(&mut self, len: u64) {
         self.decoder.overlap(len);
     }
@@ -135,35 +135,35 @@ impl<S: Sink + ?Sized> Steps for Decoding<'_, S> {
         self.decoder.gap_at(place);
     }
 
-    fn data(&mut self, piece: &Piece, bytes: &[u8], place: u64, at: Position) {
+    fn data(&mut self, chunk: &Chunk, bytes: &[u8], place: u64, at: Position) {
         cost::bytes(bytes.len());
         let Self { key, decoder, threads, timed, sideband, sink } = self;
         let (key, sink) = (*key, &mut **sink);
         match sink.detail() {
-            Detail::Places => with_room(|room| {
+            Detail::Addresses => with_room(|room| {
                 let mut batch = room.start(key, at.file);
                 decoder.take(bytes, place, &mut Places { batch: &mut batch, sink });
                 batch.end(sink);
             }),
-            Detail::Touches => with_room(|room| {
+            Detail::Counts => with_room(|room| {
                 let mut batch = room.start(key, at.file);
                 let mut taker =
-                    Touches { batch: &mut batch, piece, key, at, threads, sideband, sink };
+                    Touches { batch: &mut batch, chunk, key, at, threads, sideband, sink };
                 decoder.take(bytes, place, &mut taker);
                 batch.end(sink);
             }),
             Detail::Accesses => decoder.feed(bytes, place, &mut |record, end| {
-                let time_ns = piece.time_of(record);
+                let time_ns = chunk.time_of(record);
                 let origin = Origin {
                     source: Source::ArmSpe,
-                    event: piece.event,
+                    event: chunk.event,
                     cpu: key.cpu,
                     time_ns,
                     not_retired: record.not_retired(),
                     position: last_byte(at, end),
                 };
                 let thread = threads.of(key, record.context(), time_ns, sideband);
-                match record.access(origin, thread, piece.encoding()) {
+                match record.access(origin, thread, chunk.encoding()) {
                     Some(mut access) => {
                         access.aux_queue = Some(key);
                         sink.access(&access);
@@ -175,33 +175,33 @@ impl<S: Sink + ?Sized> Steps for Decoding<'_, S> {
         timed.records |= decoder.bytes().record > 0;
         if decoder.take_ticked() {
             timed.ticks = true;
-            timed.ns |= piece.clock.is_some();
+            timed.ns |= chunk.clock.is_some();
         }
     }
 }
 
 impl Queue {
-    /// A queue before its first piece.
+    /// A queue before its first chunk.
     pub fn new(key: QueueKey) -> Self {
         Self {
             key,
-            course: Course::default(),
+            course: ChunkReader::default(),
             decoder: Decoder::default(),
             threads: Threads::default(),
             timed: Timed::default(),
         }
     }
 
-    /// Starts a piece.
-    pub fn begin(&mut self, piece: Piece) {
+    /// Starts a chunk.
+    pub fn begin(&mut self, chunk: Chunk) {
         cost::steps(1);
         // With timestamps, records that came before are known by their time; without, bytes by
         // their place, and what follows them goes on where the queue had ended.
-        let by_place = piece.repeated > 0 && !self.decoder.is_timed();
-        let repeated = if by_place { piece.repeated } else { 0 };
-        let finished = if by_place { 0 } else { self.decoder.join(piece.join) };
+        let by_place = chunk.repeated > 0 && !self.decoder.is_timed();
+        let repeated = if by_place { chunk.repeated } else { 0 };
+        let finished = if by_place { 0 } else { self.decoder.join(chunk.join) };
         self.threads = Threads::default();
-        self.course.begin(piece, repeated, finished);
+        self.course.begin(chunk, repeated, finished);
         self.pass_break();
     }
 
@@ -212,7 +212,7 @@ impl Queue {
         }
     }
 
-    /// Decodes the next bytes of the piece, which stand at `at` in the input.
+    /// Decodes the next bytes of the chunk, which stand at `at` in the input.
     pub fn bytes<S: Sink + ?Sized>(
         &mut self,
         bytes: &[u8],
@@ -240,7 +240,7 @@ impl Queue {
 
     /// The queue's CPU, and the time of its last record: what follows was made later.
     pub(crate) fn passed(&self) -> Option<(u32, u64)> {
-        let clock = self.course.piece()?.clock?;
+        let clock = self.course.chunk()?.clock?;
         Some((self.key.cpu?, clock.nanoseconds(self.decoder.newest()?)))
     }
 
@@ -249,7 +249,7 @@ impl Queue {
         self.course.passes_nothing_over().then(|| self.decoder.resume_state()).flatten()
     }
 
-    /// A queue that goes on there with a piece.
+    /// A queue that goes on there with a chunk.
     pub(crate) fn resumed(key: QueueKey, state: ResumeState) -> Self {
         Self { decoder: Decoder::resumed(state), ..Self::new(key) }
     }

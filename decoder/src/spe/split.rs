@@ -11,7 +11,7 @@ use super::resume::ResumeState;
 /// Bytes whose records are taken for those before: a few records of the longest kind.
 const LOOKED_AT: usize = 8 << 10;
 
-/// What is expected before a piece that starts with these bytes: records like those in it, and no
+/// What is expected before a chunk that starts with these bytes: records like those in it, and no
 /// damage. `None` if there are none.
 pub(crate) fn expected_before(bytes: &[u8]) -> Option<ResumeState> {
     let (mut decoder, mut records) = (Decoder::default(), 0);

@@ -1,7 +1,7 @@
 //! One question, asked once for every record: are these bytes, where a mask says so, those?
 //!
 //! Answered by the widest vector instructions that the machine has. They are chosen at run time
-//! by [`Unit::detect`]; [`with`] then runs a whole loop compiled for them, so that the choice is
+//! by [`Simd::detect`]; [`with`] then runs a whole loop compiled for them, so that the choice is
 //! made once and the instructions stand in the middle of the loop.
 #![allow(unsafe_code)]
 
@@ -56,7 +56,7 @@ pub(super) trait Job {
 
 /// Instructions that this machine has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unit {
+pub(super) enum Simd {
     /// AVX-512 with byte elements.
     #[cfg(target_arch = "x86_64")]
     Avx512,
@@ -70,7 +70,7 @@ pub(super) enum Unit {
     Portable,
 }
 
-impl Unit {
+impl Simd {
     /// All that the machine has, the best first.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
@@ -95,19 +95,19 @@ impl Unit {
     }
 }
 
-/// Runs a loop, compiled for a unit of [`Unit::all`].
-pub(super) fn with<J: Job>(unit: Unit, job: J) -> J::Output {
+/// Runs a loop, compiled for a unit of [`Simd::all`].
+pub(super) fn with<J: Job>(unit: Simd, job: J) -> J::Output {
     match unit {
-        // SAFETY: `Unit::all` and `Unit::detect`, which alone make this value, have found the
+        // SAFETY: `Simd::all` and `Simd::detect`, which alone make this value, have found the
         // instructions.
         #[cfg(target_arch = "x86_64")]
-        Unit::Avx512 => unsafe { x86::avx512(job) },
+        Simd::Avx512 => unsafe { x86::avx512(job) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Unit::Avx2 => unsafe { x86::avx2(job) },
+        Simd::Avx2 => unsafe { x86::avx2(job) },
         #[cfg(target_arch = "aarch64")]
-        Unit::Neon => job.run(neon::Neon),
-        Unit::Portable => job.run(Portable),
+        Simd::Neon => job.run(neon::Neon),
+        Simd::Portable => job.run(Portable),
     }
 }
 
@@ -245,7 +245,7 @@ mod tests {
                     fits &= byte == block[at];
                 }
             }
-            for unit in Unit::all() {
+            for unit in Simd::all() {
                 prop_assert_eq!(with(unit, Fits(&block, &pattern)), fits, "{:?}", unit);
             }
             // One byte at a time decides.
@@ -253,11 +253,11 @@ mod tests {
                 block[at] ^= 0x10;
                 let mut one = Pattern::any();
                 one.require(at, block[at] ^ 0x10);
-                for unit in Unit::all() {
+                for unit in Simd::all() {
                     prop_assert!(!with(unit, Fits(&block, &one)), "{unit:?} at {at}");
                 }
                 block[at] ^= 0x10;
-                for unit in Unit::all() {
+                for unit in Simd::all() {
                     prop_assert!(with(unit, Fits(&block, &one)), "{unit:?} at {at}");
                 }
             }

@@ -75,7 +75,7 @@ mod tests {
         let mut folio = Folio::default();
         for (page, visits) in pages {
             let address = [PhysAddr::new_truncate(page << 12)];
-            folio.add(&Counted::from(Batch::of_places(Source::Pebs, &address)), 0, *visits);
+            folio.add(&Counted::from(Batch::of_addresses(Source::Pebs, &address)), 0, *visits);
         }
         folio
     }

@@ -74,7 +74,7 @@ mod tests {
         };
         let mut folio = Folio::default();
         let address = [PhysAddr::new_truncate(0)];
-        let batch = Batch { touches: &[touch], ..Batch::of_places(Source::Pebs, &address) };
+        let batch = Batch { touches: &[touch], ..Batch::of_addresses(Source::Pebs, &address) };
         folio.add(&batch.into(), 0, 1);
         folio.last_seen
     }

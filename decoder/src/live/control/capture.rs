@@ -13,10 +13,10 @@ use super::turns::Turns;
 use super::waiting;
 use crate::live::error::Error;
 use crate::live::options::Options;
-use crate::live::output::Outlet;
+use crate::live::output::RecordingWriter;
 use crate::live::progress::Progress;
 use crate::live::ring::cpu_rings::Passed;
-use crate::live::setup::open_events::{LEAST_PAGES, Rig};
+use crate::live::setup::open_events::{LEAST_PAGES, OpenEvents};
 use crate::{Recording, Shard};
 
 /// Rings are looked at this often although none is full enough to wake us.
@@ -51,7 +51,7 @@ pub fn capture<S: Shard>(
 pub fn try_open(options: &Options) -> Result<(), Error> {
     let least = LEAST_PAGES * rustix::param::page_size();
     let options = Options { ring_len: least, aux_len: least, ..options.clone() };
-    Rig::new(&options)?.open_on(1)
+    OpenEvents::new(&options)?.open_on(1)
 }
 
 /// As [`capture`], into any outlet.
@@ -62,9 +62,9 @@ pub fn record(
     options: &Options,
     stop: &AtomicBool,
     mut progress: impl FnMut(&Progress),
-    outlet: &mut impl Outlet,
+    outlet: &mut impl RecordingWriter,
 ) -> Result<Progress, Error> {
-    let mut rig = Rig::new(options)?;
+    let mut rig = OpenEvents::new(options)?;
     let waited = waiting::open(&mut rig, options, stop, &mut progress)?;
     rig.watch_tasks()?;
     let about = rig.about()?;
@@ -139,7 +139,7 @@ impl Moment {
 }
 
 struct Capture<'o, O, P> {
-    rig: Rig,
+    rig: OpenEvents,
     outlet: &'o mut O,
     progress: P,
     budget: Option<Budget>,
@@ -156,7 +156,7 @@ struct Capture<'o, O, P> {
     state: Progress,
 }
 
-impl<O: Outlet, P: FnMut(&Progress)> Capture<'_, O, P> {
+impl<O: RecordingWriter, P: FnMut(&Progress)> Capture<'_, O, P> {
     fn run(
         &mut self,
         most: Option<Duration>,

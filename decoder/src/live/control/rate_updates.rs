@@ -2,9 +2,9 @@
 
 use std::io;
 
-use crate::live::output::Outlet;
+use crate::live::output::RecordingWriter;
 use crate::live::output::synthesized::EventAbout;
-use crate::live::setup::open_events::Rig;
+use crate::live::setup::open_events::OpenEvents;
 
 /// What readers of a recording were told of its events. Those that they were told of together have
 /// one pace, and go by the first of their ids.
@@ -48,7 +48,7 @@ impl Pace {
 
 impl Told {
     /// Readers are told of these events, whose periods are as they were asked for.
-    pub(in crate::live) fn begin(&mut self, rig: &Rig, events: &[EventAbout]) {
+    pub(in crate::live) fn begin(&mut self, rig: &OpenEvents, events: &[EventAbout]) {
         for event in events {
             let Some(setup) = rig.sampling(event) else { continue };
             let new = event.first_ids().map(|id| Event { setup, id, told: Pace::ASKED });
@@ -60,9 +60,9 @@ impl Told {
     /// `factor`.
     pub(in crate::live) fn tell(
         &mut self,
-        rig: &Rig,
+        rig: &OpenEvents,
         factor: f64,
-        outlet: &mut impl Outlet,
+        outlet: &mut impl RecordingWriter,
     ) -> io::Result<()> {
         for event in &mut self.events {
             let pace = Pace { factor: rig.scale(event.setup, factor), rests: rig.resting };

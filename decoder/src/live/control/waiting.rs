@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::live::error::Error;
 use crate::live::options::Options;
 use crate::live::progress::Progress;
-use crate::live::setup::open_events::Rig;
+use crate::live::setup::open_events::OpenEvents;
 
 /// How often it is tried.
 const TRY_EVERY: Duration = Duration::from_secs(1);
@@ -29,9 +29,9 @@ pub(in crate::live) struct Waited {
 /// `progress` is told after each try.
 ///
 /// # Errors
-/// As [`Rig::open`].
+/// As [`OpenEvents::open`].
 pub(in crate::live) fn open(
-    rig: &mut Rig,
+    rig: &mut OpenEvents,
     options: &Options,
     stop: &AtomicBool,
     progress: &mut impl FnMut(&Progress),

@@ -4,7 +4,7 @@ use std::io;
 
 use super::synthesized;
 use super::synthesized::{About, EventAbout};
-use super::{Outlet, filling};
+use super::{RecordingWriter, filling};
 use crate::live::ring::NATIVE;
 use crate::perf::Auxtrace;
 use crate::read::Pieces;
@@ -12,7 +12,7 @@ use crate::{Recording, Shard};
 
 /// Gives what is captured to a sink.
 pub struct Decoding<'s, S> {
-    pieces: Pieces<'s, S>,
+    chunks: Pieces<'s, S>,
 }
 
 /// Decodes what `run` captures into `sink`.
@@ -23,62 +23,62 @@ pub fn decode<S: Shard, T, E>(
     sink: &mut S,
     run: impl FnOnce(&mut Decoding<'_, S>) -> Result<T, E>,
 ) -> Result<(Recording, T), E> {
-    crate::read::decode_pieces(NATIVE, sink, |pieces| {
-        let mut decoding = Decoding { pieces };
+    crate::read::decode_pieces(NATIVE, sink, |chunks| {
+        let mut decoding = Decoding { chunks };
         let done = run(&mut decoding);
-        (decoding.pieces, done)
+        (decoding.chunks, done)
     })
 }
 
-impl<S: Shard> Outlet for Decoding<'_, S> {
+impl<S: Shard> RecordingWriter for Decoding<'_, S> {
     fn begin(&mut self, about: &About) -> io::Result<()> {
-        self.pieces.take(&about.tables());
-        self.pieces.take(&about.first_records());
+        self.chunks.take(&about.tables());
+        self.chunks.take(&about.first_records());
         Ok(())
     }
 
     fn more_ids(&mut self, event: &EventAbout) -> io::Result<()> {
-        self.pieces.take(&event.announcement());
+        self.chunks.take(&event.announcement());
         Ok(())
     }
 
     fn scale(&mut self, id: u64, factor: f64) -> io::Result<()> {
-        self.pieces.take(&synthesized::scale(id, factor));
+        self.chunks.take(&synthesized::scale(id, factor));
         Ok(())
     }
 
     fn records(&mut self, records: &[u8]) -> io::Result<()> {
-        self.pieces.take(records);
+        self.chunks.take(records);
         Ok(())
     }
 
-    fn aux(&mut self, piece: &Auxtrace, bytes: [&[u8]; 2]) -> io::Result<()> {
-        self.pieces.take(&synthesized::auxtrace(piece));
-        let filling = filling(piece, bytes);
-        bytes.into_iter().chain([filling]).for_each(|bytes| self.pieces.take(bytes));
+    fn aux(&mut self, chunk: &Auxtrace, bytes: [&[u8]; 2]) -> io::Result<()> {
+        self.chunks.take(&synthesized::auxtrace(chunk));
+        let filling = filling(chunk, bytes);
+        bytes.into_iter().chain([filling]).for_each(|bytes| self.chunks.take(bytes));
         Ok(())
     }
 
     fn pass_ended(&mut self) -> io::Result<()> {
-        self.pieces.take(&synthesized::finished_round());
+        self.chunks.take(&synthesized::finished_round());
         Ok(())
     }
 
     fn unreadable(&mut self, bytes: u64) {
-        self.pieces.problem(
+        self.chunks.problem(
             format!("{bytes} bytes of a ring that hold no record"),
             "what stood there is not counted",
         );
     }
 
     fn overrun(&mut self) {
-        self.pieces.problem(
+        self.chunks.problem(
             "a ring's head that is further from its tail than the ring is long".to_owned(),
             "what it claims to hold is not counted",
         );
     }
 
     fn has_enough(&self) -> bool {
-        self.pieces.has_enough()
+        self.chunks.has_enough()
     }
 }

@@ -13,7 +13,7 @@ use synthesized::{About, EventAbout};
 ///
 /// What it is given together is a stream as `perf record -o -` writes one, so that decoding and
 /// writing see the same bytes in the same order.
-pub trait Outlet {
+pub trait RecordingWriter {
     /// The recording begins.
     ///
     /// # Errors
@@ -23,33 +23,33 @@ pub trait Outlet {
     /// More ids of an event that was told of before: a CPU has come.
     ///
     /// # Errors
-    /// See [`Outlet::begin`].
+    /// See [`RecordingWriter::begin`].
     fn more_ids(&mut self, event: &EventAbout) -> io::Result<()>;
 
     /// The period of an event, told by one of its ids, is longer by this factor than it was told to
     /// be, from now on; 0: nothing is recorded for a while.
     ///
     /// # Errors
-    /// See [`Outlet::begin`].
+    /// See [`RecordingWriter::begin`].
     fn scale(&mut self, id: u64, factor: f64) -> io::Result<()>;
 
     /// Whole records, as the kernel wrote them.
     ///
     /// # Errors
-    /// See [`Outlet::begin`].
+    /// See [`RecordingWriter::begin`].
     fn records(&mut self, records: &[u8]) -> io::Result<()>;
 
-    /// AUX data, in one piece or two. `piece.size` is the length of both, rounded up to a multiple
+    /// AUX data, in one chunk or two. `chunk.size` is the length of both, rounded up to a multiple
     /// of 8: what is missing is zeros.
     ///
     /// # Errors
-    /// See [`Outlet::begin`].
-    fn aux(&mut self, piece: &Auxtrace, bytes: [&[u8]; 2]) -> io::Result<()>;
+    /// See [`RecordingWriter::begin`].
+    fn aux(&mut self, chunk: &Auxtrace, bytes: [&[u8]; 2]) -> io::Result<()>;
 
     /// All rings were looked at once more.
     ///
     /// # Errors
-    /// See [`Outlet::begin`].
+    /// See [`RecordingWriter::begin`].
     fn pass_ended(&mut self) -> io::Result<()>;
 
     /// Bytes of a ring that hold no record were given back unread.
@@ -65,9 +65,9 @@ pub trait Outlet {
 }
 
 /// Zeros behind AUX data whose length is no multiple of 8.
-pub(super) fn filling(piece: &Auxtrace, bytes: [&[u8]; 2]) -> &'static [u8] {
+pub(super) fn filling(chunk: &Auxtrace, bytes: [&[u8]; 2]) -> &'static [u8] {
     const ZEROS: [u8; 8] = [0; 8];
     let len = (bytes[0].len() + bytes[1].len()) as u64;
-    let missing = usize::try_from(piece.size.saturating_sub(len)).unwrap_or(0);
+    let missing = usize::try_from(chunk.size.saturating_sub(len)).unwrap_or(0);
     &ZEROS[..missing.min(ZEROS.len())]
 }

@@ -286,11 +286,11 @@ fn time_conv(time: &TimeConversion) -> Vec<u8> {
 }
 
 /// The record in front of AUX data.
-pub(in crate::live) fn auxtrace(piece: &Auxtrace) -> Vec<u8> {
+pub(in crate::live) fn auxtrace(chunk: &Auxtrace) -> Vec<u8> {
     let number = |number: Option<u32>| number.unwrap_or(u32::MAX);
     let mut body = Bytes::default();
-    body.u64(piece.size).u64(piece.offset).u64(piece.reference.unwrap_or(0));
-    body.u32(piece.queue.idx).u32(number(piece.queue.tid)).u32(number(piece.queue.cpu)).u32(0);
+    body.u64(chunk.size).u64(chunk.offset).u64(chunk.reference.unwrap_or(0));
+    body.u32(chunk.queue.idx).u32(number(chunk.queue.tid)).u32(number(chunk.queue.cpu)).u32(0);
     record(kind::AUXTRACE, &body.0).unwrap_or_default()
 }
 

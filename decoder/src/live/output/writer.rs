@@ -13,7 +13,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 
 use super::synthesized;
 use super::synthesized::{About, Bytes, EventAbout, feature};
-use super::{Outlet, filling};
+use super::{RecordingWriter, filling};
 use crate::ByteOrder;
 use crate::live::ring::NATIVE;
 use crate::perf::Auxtrace;
@@ -56,7 +56,7 @@ impl<W: Write> StreamWriter<W> {
     }
 }
 
-impl<W: Write> Outlet for StreamWriter<W> {
+impl<W: Write> RecordingWriter for StreamWriter<W> {
     fn begin(&mut self, about: &About) -> io::Result<()> {
         self.out.write_all(&magic())?;
         self.out.write_all(&(STREAM_HEADER_LEN as u64).to_ne_bytes())?;
@@ -76,8 +76,8 @@ impl<W: Write> Outlet for StreamWriter<W> {
         self.out.write_all(records)
     }
 
-    fn aux(&mut self, piece: &Auxtrace, bytes: [&[u8]; 2]) -> io::Result<()> {
-        write_aux(&mut self.out, piece, bytes)
+    fn aux(&mut self, chunk: &Auxtrace, bytes: [&[u8]; 2]) -> io::Result<()> {
+        write_aux(&mut self.out, chunk, bytes)
     }
 
     fn pass_ended(&mut self) -> io::Result<()> {
@@ -86,9 +86,9 @@ impl<W: Write> Outlet for StreamWriter<W> {
     }
 }
 
-fn write_aux(out: &mut impl Write, piece: &Auxtrace, bytes: [&[u8]; 2]) -> io::Result<()> {
-    out.write_all(&synthesized::auxtrace(piece))?;
-    bytes.into_iter().chain([filling(piece, bytes)]).try_for_each(|bytes| out.write_all(bytes))
+fn write_aux(out: &mut impl Write, chunk: &Auxtrace, bytes: [&[u8]; 2]) -> io::Result<()> {
+    out.write_all(&synthesized::auxtrace(chunk))?;
+    bytes.into_iter().chain([filling(chunk, bytes)]).try_for_each(|bytes| out.write_all(bytes))
 }
 
 /// Writes a file.
@@ -191,7 +191,7 @@ impl<W: Write + Seek> FileWriter<W> {
     }
 }
 
-impl<W: Write + Seek> Outlet for FileWriter<W> {
+impl<W: Write + Seek> RecordingWriter for FileWriter<W> {
     fn begin(&mut self, about: &About) -> io::Result<()> {
         self.about = about.clone();
         self.put(&[0; FILE_HEADER_LEN])?;
@@ -221,10 +221,10 @@ impl<W: Write + Seek> Outlet for FileWriter<W> {
         self.put(records)
     }
 
-    fn aux(&mut self, piece: &Auxtrace, bytes: [&[u8]; 2]) -> io::Result<()> {
+    fn aux(&mut self, chunk: &Auxtrace, bytes: [&[u8]; 2]) -> io::Result<()> {
         self.aux_records.push(self.at);
-        write_aux(&mut self.out, piece, bytes)?;
-        self.at += AUXTRACE_LEN + piece.size;
+        write_aux(&mut self.out, chunk, bytes)?;
+        self.at += AUXTRACE_LEN + chunk.size;
         Ok(())
     }
 

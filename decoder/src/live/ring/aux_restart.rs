@@ -17,7 +17,7 @@ use super::cpu_rings::Passed;
 
 /// What is known of a CPU's unit by what came out of its rings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::live) struct Unit {
+pub(in crate::live) struct AuxRestart {
     /// It was told to go on when its ring may still have been full.
     again: bool,
     /// Nothing came since it was last asked whether it publishes.
@@ -26,7 +26,7 @@ pub(in crate::live) struct Unit {
     silent: bool,
 }
 
-impl Unit {
+impl AuxRestart {
     /// A pass over its rings was made. Whether it is to go on.
     pub(in crate::live) fn goes_on(&mut self, passed: &Passed) -> bool {
         self.quiet &= passed.aux_bytes == 0;
@@ -80,7 +80,7 @@ mod tests {
             ("twice, apart", &[FULL, BYTES, FULL, BYTES, BYTES], &[true, true, true, true, false]),
         ];
         for (name, passes, wanted) in cases {
-            let mut unit = Unit::default();
+            let mut unit = AuxRestart::default();
             let got: Vec<_> = passes.iter().map(|passed| unit.goes_on(passed)).collect();
             assert_eq!(got, *wanted, "{name}");
         }
@@ -103,7 +103,7 @@ mod tests {
             ),
         ];
         for (name, spans, wanted) in cases {
-            let mut unit = Unit::default();
+            let mut unit = AuxRestart::default();
             let got: Vec<_> = spans
                 .iter()
                 .map(|passes| {
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_unit_is_silent_until_it_gives_what_it_was_told_to_publish() {
-        let mut unit = Unit::default();
+        let mut unit = AuxRestart::default();
         assert!(!unit.publishes() && !unit.is_silent(), "it may only be slow");
         assert!(unit.publishes() && unit.is_silent());
         unit.goes_on(&NOTHING);

@@ -16,7 +16,7 @@
 use std::io;
 
 use super::{AuxRing, NATIVE, RecordRing, Ring};
-use crate::live::output::Outlet;
+use crate::live::output::RecordingWriter;
 use crate::perf::record;
 use crate::perf::record::{MISC_LOST_SAMPLES_BPF, Next, Record, kind};
 use crate::perf::{Aux, AuxFlags, Auxtrace, QueueKey};
@@ -26,7 +26,7 @@ const PIECE_ALIGN: u64 = 8;
 
 /// The rings of one CPU.
 #[derive(Debug)]
-pub struct Lane<R> {
+pub struct CpuRings<R> {
     queue: QueueKey,
     /// Its records.
     pub records: RecordRing<R>,
@@ -116,7 +116,7 @@ fn word(body: &[u8], at: usize) -> u64 {
     word.map_or(0, u64::from_ne_bytes)
 }
 
-impl<R: Ring> Lane<R> {
+impl<R: Ring> CpuRings<R> {
     /// The rings of a CPU. `idx` numbers them; no two of a recording share one.
     pub fn new(idx: u32, cpu: Option<u32>, records: R, aux: Option<R>) -> Self {
         let queue = QueueKey { idx, cpu, tid: None };
@@ -128,7 +128,7 @@ impl<R: Ring> Lane<R> {
     ///
     /// # Errors
     /// What the outlet says.
-    pub fn drain(&mut self, last: bool, outlet: &mut impl Outlet) -> io::Result<Passed> {
+    pub fn drain(&mut self, last: bool, outlet: &mut impl RecordingWriter) -> io::Result<Passed> {
         let mut passed = Passed::default();
         // First of all: see above.
         let aux_head = self.aux.as_ref().map(AuxRing::head);
@@ -150,13 +150,13 @@ impl<R: Ring> Lane<R> {
             let queue = self.queue;
             let drained = aux.drain(to, |offset, bytes| {
                 let len = (bytes[0].len() + bytes[1].len()) as u64;
-                let piece = Auxtrace {
+                let chunk = Auxtrace {
                     size: len.next_multiple_of(PIECE_ALIGN),
                     offset,
                     reference: None,
                     queue,
                 };
-                outlet.aux(&piece, bytes)
+                outlet.aux(&chunk, bytes)
             })?;
             passed.aux_bytes = drained.bytes;
             passed.overruns += u64::from(drained.overrun);

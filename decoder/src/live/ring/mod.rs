@@ -3,7 +3,7 @@
 //! ```text
 //! place      0 ...... tail ............. head ......       running counts, never reduced
 //! where      place modulo the ring's length, a power of two
-//! held       [tail, head): written, not yet given back; in two pieces where the ring wraps
+//! held       [tail, head): written, not yet given back; in two chunks where the ring wraps
 //! ```
 //!
 //! Who fills writes bytes, then moves `head` on; who takes reads `head`, then bytes, then moves
@@ -36,7 +36,7 @@ pub trait Ring {
     /// Place of the first byte that was not given back.
     fn tail(&self) -> u64;
 
-    /// The bytes at these places, in their order; the second piece is empty unless the ring wraps
+    /// The bytes at these places, in their order; the second chunk is empty unless the ring wraps
     /// between them. Places that are not between tail and head are left out.
     fn held(&self, places: Range<u64>) -> [&[u8]; 2];
 
@@ -365,11 +365,11 @@ mod tests {
                 let memory = ring.ring().bytes.as_ptr_range();
                 let to = ring.head().wrapping_sub(less);
                 let before = came.len() as u64;
-                let taken = ring.drain(to, |place, pieces| {
+                let taken = ring.drain(to, |place, chunks| {
                     assert_eq!(place, start.wrapping_add(before));
-                    for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
-                        assert!(memory.contains(&piece.as_ptr()), "in place");
-                        came.extend(piece);
+                    for chunk in chunks.into_iter().filter(|chunk| !chunk.is_empty()) {
+                        assert!(memory.contains(&chunk.as_ptr()), "in place");
+                        came.extend(chunk);
                     }
                     Ok::<_, Infallible>(())
                 });

@@ -17,7 +17,7 @@ use super::event;
 use super::event::{Role, Setup};
 use super::host::Host;
 use super::open;
-use super::refusal::{Refusal, Scope, Step};
+use super::refusal::{Attempt, Refusal, Scope};
 use crate::live::control::budget;
 use crate::live::control::budget::AUX_RECORD_LEN;
 use crate::live::control::command::{Running, Starter};
@@ -25,8 +25,8 @@ use crate::live::control::turns::{Place, Times};
 use crate::live::error::Error;
 use crate::live::options::{Options, Target};
 use crate::live::output::synthesized::{About, Bytes, EventAbout, SpeCpuAbout, TaskAbout, feature};
-use crate::live::ring::aux_restart::Unit;
-use crate::live::ring::cpu_rings::Lane;
+use crate::live::ring::aux_restart::AuxRestart;
+use crate::live::ring::cpu_rings::CpuRings;
 use crate::live::ring::mapped::{MappedRing, TimeConversion};
 
 /// Rings are not made smaller than this many pages where there is too little locked memory.
@@ -49,19 +49,19 @@ const WATERMARK_PART: usize = 4;
 
 /// The events of one CPU, and their rings.
 #[derive(Debug)]
-pub(in crate::live) struct OpenLane {
+pub(in crate::live) struct OpenCpuRings {
     pub(in crate::live) cpu: u32,
-    pub(in crate::live) lane: Lane<MappedRing>,
+    pub(in crate::live) lane: CpuRings<MappedRing>,
     /// Each with the number of its setup.
     events: Vec<(usize, OwnedFd)>,
     /// What its unit is to be told.
-    pub(in crate::live) unit: Unit,
+    pub(in crate::live) unit: AuxRestart,
     /// The event that tells when there is something to take: the first one whose task is not gone.
     /// Behind the last one there is nothing left to observe.
     speaker: usize,
 }
 
-impl OpenLane {
+impl OpenCpuRings {
     /// Whether all that the events were to observe is gone.
     pub(in crate::live) fn hung_up(&self) -> bool {
         self.speaker >= self.events.len()
@@ -89,7 +89,7 @@ impl OpenLane {
 
 /// All that is open.
 #[derive(Debug)]
-pub(in crate::live) struct Rig {
+pub(in crate::live) struct OpenEvents {
     host: Host,
     target: Target,
     starter: Option<Starter>,
@@ -100,7 +100,7 @@ pub(in crate::live) struct Rig {
     aux_len: usize,
     max_overhead: Option<f64>,
     next_idx: u32,
-    pub(in crate::live) lanes: Vec<OpenLane>,
+    pub(in crate::live) lanes: Vec<OpenCpuRings>,
     /// CPUs that could not be followed when they came.
     pub(in crate::live) unfollowed: Vec<u32>,
     /// Events are off for a while; those of CPUs that come meanwhile stay off too.
@@ -112,7 +112,7 @@ pub(in crate::live) struct Rig {
     enabled: BTreeMap<Place, Duration>,
 }
 
-impl Rig {
+impl OpenEvents {
     /// Finds out what is to be opened.
     pub(in crate::live) fn new(options: &Options) -> Result<Self, Error> {
         let mut setups = event::setups(options)?;
@@ -183,7 +183,7 @@ impl Rig {
         self.open_on(usize::MAX)
     }
 
-    /// As [`Rig::open`], on so many CPUs that have the unit.
+    /// As [`OpenEvents::open`], on so many CPUs that have the unit.
     ///
     /// All CPUs have rings of one size, as large as may be locked in memory up to what was asked
     /// for. Threads that start while events are opened may have some of them: it is done again
@@ -264,7 +264,7 @@ impl Rig {
         }
     }
 
-    fn refusal(&self, step: Step, event: &str, cpu: u32, error: &io::Error) -> Error {
+    fn refusal(&self, step: Attempt, event: &str, cpu: u32, error: &io::Error) -> Error {
         Error::Refused(Refusal::new(step, event, self.scope, cpu, error, &self.host))
     }
 
@@ -287,17 +287,20 @@ impl Rig {
                     Ok(event) => event,
                     // A thread may end before its turn.
                     Err(error) if self.tids.len() > 1 && is(&error, libc::ESRCH) => continue,
-                    Err(error) => return Err(self.refusal(Step::Open, &setup.name, cpu, &error)),
+                    Err(error) => {
+                        return Err(self.refusal(Attempt::Open, &setup.name, cpu, &error));
+                    }
                 };
                 if setup.role == Role::Leader {
                     leader = Some(events.len());
                 } else if let Some((first, _)) = &owner {
-                    open::write_into(event.as_fd(), events[*first].1.as_fd())
-                        .map_err(|error| self.refusal(Step::Control, &setup.name, cpu, &error))?;
+                    open::write_into(event.as_fd(), events[*first].1.as_fd()).map_err(|error| {
+                        self.refusal(Attempt::Control, &setup.name, cpu, &error)
+                    })?;
                 } else {
                     let records =
                         MappedRing::records(event.as_fd(), self.ring_len).map_err(|error| {
-                            self.refusal(Step::MapRecords, &setup.name, cpu, &error)
+                            self.refusal(Attempt::MapRecords, &setup.name, cpu, &error)
                         })?;
                     owner = Some((events.len(), records));
                 }
@@ -313,13 +316,19 @@ impl Rig {
             Role::Tracer => Some(
                 records
                     .aux(event.as_fd(), self.aux_len)
-                    .map_err(|error| self.refusal(Step::MapAux, &setup.name, cpu, &error))?,
+                    .map_err(|error| self.refusal(Attempt::MapAux, &setup.name, cpu, &error))?,
             ),
             _ => None,
         };
-        let lane = Lane::new(self.next_idx, Some(cpu), records, aux);
+        let lane = CpuRings::new(self.next_idx, Some(cpu), records, aux);
         self.next_idx += 1;
-        self.lanes.push(OpenLane { cpu, lane, events, unit: Unit::default(), speaker: first });
+        self.lanes.push(OpenCpuRings {
+            cpu,
+            lane,
+            events,
+            unit: AuxRestart::default(),
+            speaker: first,
+        });
         Ok(())
     }
 
@@ -336,15 +345,15 @@ impl Rig {
         })
     }
 
-    fn event_about(&self, number: usize, lanes: &[OpenLane]) -> Result<EventAbout, Error> {
+    fn event_about(&self, number: usize, lanes: &[OpenCpuRings]) -> Result<EventAbout, Error> {
         let setup = &self.setups[number];
         let mut ids = Vec::new();
         for lane in lanes {
             for (_, event) in lane.events.iter().filter(|(of, _)| *of == number) {
                 let id = open::id(event.as_fd());
-                ids.push(
-                    id.map_err(|error| self.refusal(Step::Control, &setup.name, lane.cpu, &error))?,
-                );
+                ids.push(id.map_err(|error| {
+                    self.refusal(Attempt::Control, &setup.name, lane.cpu, &error)
+                })?);
             }
         }
         let attr = open::attr_bytes(&setup.attr, setup.period);
@@ -426,12 +435,13 @@ impl Rig {
         self.lanes.iter().try_for_each(|lane| self.enable_lane(lane, |_| true))
     }
 
-    fn enable_lane(&self, lane: &OpenLane, wanted: impl Fn(Role) -> bool) -> Result<(), Error> {
+    fn enable_lane(&self, lane: &OpenCpuRings, wanted: impl Fn(Role) -> bool) -> Result<(), Error> {
         for (number, event) in &lane.events {
             let setup = &self.setups[*number];
             if wanted(setup.role) {
-                open::enable(event.as_fd())
-                    .map_err(|error| self.refusal(Step::Control, &setup.name, lane.cpu, &error))?;
+                open::enable(event.as_fd()).map_err(|error| {
+                    self.refusal(Attempt::Control, &setup.name, lane.cpu, &error)
+                })?;
             }
         }
         Ok(())
@@ -466,22 +476,22 @@ impl Rig {
 
     /// Stops all events; what their units have written is in the rings then.
     pub(in crate::live) fn disable(&self) {
-        self.lanes.iter().for_each(OpenLane::disable);
+        self.lanes.iter().for_each(OpenCpuRings::disable);
     }
 
     /// Whether all tasks that were to be observed are gone.
     pub(in crate::live) fn is_left(&self) -> bool {
-        self.scope == Scope::Process && self.lanes.iter().all(OpenLane::hung_up)
+        self.scope == Scope::Process && self.lanes.iter().all(OpenCpuRings::hung_up)
     }
 
     /// The events that write AUX data, of one CPU.
-    fn tracers<'l>(&'l self, lane: &'l OpenLane) -> impl Iterator<Item = BorrowedFd<'l>> {
+    fn tracers<'l>(&'l self, lane: &'l OpenCpuRings) -> impl Iterator<Item = BorrowedFd<'l>> {
         let is_tracer = |number: usize| self.setups[number].role == Role::Tracer;
         lane.events.iter().filter(move |(of, _)| is_tracer(*of)).map(|(_, event)| event.as_fd())
     }
 
     /// Goes on after a ring of AUX data was full.
-    pub(in crate::live) fn resume(&self, lane: &OpenLane) {
+    pub(in crate::live) fn resume(&self, lane: &OpenCpuRings) {
         if self.resting {
             return;
         }
@@ -491,7 +501,7 @@ impl Rig {
     }
 
     /// Has a unit publish what it holds, although that is less than what would wake us.
-    pub(in crate::live) fn flush(&self, lane: &OpenLane) {
+    pub(in crate::live) fn flush(&self, lane: &OpenCpuRings) {
         if self.resting {
             return;
         }
@@ -514,19 +524,20 @@ impl Rig {
     /// machine all. `times` are those of all events, of now.
     ///
     /// Events of tasks go wherever their tasks do, and wait for a CPU that is offline.
-    pub(in crate::live) fn leave(&mut self, times: &[(Place, Times)]) -> Vec<OpenLane> {
+    pub(in crate::live) fn leave(&mut self, times: &[(Place, Times)]) -> Vec<OpenCpuRings> {
         if self.scope != Scope::AllCpus {
             return Vec::new();
         }
         let Some(online) = self.host.online() else { return Vec::new() };
         let slept = self.has_slept();
         let stopped = self.stopped(times);
-        let stays =
-            |lane: &OpenLane| !slept && online.contains(&lane.cpu) && !stopped.contains(&lane.cpu);
+        let stays = |lane: &OpenCpuRings| {
+            !slept && online.contains(&lane.cpu) && !stopped.contains(&lane.cpu)
+        };
         let lanes = core::mem::take(&mut self.lanes);
         let (kept, gone): (_, Vec<_>) = lanes.into_iter().partition(stays);
         self.lanes = kept;
-        gone.iter().for_each(OpenLane::disable);
+        gone.iter().for_each(OpenCpuRings::disable);
         gone
     }
 
@@ -756,14 +767,14 @@ mod tests {
         online("0");
         let event = "minor-faults".parse().unwrap();
         let options = Options { event, host: Host::at(&root), ..Options::default() };
-        let mut rig = Rig::new(&options).unwrap();
+        let mut rig = OpenEvents::new(&options).unwrap();
         if let Err(error) = rig.open() {
             std::fs::remove_dir_all(&root).unwrap();
             // Not by a macro, whose output is kept where a test passes.
             let _ = writeln!(io::stderr(), "DID NOT RUN: CPUs that come and go: {error}");
             return;
         }
-        let cpus = |rig: &Rig| rig.lanes.iter().map(|lane| lane.cpu).collect::<Vec<_>>();
+        let cpus = |rig: &OpenEvents| rig.lanes.iter().map(|lane| lane.cpu).collect::<Vec<_>>();
         assert_eq!((cpus(&rig), rig.about().unwrap().events[0].ids.len()), (vec![0], 1));
         rig.enable().unwrap();
         std::thread::sleep(Duration::from_millis(2));
@@ -822,7 +833,7 @@ mod tests {
     }
 
     /// The CPUs that have left, and the ids of those that have joined.
-    fn follow(rig: &mut Rig) -> (Vec<u32>, Vec<u64>) {
+    fn follow(rig: &mut OpenEvents) -> (Vec<u32>, Vec<u64>) {
         let times = rig.times();
         let gone = rig.leave(&times).into_iter().map(|lane| lane.cpu).collect();
         (gone, rig.join().into_iter().flat_map(|about| about.ids).collect())
@@ -846,7 +857,7 @@ mod tests {
             target: Target::Pid(pid),
             ..Options::default()
         };
-        let mut rig = Rig::new(&options).unwrap();
+        let mut rig = OpenEvents::new(&options).unwrap();
         online("0");
         children("");
         rig.join();
@@ -875,7 +886,7 @@ mod tests {
         let watched = [0_u64; 3];
         let places: Vec<_> = watched.iter().map(|word| format!("mem:{:p}/8:w", word)).collect();
         let options = Options { event: places.join(",").parse().unwrap(), ..Options::default() };
-        let mut rig = Rig::new(&options).unwrap();
+        let mut rig = OpenEvents::new(&options).unwrap();
         if let Err(error) = rig.open() {
             let _ = writeln!(io::stderr(), "DID NOT RUN: a CPU's events opened anew: {error}");
             return;

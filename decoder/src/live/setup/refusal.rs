@@ -12,7 +12,7 @@ pub const GRANT: &str = "run as root, or give the program the capabilities: \
 
 /// What was being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum Attempt {
     /// Opening an event.
     Open,
     /// Mapping a ring of records.
@@ -36,7 +36,7 @@ pub enum Scope {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// What was being done.
-    pub step: Step,
+    pub step: Attempt,
     /// The event's name.
     pub event: String,
     /// What was to be observed.
@@ -56,7 +56,7 @@ pub struct Refusal {
 impl Refusal {
     /// What the system says of `error`, with the host's settings.
     pub(in crate::live) fn new(
-        step: Step,
+        step: Attempt,
         event: &str,
         scope: Scope,
         cpu: u32,
@@ -78,10 +78,10 @@ impl Refusal {
     /// What failed, and the system's answer.
     pub fn finding(&self) -> String {
         let action = match self.step {
-            Step::Open => "cannot open",
-            Step::MapRecords => "cannot map the records of",
-            Step::MapAux => "cannot map the AUX data of",
-            Step::Control => "cannot control",
+            Attempt::Open => "cannot open",
+            Attempt::MapRecords => "cannot map the records of",
+            Attempt::MapAux => "cannot map the AUX data of",
+            Attempt::Control => "cannot control",
         };
         let answer = io::Error::from_raw_os_error(self.errno);
         format!("{action} {}: {answer}", self.event)
@@ -90,7 +90,7 @@ impl Refusal {
     /// Whether somebody else has what was asked for.
     pub fn is_busy(&self) -> bool {
         let no_slot = self.errno == libc::ENOSPC && self.is_breakpoint();
-        self.step == Step::Open && (self.errno == libc::EBUSY || no_slot)
+        self.step == Attempt::Open && (self.errno == libc::EBUSY || no_slot)
     }
 
     fn is_breakpoint(&self) -> bool {
@@ -99,7 +99,7 @@ impl Refusal {
 
     /// Whether there is too little locked memory for rings as large as these.
     pub(in crate::live) fn is_memory(&self) -> bool {
-        let maps = matches!(self.step, Step::MapRecords | Step::MapAux);
+        let maps = matches!(self.step, Attempt::MapRecords | Attempt::MapAux);
         maps && matches!(self.errno, libc::EPERM | libc::ENOMEM)
     }
 
@@ -125,7 +125,7 @@ impl Refusal {
                 "CPU {} has no such unit, or has gone offline: record on a host that has one",
                 self.cpu
             ),
-            libc::EOPNOTSUPP if self.step == Step::MapAux => {
+            libc::EOPNOTSUPP if self.step == Attempt::MapAux => {
                 "its unit writes no AUX data: it is no tracer".to_owned()
             }
             libc::EOPNOTSUPP => "the unit cannot sample, or not with these settings: leave out \
@@ -164,7 +164,7 @@ impl Refusal {
 
     /// Whether a right is missing: the event may be opened, but not by this process.
     pub fn lacks_right(&self) -> bool {
-        let maps = matches!(self.step, Step::MapRecords | Step::MapAux);
+        let maps = matches!(self.step, Attempt::MapRecords | Attempt::MapAux);
         !maps && matches!(self.errno, libc::EACCES | libc::EPERM)
     }
 
@@ -210,7 +210,7 @@ impl fmt::Display for Refusal {
 mod tests {
     use super::*;
 
-    fn refusal(step: Step, scope: Scope, errno: i32) -> Refusal {
+    fn refusal(step: Attempt, scope: Scope, errno: i32) -> Refusal {
         Refusal {
             step,
             event: "mem:0x1000/8:rw".to_owned(),
@@ -225,9 +225,9 @@ mod tests {
 
     #[test]
     fn every_refusal_names_what_to_change() {
+        use Attempt::{Control, MapAux, MapRecords, Open};
         use Scope::{AllCpus, Process};
-        use Step::{Control, MapAux, MapRecords, Open};
-        let cases: &[(Step, Scope, i32, &[&str])] = &[
+        let cases: &[(Attempt, Scope, i32, &[&str])] = &[
             (
                 Open,
                 Process,
@@ -265,19 +265,19 @@ mod tests {
 
     #[test]
     fn what_is_in_use_may_be_free_later() {
-        let breakpoint = refusal(Step::Open, Scope::Process, libc::ENOSPC);
+        let breakpoint = refusal(Attempt::Open, Scope::Process, libc::ENOSPC);
         assert!(breakpoint.is_busy());
         let other = |errno| Refusal { event: "ibs_op//".to_owned(), errno, ..breakpoint.clone() };
         assert!(other(libc::EBUSY).is_busy());
         assert!(!other(libc::ENOSPC).is_busy() && !other(libc::EACCES).is_busy());
-        assert!(!Refusal { step: Step::MapAux, ..other(libc::EBUSY) }.is_busy());
+        assert!(!Refusal { step: Attempt::MapAux, ..other(libc::EBUSY) }.is_busy());
     }
 
     #[test]
     fn ibs_of_a_process_needs_a_newer_kernel() {
         let ibs = Refusal {
             event: "ibs_op//".to_owned(),
-            ..refusal(Step::Open, Scope::Process, libc::EINVAL)
+            ..refusal(Attempt::Open, Scope::Process, libc::EINVAL)
         };
         assert!(ibs.to_string().contains("6.2"), "{ibs}");
         let all = Refusal { scope: Scope::AllCpus, ..ibs };
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn a_low_setting_points_to_the_sandbox() {
         let low =
-            Refusal { paranoid: Some(-1), ..refusal(Step::Open, Scope::AllCpus, libc::EPERM) };
+            Refusal { paranoid: Some(-1), ..refusal(Attempt::Open, Scope::AllCpus, libc::EPERM) };
         assert!(low.to_string().contains("seccomp"), "{low}");
         let unknown = Refusal { paranoid: None, ..low };
         assert!(unknown.to_string().contains("cannot be read"), "{unknown}");
@@ -296,8 +296,8 @@ mod tests {
     #[test]
     fn a_right_that_is_missing_is_told_from_locked_memory() {
         let lacks = |step, errno| refusal(step, Scope::AllCpus, errno).lacks_right();
-        assert!(lacks(Step::Open, libc::EACCES) && lacks(Step::Open, libc::EPERM));
-        assert!(!lacks(Step::MapRecords, libc::EPERM) && !lacks(Step::MapAux, libc::EPERM));
-        assert!(!lacks(Step::Open, libc::EBUSY));
+        assert!(lacks(Attempt::Open, libc::EACCES) && lacks(Attempt::Open, libc::EPERM));
+        assert!(!lacks(Attempt::MapRecords, libc::EPERM) && !lacks(Attempt::MapAux, libc::EPERM));
+        assert!(!lacks(Attempt::Open, libc::EBUSY));
     }
 }

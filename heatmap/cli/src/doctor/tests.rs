@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use decoder::live::{self, EventChoice, Scope, Step};
+use decoder::live::{self, Attempt, EventChoice, Scope};
 
 use super::check::{Addresses, Check, Status};
 use super::diagnosis::SCHEMA;
@@ -144,7 +144,7 @@ const ENODEV: i32 = 19;
 const EMFILE: i32 = 24;
 
 /// The kernel's answer to an event of the unit of SPE.
-fn refused(step: live::Step, errno: i32) -> Option<Result<(), live::Error>> {
+fn refused(step: live::Attempt, errno: i32) -> Option<Result<(), live::Error>> {
     Some(Err(live::Error::Refused(live::Refusal {
         step,
         event: "arm_spe_0//".to_owned(),
@@ -255,7 +255,7 @@ fn at_level_1_own_processes_alone_can_be_recorded() {
     tree.user(NONE, 1);
     let by_rule = tree.diagnosis();
     let own_alone = |_, scope| match scope {
-        Scope::AllCpus => refused(Step::Open, EACCES),
+        Scope::AllCpus => refused(Attempt::Open, EACCES),
         Scope::Process => Some(Ok(())),
     };
     for found in [by_rule, tree.tried(own_alone)] {
@@ -274,7 +274,7 @@ fn at_level_1_own_processes_alone_can_be_recorded() {
     let spe = Tree::arm();
     spe.user(NONE, 1);
     says(&spe.diagnosis(), "physical_addresses", "enough for processes of your own", "setcap");
-    let neither = tree.tried(|_, _| refused(Step::Open, EACCES));
+    let neither = tree.tried(|_, _| refused(Attempt::Open, EACCES));
     assert!(!neither.can_work());
     assert!(neither.commands[0].command.contains("--all-cpus"));
 }
@@ -307,7 +307,7 @@ fn what_was_tried_wins_over_the_rules() {
     let tree = Tree::arm();
     let denied = |event: Event, _| {
         assert_eq!(event, Event::Spe);
-        refused(Step::Open, EACCES)
+        refused(Attempt::Open, EACCES)
     };
     let found = tree.tried(denied);
     assert_eq!(complaints(&found), [("physical_addresses", Status::Fail)]);
@@ -331,11 +331,11 @@ fn what_was_tried_wins_over_the_rules() {
 #[test]
 fn each_refusal_has_the_remedy_of_a_recording() {
     let cases = [
-        (Step::Open, EMFILE, "Too many open files", "ulimit -n"),
-        (Step::Open, ENODEV, "No such device", "CPU 3"),
-        (Step::Open, ENOENT, "No such file", "choose another one (--event)"),
-        (Step::MapRecords, EPERM, "cannot map the records of", "perf_event_mlock_kb"),
-        (Step::MapAux, EPERM, "cannot map the AUX data of", "ulimit -l unlimited"),
+        (Attempt::Open, EMFILE, "Too many open files", "ulimit -n"),
+        (Attempt::Open, ENODEV, "No such device", "CPU 3"),
+        (Attempt::Open, ENOENT, "No such file", "choose another one (--event)"),
+        (Attempt::MapRecords, EPERM, "cannot map the records of", "perf_event_mlock_kb"),
+        (Attempt::MapAux, EPERM, "cannot map the AUX data of", "ulimit -l unlimited"),
     ];
     for (step, errno, finding, remedy) in cases {
         let found = Tree::arm().tried(|_, _| refused(step, errno));
@@ -344,7 +344,7 @@ fn each_refusal_has_the_remedy_of_a_recording() {
         assert!(!found.can_work());
     }
     let tree = Tree::arm();
-    let busy = tree.tried(|_, _| refused(Step::Open, EBUSY));
+    let busy = tree.tried(|_, _| refused(Attempt::Open, EBUSY));
     assert_eq!(complaints(&busy), [("physical_addresses", Status::Warn)]);
     says(&busy, "physical_addresses", "busy", "in use by somebody else");
     assert!(busy.can_work(), "it will open once it is free");
