@@ -94,7 +94,7 @@ pub use options::{Grain, MAX_SPOOL, Options};
 pub use raw::Raw;
 pub use read::open::{Input, is_packed};
 pub use read::raw_buffers::decode_raw;
-pub use read::session::runs_guests;
+pub use read::tasks::runs_guests;
 pub use read::{decode_bytes, decode_stream};
 pub use recording::{Incomplete, InputKind, Recording, TimeBase};
 pub use sink::{Batch, Detail, Shard, Sink, Touch};

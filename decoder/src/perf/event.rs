@@ -14,7 +14,7 @@ use crate::cost;
 use crate::cursor::{ByteOrder, Cursor};
 use crate::{Direction, EventIndex, Source};
 
-/// EventTable that are remembered. A recording has a handful; a damaged one may claim any number.
+/// Events that are remembered. A recording has a handful; a damaged one may claim any number.
 const MAX_EVENTS: usize = 1 << 10;
 /// Ids that are read: one for each event and CPU or thread.
 const MAX_IDS: usize = 1 << 22;
@@ -22,7 +22,7 @@ const MAX_IDS: usize = 1 << 22;
 /// How much of an event was left out while it was recorded, as EVENT_UPDATE records of kind SCALE
 /// say: the factor by which its period is stretched from there on, 0 while nothing is recorded.
 ///
-/// perf itself writes there what one count is in the event's unit, such as Joules. EventTable that
+/// perf itself writes there what one count is in the event's unit, such as Joules. Events that
 /// sample addresses have none.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SamplingRate {
@@ -152,7 +152,7 @@ pub struct EventTable {
     differ: bool,
     other_clock: bool,
     described: Described,
-    /// EventTable that were added or renamed since somebody asked.
+    /// Events that were added or renamed since somebody asked.
     changed: BTreeSet<EventIndex>,
 }
 

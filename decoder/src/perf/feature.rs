@@ -63,7 +63,7 @@ pub struct Features {
     /// Kinds of cores, where there are several: the name of each one's unit (`cpu_core`), and its
     /// CPUs as the kernel lists them, `0-3,8`.
     pub core_kinds: Vec<(String, String)>,
-    /// EventTable with their names.
+    /// Events with their names.
     pub events: Vec<EventDescription>,
     /// `attr.type` of every performance monitoring unit, with its name.
     pub pmus: BTreeMap<u32, String>,

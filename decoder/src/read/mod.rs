@@ -5,6 +5,7 @@
 //! stream the crew decodes AUX data too, as it comes. Where the order of the records matters,
 //! and with one thread, all is decoded where it stands.
 
+pub(crate) mod aux_records;
 pub(crate) mod channel;
 pub(crate) mod collect;
 pub(crate) mod dispatch;
@@ -14,11 +15,15 @@ pub(crate) mod in_order;
 pub(crate) mod open;
 pub(crate) mod parallel;
 pub(crate) mod placement;
+pub(crate) mod problems;
+pub(crate) mod queue_state;
 pub(crate) mod raw_buffers;
 pub(crate) mod record_stream;
 pub(crate) mod recording_facts;
+pub(crate) mod sample;
 pub(crate) mod session;
 pub(crate) mod so_far;
+pub(crate) mod tasks;
 pub(crate) mod workers;
 
 use std::io::Read;

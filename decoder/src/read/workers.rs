@@ -29,7 +29,8 @@ use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use super::channel::{Receiver, Sender, channel};
 use super::recording_facts::Facts;
-use super::session::{Guest, SampleRecord, Samples, Session};
+use super::sample::{Guest, SampleRecord, Samples};
+use super::session::Session;
 use crate::aux_data::chunk::Chunk;
 use crate::aux_data::queue::Queue;
 use crate::perf::{AuxOwner, Learned, QueueKey, SideBand};
