@@ -9,17 +9,18 @@
 //! | `/api/v1/overview` | the page: all blocks, a few numbers of each | token, or rights |
 //! | `/api/v1/events` | the page: an event for each snapshot | token, or rights |
 
+mod hosts;
+#[cfg(test)]
+mod tests;
+mod token;
+
 use core::convert::Infallible;
 use core::pin::pin;
-use std::io::{ErrorKind, Read, Write};
-use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use axum::Router;
 use axum::extract::{ConnectInfo, Path as UrlPath, Query, Request, State as Shared};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -37,6 +38,7 @@ use tower::ServiceExt;
 use tower_http::compression::CompressionLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use self::hosts::Hosts;
 use super::listen::{Connection, Incoming, Peer};
 use super::overview::{self, Part};
 use super::place::Place;
@@ -88,46 +90,6 @@ type App = Arc<Http>;
 /// What an overview is of: a snapshot by its number, order, threshold, and a part of memory.
 type View = (u64, ChunkOrder, HotThreshold, Part);
 
-/// Names that requests may be addressed to.
-struct Hosts {
-    names: Vec<String>,
-    /// It listens at all addresses of this machine. Only names can be made to mean something else
-    /// than they did, so that any address will do.
-    any_address: bool,
-}
-
-impl Hosts {
-    fn new(address: &Address, shown: &str, more: &[String]) -> Self {
-        let mut hosts = Self {
-            names: ["localhost", "127.0.0.1", "[::1]"].map(String::from).to_vec(),
-            any_address: false,
-        };
-        hosts.names.extend(more.iter().map(|name| plain(name)));
-        if let Address::Tcp(host, _) = address {
-            hosts.names.push(plain(host));
-        }
-        if let Some(place) = shown.strip_prefix("tcp:") {
-            hosts.names.push(plain(place));
-            hosts.any_address = ip(host_of(place)).is_some_and(|ip| ip.is_unspecified());
-        }
-        hosts
-    }
-
-    fn has(&self, authority: &str) -> bool {
-        let name = plain(authority);
-        self.names.contains(&name) || self.any_address && ip(&name).is_some()
-    }
-}
-
-/// A host as names are compared: without port, in lower case, without the dot that ends names.
-fn plain(authority: &str) -> String {
-    host_of(authority).trim_end_matches('.').to_ascii_lowercase()
-}
-
-fn ip(host: &str) -> Option<IpAddr> {
-    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
-}
-
 /// Listens for HTTP.
 ///
 /// # Errors
@@ -140,7 +102,7 @@ pub(super) async fn listen(
     if places.is_empty() {
         return Ok(());
     }
-    let token = token(state.config.http_token_file.as_deref())?;
+    let token = token::read_or_make(state.config.http_token_file.as_deref())?;
     for place in places {
         let address = place.address()?;
         let incoming = Incoming::listen(place, b"http/1.1", state, tasks).await?;
@@ -219,47 +181,6 @@ async fn converse(
     tokio::time::timeout(DRAIN, conversation).await.unwrap_or(Ok(()))
 }
 
-/// The token: what the file has, or a new one, which is kept there.
-fn token(file: Option<&Path>) -> anyhow::Result<String> {
-    if let Some(path) = file {
-        match std::fs::read_to_string(path) {
-            Ok(text) => return known_token(path, text.trim()),
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("{}: cannot read", path.display()));
-            }
-        }
-    }
-    let mut random = [0_u8; 16];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut source| source.read_exact(&mut random))
-        .context("/dev/urandom: cannot read")?;
-    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    if let Some(path) = file {
-        let mut options = std::fs::OpenOptions::new();
-        let file = options.write(true).create_new(true).mode(0o600).open(path);
-        file.and_then(|mut file| writeln!(file, "{token}"))
-            .with_context(|| format!("{}: cannot keep the token there", path.display()))?;
-    }
-    Ok(token)
-}
-
-/// A token that was kept.
-fn known_token(path: &Path, token: &str) -> anyhow::Result<String> {
-    use std::os::unix::fs::PermissionsExt;
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    anyhow::ensure!(
-        token.len() >= 16 && token.bytes().all(is_plain),
-        "{}: a token has at least 16 characters, all of them letters, digits, - or _",
-        path.display()
-    );
-    let mode = std::fs::metadata(path).map_or(0, |data| data.permissions().mode());
-    if mode & 0o077 != 0 {
-        tracing::warn!(path = %path.display(), "others may read the token: chmod 600 mends it");
-    }
-    Ok(token.to_owned())
-}
-
 fn router(app: App) -> Router {
     let guarded = Router::new()
         .route("/api/v1/events", get(events))
@@ -276,14 +197,6 @@ fn router(app: App) -> Router {
         .layer(CompressionLayer::new())
         .layer(middleware::from_fn_with_state(Arc::clone(&app), manners))
         .with_state(app)
-}
-
-/// The host of an address without its port.
-fn host_of(authority: &str) -> &str {
-    match authority.strip_prefix('[').and_then(|rest| rest.find(']')) {
-        Some(end) => &authority[..end + 2],
-        None => authority.split(':').next().unwrap_or(authority),
-    }
 }
 
 /// What holds for every request: it only reads, it is addressed to us, and its answer says what a
@@ -325,11 +238,6 @@ fn is_for_us(app: &Http, request: &Request) -> bool {
     host.is_some_and(|host| app.hosts.has(host))
 }
 
-/// Whether two texts are the same, in a time that does not tell where they differ.
-fn same(a: &str, b: &str) -> bool {
-    a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |other, (a, b)| other | (a ^ b)) == 0
-}
-
 /// Whether a request has the token, and whether it has it in its URL.
 fn has_token(app: &Http, request: &Request) -> (bool, bool) {
     let pairs = pairs(request.uri().query().unwrap_or_default());
@@ -341,7 +249,7 @@ fn has_token(app: &Http, request: &Request) -> (bool, bool) {
         let mut cookies = cookies.split(';').map(str::trim);
         cookies.find_map(|cookie| cookie.strip_prefix(&app.cookie)?.strip_prefix('='))
     });
-    let is_token = |given: &str| same(given, &app.token);
+    let is_token = |given: &str| token::is_same(given, &app.token);
     let any = [in_url, bearer, cookie].into_iter().flatten().any(is_token);
     (any, in_url.is_some_and(is_token))
 }
@@ -365,9 +273,7 @@ async fn admit(Shared(app): Shared<App>, request: Request, next: Next) -> Respon
 
 /// The parameters of a URL.
 fn pairs(query: &str) -> Vec<(String, String)> {
-    let uri = format!("/?{query}").parse();
-    let query = uri.ok().and_then(|uri| Query::<Vec<(String, String)>>::try_from_uri(&uri).ok());
-    query.map(|query| query.0).unwrap_or_default()
+    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
 
 async fn readyz(
@@ -609,6 +515,3 @@ fn tag(bytes: &[u8]) -> String {
     bytes.hash(&mut hasher);
     format!("\"{:016x}\"", hasher.finish())
 }
-
-#[cfg(test)]
-mod tests;

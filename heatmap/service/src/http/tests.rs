@@ -448,14 +448,14 @@ fn a_token_is_kept_where_only_its_owner_reads_it() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("token");
-    let first = token(Some(&path)).expect("it is made");
+    let first = token::read_or_make(Some(&path)).expect("it is made");
     assert!(first.len() == 32 && first.bytes().all(|byte| byte.is_ascii_hexdigit()), "{first}");
     let mode = std::fs::metadata(&path).expect("it is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    assert_eq!(token(Some(&path)).expect("it is read"), first);
-    assert_ne!(token(None).expect("it is made"), first);
+    assert_eq!(token::read_or_make(Some(&path)).expect("it is read"), first);
+    assert_ne!(token::read_or_make(None).expect("it is made"), first);
     for text in ["short", "0123456789abcdef; Path=/", ""] {
         std::fs::write(&path, text).expect("room");
-        assert!(token(Some(&path)).is_err(), "{text:?}");
+        assert!(token::read_or_make(Some(&path)).is_err(), "{text:?}");
     }
 }
