@@ -28,6 +28,7 @@ mod judging;
 mod latency;
 mod left_out;
 pub mod live;
+mod nothing_counted;
 mod page_size;
 mod parts;
 mod perf_arguments;
@@ -57,6 +58,7 @@ pub use judging::{
     BlockEvidence, Conditions, Finding, InvalidColdShare, MaxColdShare, cold_share, proposable,
 };
 pub use latency::Latencies;
+pub use nothing_counted::nothing_counted;
 pub use page_size::{BadPageSize, PageSize};
 pub use parts::CORE_UNITS;
 pub use query::{BadValue, Duration, Filters, NumberList, PfnRange, Size, TimeRange};

@@ -7,12 +7,13 @@ use decoder::{FolioPfn, Ledger, Pfn, Recording};
 use crate::backing::Backing;
 use crate::decision::Decision;
 use crate::distribution::{TenPercentBuckets, touched_percent};
-use crate::facts::{Facts, guests, nothing_counted};
+use crate::facts::{Facts, guests};
 use crate::filter::{ChunkOrder, HotThreshold};
 use crate::folio::{Block, Folio};
 use crate::incomplete::Reason;
 use crate::ingest::{Counter, Length};
 use crate::judging::{BlockEvidence, Conditions, Finding, MaxColdShare};
+use crate::nothing_counted::nothing_counted;
 use crate::page_size::PageSize;
 use crate::report::{
     CpuCoverage, Evidence, InputInfo, InputKind, LatencySummary, Report, RunLedger, TimeBase,

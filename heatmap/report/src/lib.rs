@@ -17,6 +17,7 @@
 
 mod digits;
 mod format;
+mod hottest;
 mod lines;
 mod rows;
 mod style;

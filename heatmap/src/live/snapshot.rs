@@ -8,12 +8,13 @@ use decoder::{FolioPfn, Ledger, PAGES_PER_FOLIO, Recording, TimeBase};
 
 use super::heat::{Heat, Warm};
 use crate::backing::Backing;
-use crate::facts::{Facts, guests, nothing_counted};
+use crate::facts::{Facts, guests};
 use crate::filter::{ChunkOrder, HotThreshold};
 use crate::folio::{Directions, Times};
 use crate::incomplete::Reason;
 use crate::ingest::Coverage;
 use crate::judging::{BlockEvidence, Conditions, Finding, MaxColdShare};
+use crate::nothing_counted::nothing_counted;
 use crate::page_size::PageSize;
 use crate::query::Filters;
 use crate::summary::by_query;

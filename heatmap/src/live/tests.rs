@@ -8,6 +8,8 @@ use decoder::{
 };
 use proptest::prelude::*;
 
+use decoder::InputKind;
+
 use super::*;
 use crate::counters::Counters;
 use crate::ingest::Counter;

@@ -1,6 +1,7 @@
 //! From what was asked for to open events: which events fit the host, the system call, what it refuses, and one of
 //! each on every CPU.
 
+mod about;
 pub(in crate::live) mod event;
 pub(in crate::live) mod event_choice;
 pub(in crate::live) mod host;

@@ -24,10 +24,10 @@ use crate::live::control::command::{Running, Starter};
 use crate::live::control::turns::{Place, Times};
 use crate::live::error::Error;
 use crate::live::options::{Options, Target};
-use crate::live::output::synthesized::{About, Bytes, EventAbout, SpeCpuAbout, TaskAbout, feature};
+use crate::live::output::synthesized::EventAbout;
 use crate::live::ring::aux_restart::AuxRestart;
 use crate::live::ring::cpu_rings::CpuRings;
-use crate::live::ring::mapped::{MappedRing, TimeConversion};
+use crate::live::ring::mapped::MappedRing;
 
 /// Rings are not made smaller than this many pages where there is too little locked memory.
 pub(in crate::live) const LEAST_PAGES: usize = 4;
@@ -53,12 +53,12 @@ pub(in crate::live) struct OpenCpuRings {
     pub(in crate::live) cpu: u32,
     pub(in crate::live) lane: CpuRings<MappedRing>,
     /// Each with the number of its setup.
-    events: Vec<(usize, OwnedFd)>,
+    pub(super) events: Vec<(usize, OwnedFd)>,
     /// What its unit is to be told.
     pub(in crate::live) unit: AuxRestart,
     /// The event that tells when there is something to take: the first one whose task is not gone.
     /// Behind the last one there is nothing left to observe.
-    speaker: usize,
+    pub(super) speaker: usize,
 }
 
 impl OpenCpuRings {
@@ -90,26 +90,26 @@ impl OpenCpuRings {
 /// All that is open.
 #[derive(Debug)]
 pub(in crate::live) struct OpenEvents {
-    host: Host,
-    target: Target,
-    starter: Option<Starter>,
-    scope: Scope,
-    setups: Vec<Setup>,
-    tids: Vec<i32>,
-    ring_len: usize,
-    aux_len: usize,
-    max_overhead: Option<f64>,
-    next_idx: u32,
+    pub(super) host: Host,
+    pub(super) target: Target,
+    pub(super) starter: Option<Starter>,
+    pub(super) scope: Scope,
+    pub(super) setups: Vec<Setup>,
+    pub(super) tids: Vec<i32>,
+    pub(super) ring_len: usize,
+    pub(super) aux_len: usize,
+    pub(super) max_overhead: Option<f64>,
+    pub(super) next_idx: u32,
     pub(in crate::live) lanes: Vec<OpenCpuRings>,
     /// CPUs that could not be followed when they came.
     pub(in crate::live) unfollowed: Vec<u32>,
     /// Events are off for a while; those of CPUs that come meanwhile stay off too.
     pub(in crate::live) resting: bool,
     /// How long the machine has slept: CPUs that sleep lose the events that are not of a task.
-    slept: Duration,
+    pub(super) slept: Duration,
     /// For how long events had been enabled when that was last looked at, if they have not rested
     /// since.
-    enabled: BTreeMap<Place, Duration>,
+    pub(super) enabled: BTreeMap<Place, Duration>,
 }
 
 impl OpenEvents {
@@ -264,7 +264,7 @@ impl OpenEvents {
         }
     }
 
-    fn refusal(&self, step: Attempt, event: &str, cpu: u32, error: &io::Error) -> Error {
+    pub(super) fn refusal(&self, step: Attempt, event: &str, cpu: u32, error: &io::Error) -> Error {
         Error::Refused(Refusal::new(step, event, self.scope, cpu, error, &self.host))
     }
 
@@ -330,98 +330,6 @@ impl OpenEvents {
             speaker: first,
         });
         Ok(())
-    }
-
-    /// What stands around the records, of all events that are open now.
-    pub(in crate::live) fn about(&self) -> Result<About, Error> {
-        let events: Result<Vec<_>, Error> =
-            (0..self.setups.len()).map(|number| self.event_about(number, &self.lanes)).collect();
-        Ok(About {
-            events: events?,
-            features: self.features(),
-            time: self.time_conversion(),
-            spe: self.spe(),
-            tasks: self.tasks(),
-        })
-    }
-
-    fn event_about(&self, number: usize, lanes: &[OpenCpuRings]) -> Result<EventAbout, Error> {
-        let setup = &self.setups[number];
-        let mut ids = Vec::new();
-        for lane in lanes {
-            for (_, event) in lane.events.iter().filter(|(of, _)| *of == number) {
-                let id = open::id(event.as_fd());
-                ids.push(id.map_err(|error| {
-                    self.refusal(Attempt::Control, &setup.name, lane.cpu, &error)
-                })?);
-            }
-        }
-        let attr = open::attr_bytes(&setup.attr, setup.period);
-        let (name, cpus) = (setup.name.clone(), setup.cpus.clone());
-        Ok(EventAbout { attr, ids, name, cpus })
-    }
-
-    /// The kernel's clock, where AUX data has another one's ticks.
-    fn time_conversion(&self) -> Option<TimeConversion> {
-        let lane = self.lanes.iter().find(|lane| lane.lane.aux.is_some())?;
-        lane.lane.records.ring().time_conversion()
-    }
-
-    /// The CPUs whose AUX data is captured.
-    fn spe(&self) -> Vec<SpeCpuAbout> {
-        let mut cpus = Vec::new();
-        for lane in &self.lanes {
-            let tracer = lane.events.iter().map(|(number, _)| &self.setups[*number]);
-            for setup in tracer.filter(|setup| setup.role == Role::Tracer).take(1) {
-                cpus.push(SpeCpuAbout {
-                    cpu: lane.cpu,
-                    midr: self.host.midr(lane.cpu).unwrap_or(0),
-                    pmu_type: setup.attr.type_,
-                    min_interval: setup.least,
-                });
-            }
-        }
-        cpus
-    }
-
-    /// Threads that there are already: Arm SPE's records name threads, and not their processes.
-    fn tasks(&self) -> Vec<TaskAbout> {
-        let traced = self.setups.iter().any(|setup| setup.role == Role::Tracer);
-        if traced { self.host.tasks() } else { Vec::new() }
-    }
-
-    /// What is told of the machine.
-    fn features(&self) -> Vec<(u8, Vec<u8>)> {
-        let text = |text: &str| Bytes::default().string(text).0.clone();
-        let file = |path: &str| self.host.text(path);
-        let online = self.host.online().map_or(0, |cpus| cpus.len());
-        let online = u32::try_from(online).unwrap_or(0);
-        let available = self.host.available().unwrap_or(online);
-        let pmus = self.host.pmus();
-        let mut mappings = Bytes::default();
-        mappings.u32(u32::try_from(pmus.len()).unwrap_or(0));
-        for pmu in &pmus {
-            mappings.u32(pmu.type_).string(&pmu.name);
-        }
-        let arguments: Vec<_> =
-            std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-        let mut command = Bytes::default();
-        command.u32(u32::try_from(arguments.len()).unwrap_or(0));
-        arguments.iter().for_each(|word| _ = command.string(word));
-        let version = concat!("folioscope ", env!("CARGO_PKG_VERSION"));
-        [
-            (feature::HOSTNAME, file("proc/sys/kernel/hostname").as_deref().map(text)),
-            (feature::OSRELEASE, file("proc/sys/kernel/osrelease").as_deref().map(text)),
-            (feature::VERSION, Some(text(version))),
-            (feature::ARCH, Some(text(std::env::consts::ARCH))),
-            (feature::NRCPUS, Some(Bytes::default().u32(available).u32(online).0.clone())),
-            (feature::CPUID, self.host.cpuid().as_deref().map(text)),
-            (feature::CMDLINE, Some(command.0)),
-            (feature::PMU_MAPPINGS, Some(mappings.0)),
-        ]
-        .into_iter()
-        .filter_map(|(bit, section)| Some((bit, section?)))
-        .collect()
     }
 
     /// Has the kernel tell what tasks do from now on, before those that there are are looked up.

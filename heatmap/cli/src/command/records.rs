@@ -14,9 +14,9 @@ use super::outcome::Outcome;
 use super::output::Output;
 use client::messages::Messages;
 use heatmap::Filters;
-use heatmap::facts::nothing_counted;
 use heatmap::incomplete;
 use heatmap::lossy;
+use heatmap::nothing_counted;
 use report::{RecordRow, RecordWriter};
 
 #[derive(Debug, Args)]
