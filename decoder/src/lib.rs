@@ -17,7 +17,31 @@
 //! the caller asks for it; everything else takes slices. No input, however damaged, makes a panic,
 //! an endless loop or unbounded memory: damage is counted in the [`Ledger`].
 //!
-//! The caller brings a [`Sink`] that takes the accesses:
+//! The short way in is [`for_each_access`]:
+//!
+//! ```no_run
+//! let mut stores = 0;
+//! decoder::for_each_access("perf.data", |access| {
+//!     stores += u64::from(access.operation.direction == decoder::Direction::Store);
+//! })?;
+//! # Ok::<(), decoder::Error>(())
+//! ```
+//!
+//! Bytes of Arm SPE as they lie in a buffer, without any container, are packets and records:
+//!
+//! ```
+//! use decoder::spe::{Decoder, Packets};
+//!
+//! // A PC of 0x401000 at EL0 and an End packet.
+//! let bytes = [0xb0, 0x00, 0x10, 0x40, 0, 0, 0, 0, 0x80, 0x01];
+//! assert_eq!(Packets::new(&bytes).count(), 2);
+//! let mut decoder = Decoder::default();
+//! decoder.feed(&bytes, 0, &mut |record, end| {
+//!     assert_eq!((record.pc(), end), (Some(0x80 << 56 | 0x40_1000), bytes.len()));
+//! });
+//! ```
+//!
+//! Who wants several threads, or less of each access and faster, brings a [`Sink`]:
 //!
 //! ```
 //! use std::num::NonZeroUsize;
@@ -92,6 +116,7 @@ pub use error::{Error, Position, Problem, TraceOffset};
 pub use ledger::{Ledger, LedgerError};
 pub use options::{Grain, MAX_SPOOL, Options};
 pub use raw::Raw;
+pub use read::each::for_each_access;
 pub use read::open::{Input, is_packed};
 pub use read::raw_buffers::decode_raw;
 pub use read::tasks::runs_guests;

@@ -26,6 +26,14 @@ struct File {
     /// Where each imported or re-exported name comes from.
     origins: BTreeMap<String, Written>,
     children: Vec<(String, PathBuf)>,
+    /// Children that are public.
+    public_children: BTreeSet<String>,
+    /// Its own public items: what each is, and its public fields or variants.
+    items: BTreeMap<String, (&'static str, Vec<String>)>,
+    /// Public functions of types, by the type's name.
+    methods: Vec<(String, String)>,
+    /// What it gives out with `pub use`.
+    exports: BTreeMap<String, Written>,
 }
 
 /// A crate.
@@ -95,6 +103,45 @@ impl Crate {
         }
     }
 
+    /// Everything that other crates can name, a line for each.
+    pub fn public(&self) -> BTreeSet<String> {
+        let mut methods: BTreeMap<(Module, &str), Vec<&str>> = BTreeMap::new();
+        for (module, file) in &self.0 {
+            for (of, method) in &file.methods {
+                let place = match file.origins.get(of) {
+                    Some(origin) => self.place(module, origin, 0),
+                    None => Some(module.clone()),
+                };
+                if let Some(place) = place {
+                    methods.entry((place, of)).or_default().push(method);
+                }
+            }
+        }
+        let mut lines = BTreeSet::new();
+        let mut left = vec![Module::new()];
+        while let Some(module) = left.pop() {
+            let file = &self.0[&module];
+            left.extend(
+                file.public_children.iter().map(|name| [&module[..], &[name.clone()]].concat()),
+            );
+            let own = file.items.keys().map(|name| (name, module.clone(), name));
+            let exported = file.exports.iter().filter_map(|(name, path)| {
+                Some((name, self.place(&module, path, 0)?, path.last()?))
+            });
+            for (name, place, original) in own.chain(exported) {
+                let Some((kind, parts)) = self.0[&place].items.get(original) else { continue };
+                let path = [&module[..], &[name.clone()]].concat().join("::");
+                lines.insert(format!("{path} ({kind})"));
+                lines.extend(parts.iter().map(|part| format!("{path}.{part}")));
+                let methods = methods.get(&(place, original.as_str()));
+                lines.extend(
+                    methods.into_iter().flatten().map(|method| format!("{path}::{method}()")),
+                );
+            }
+        }
+        lines
+    }
+
     /// The files that each file depends on.
     pub fn dependencies(&self) -> BTreeMap<Module, BTreeSet<Module>> {
         let of = |module: &Module, file: &File| {
@@ -134,6 +181,54 @@ impl Reader {
         })
     }
 
+    /// Takes note of an item that is public.
+    fn public(&mut self, item: &Item) {
+        let is_public = |visibility: &Visibility| matches!(visibility, Visibility::Public(_));
+        let fields = |fields: &syn::Fields| {
+            let named = fields.iter().filter(|field| is_public(&field.vis));
+            named.filter_map(|field| field.ident.as_ref().map(ToString::to_string)).collect()
+        };
+        let (visibility, name, kind, parts) = match item {
+            Item::Const(item) => (&item.vis, &item.ident, "const", Vec::new()),
+            Item::Static(item) => (&item.vis, &item.ident, "static", Vec::new()),
+            Item::Fn(item) => (&item.vis, &item.sig.ident, "fn", Vec::new()),
+            Item::Type(item) => (&item.vis, &item.ident, "type", Vec::new()),
+            Item::Struct(item) => (&item.vis, &item.ident, "struct", fields(&item.fields)),
+            Item::Enum(item) => {
+                let names = item.variants.iter().map(|variant| variant.ident.to_string());
+                (&item.vis, &item.ident, "enum", names.collect())
+            }
+            Item::Trait(item) => {
+                let methods = item.items.iter().filter_map(|item| match item {
+                    syn::TraitItem::Fn(method) => Some(format!("{}()", method.sig.ident)),
+                    _ => None,
+                });
+                (&item.vis, &item.ident, "trait", methods.collect())
+            }
+            Item::Impl(item) if item.trait_.is_none() => {
+                let syn::Type::Path(of) = &*item.self_ty else { return };
+                let Some(of) = of.path.segments.last() else { return };
+                for method in &item.items {
+                    if let syn::ImplItem::Fn(method) = method
+                        && is_public(&method.vis)
+                    {
+                        let name = method.sig.ident.to_string();
+                        self.file.methods.push((of.ident.to_string(), name));
+                    }
+                }
+                return;
+            }
+            Item::Mod(item) if item.content.is_none() && is_public(&item.vis) => {
+                self.file.public_children.insert(item.ident.to_string());
+                return;
+            }
+            _ => return,
+        };
+        if is_public(visibility) {
+            self.file.items.insert(name.to_string(), (kind, parts));
+        }
+    }
+
     fn import(&mut self, tree: &UseTree, before: &Written, is_public: bool) {
         let with = |name: &syn::Ident| [&before[..], &[name.to_string()]].concat();
         let (path, name) = match tree {
@@ -148,6 +243,9 @@ impl Reader {
         };
         let Some(path) = self.outside(path) else { return };
         if let Some(name) = name.filter(|_| self.inline == 0) {
+            if is_public {
+                self.file.exports.insert(name.clone(), path.clone());
+            }
             self.file.origins.insert(name, path.clone());
         }
         if !is_public {
@@ -167,6 +265,9 @@ fn is_for_tests(attributes: &[Attribute]) -> bool {
 
 impl<'ast> Visit<'ast> for Reader {
     fn visit_item(&mut self, item: &'ast Item) {
+        if self.inline == 0 {
+            self.public(item);
+        }
         match item {
             Item::Mod(module) if is_for_tests(&module.attrs) => {}
             Item::Mod(module) => match &module.content {

@@ -8,21 +8,21 @@ use serde_json::Value;
 /// Every package of the workspace, and those of the workspace that it depends on. Dependencies of tests do not count.
 const MAY_KNOW: [(&str, &[&str]); 12] = [
     ("client", &["proto"]),
-    ("decoder", &[]),
-    ("feeder", &["client", "decoder", "heatmap", "proto"]),
-    ("folioscope", &["client", "decoder", "heatmap", "proto", "report", "service"]),
-    ("heatmap", &["decoder"]),
+    ("folioscope-decoder", &[]),
+    ("feeder", &["client", "folioscope-decoder", "heatmap", "proto"]),
+    ("folioscope", &["client", "folioscope-decoder", "heatmap", "proto", "report", "service"]),
+    ("heatmap", &["folioscope-decoder"]),
     ("proto", &[]),
-    ("report", &["decoder", "heatmap"]),
-    ("service", &["client", "decoder", "heatmap", "proto"]),
+    ("report", &["folioscope-decoder", "heatmap"]),
+    ("service", &["client", "folioscope-decoder", "heatmap", "proto"]),
     ("spefeed", &[]),
-    ("tests", &["decoder", "heatmap", "report", "tracegen"]),
+    ("tests", &["folioscope-decoder", "heatmap", "report", "tracegen"]),
     ("tracegen", &[]),
     ("verdict-over-time", &["proto", "tracegen"]),
 ];
 
 /// Packages that know nothing of networks.
-const WITHOUT_NETWORK: [&str; 3] = ["decoder", "heatmap", "report"];
+const WITHOUT_NETWORK: [&str; 3] = ["folioscope-decoder", "heatmap", "report"];
 /// Who knows one of these knows networks.
 const NETWORK: [&str; 6] = ["axum", "hyper", "prost", "tokio", "tonic", "tower"];
 
@@ -84,7 +84,9 @@ fn dependencies_point_one_way() {
 
 #[test]
 fn a_forbidden_dependency_is_found() {
-    for (package, other) in [("decoder", "heatmap"), ("service", "report"), ("heatmap", "tokio")] {
+    for (package, other) in
+        [("folioscope-decoder", "heatmap"), ("service", "report"), ("heatmap", "tokio")]
+    {
         let mut known = dependencies();
         known.get_mut(package).expect("a package").insert(other.to_owned());
         assert_eq!(wrong(&known), [format!("{package} must not depend on {other}")]);

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `layers` | which crate depends on which? |
 //! | `circles` | do two files of a crate depend on each other? |
+//! | `public_api` | what can other crates name of a library? |
 //! | `one_judge` | is every block judged by one function? |
 #![forbid(unsafe_code)]
 
@@ -11,3 +12,4 @@ mod circles;
 mod crate_files;
 mod layers;
 mod one_judge;
+mod public_api;

@@ -9,6 +9,7 @@ pub(crate) mod aux_records;
 pub(crate) mod channel;
 pub(crate) mod collect;
 pub(crate) mod dispatch;
+pub(crate) mod each;
 pub(crate) mod file_tables;
 pub(crate) mod hand_over;
 pub(crate) mod in_order;
