@@ -5,7 +5,7 @@
 //! tests do not count.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, UseTree, Visibility};
@@ -18,6 +18,11 @@ type Written = Vec<String>;
 /// Re-exports may lead to re-exports so often.
 const MAX_STEPS: usize = 16;
 
+/// A module of this name in another one.
+fn below(module: &[String], name: &str) -> Module {
+    [module, &[name.to_owned()]].concat()
+}
+
 /// What one file says.
 #[derive(Default)]
 struct File {
@@ -25,7 +30,7 @@ struct File {
     used: BTreeSet<Written>,
     /// Where each imported or re-exported name comes from.
     origins: BTreeMap<String, Written>,
-    children: Vec<(String, PathBuf)>,
+    children: Vec<String>,
     /// Children that are public.
     public_children: BTreeSet<String>,
     /// Its own public items: what each is, and its public fields or variants.
@@ -51,12 +56,12 @@ impl Crate {
                 .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             let mut reader = Reader { file: File::default(), inline: 0 };
             reader.items(&parsed.items);
-            for (name, below) in &reader.file.children {
-                let below = folder.join(below).join(name);
-                let places = [below.with_extension("rs"), below.join("mod.rs")];
+            for name in &reader.file.children {
+                let folder = folder.join(name);
+                let places = [folder.with_extension("rs"), folder.join("mod.rs")];
                 let place = places.into_iter().find(|place| read(place).is_some());
-                let place = place.unwrap_or_else(|| panic!("{}: no file", below.display()));
-                left.push(([&module[..], &[name.clone()]].concat(), place, below));
+                let place = place.unwrap_or_else(|| panic!("{}: no file", folder.display()));
+                left.push((below(&module, name), place, folder));
             }
             files.insert(module, reader.file);
         }
@@ -80,17 +85,17 @@ impl Crate {
                 }
             }
             name => {
-                if !self.0.contains_key(&[&at[..], &[name.to_owned()]].concat()) {
+                if !self.0.contains_key(&below(&at, name)) {
                     return None;
                 }
             }
         }
         while let Some((name, behind)) = rest.split_first() {
-            let below = [&at[..], &[name.clone()]].concat();
-            if !self.0.contains_key(&below) {
+            let next = below(&at, name);
+            if !self.0.contains_key(&next) {
                 break;
             }
-            at = below;
+            at = next;
             rest = behind;
         }
         let Some(name) = rest.first() else { return Some(at) };
@@ -121,16 +126,14 @@ impl Crate {
         let mut left = vec![Module::new()];
         while let Some(module) = left.pop() {
             let file = &self.0[&module];
-            left.extend(
-                file.public_children.iter().map(|name| [&module[..], &[name.clone()]].concat()),
-            );
+            left.extend(file.public_children.iter().map(|name| below(&module, name)));
             let own = file.items.keys().map(|name| (name, module.clone(), name));
             let exported = file.exports.iter().filter_map(|(name, path)| {
                 Some((name, self.place(&module, path, 0)?, path.last()?))
             });
             for (name, place, original) in own.chain(exported) {
                 let Some((kind, parts)) = self.0[&place].items.get(original) else { continue };
-                let path = [&module[..], &[name.clone()]].concat().join("::");
+                let path = below(&module, name).join("::");
                 lines.insert(format!("{path} ({kind})"));
                 lines.extend(parts.iter().map(|part| format!("{path}.{part}")));
                 let methods = methods.get(&(place, original.as_str()));
@@ -276,7 +279,7 @@ impl<'ast> Visit<'ast> for Reader {
                     self.items(items);
                     self.inline -= 1;
                 }
-                None => self.file.children.push((module.ident.to_string(), PathBuf::new())),
+                None => self.file.children.push(module.ident.to_string()),
             },
             Item::Use(import) if is_for_tests(&import.attrs) => {}
             Item::Use(import) => {

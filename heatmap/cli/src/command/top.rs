@@ -14,7 +14,6 @@ use ratatui::widgets::{Bar, BarChart, BarGroup, Block, Paragraph, Row, Table};
 
 use super::health::ServiceOptions;
 use super::outcome::Outcome;
-use client;
 use client::messages::Messages;
 use heatmap::ChunkOrder;
 use heatmap::NOT_JUDGED;
