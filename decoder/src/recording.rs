@@ -20,7 +20,7 @@ pub enum InputKind {
 pub struct Recording {
     /// Its form.
     pub kind: InputKind,
-    /// How many numbers of [`Position::file`] it used.
+    /// How many numbers of [`Position::file`](crate::Position::file) it used.
     pub files: u32,
     /// Bytes and losses. The records' fields are for the sink to fill.
     pub ledger: Ledger,

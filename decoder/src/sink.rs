@@ -42,7 +42,7 @@ pub struct Batch<'a> {
     pub cpu: Option<u32>,
     /// The ring of AUX data that they stood in. `None`: sample records, see [`Access::queue`].
     pub aux_queue: Option<QueueKey>,
-    /// Number of the file that they stand in, see [`Position::file`].
+    /// Number of the file that they stand in, see [`Position::file`](crate::Position::file).
     pub file: u32,
     /// All of them: `not_memory`, `no_physical_address` and the length of `addresses` together.
     pub records: u64,
