@@ -268,7 +268,11 @@ impl FromStr for TimeRange {
             let range = Self { from_ns: from.unwrap_or(0), to_ns: to.unwrap_or(u64::MAX) };
             if range.from_ns <= range.to_ns { Ok(range) } else { Err(()) }
         });
-        whole(text, "seconds A,B of the trace's clock, either of which may be missing", range)
+        whole(
+            text,
+            "seconds A,B of the trace's clock, A not after B, either of which may be missing",
+            range,
+        )
     }
 }
 

@@ -63,7 +63,8 @@ impl Top {
             print!("{}", as_text(&view, (100, 40)));
             return Ok(Outcome::Done);
         }
-        let mut terminal = ratatui::try_init().context("cannot draw on this terminal")?;
+        let mut terminal = ratatui::try_init()
+            .context("cannot draw on this terminal; --once prints the view and ends")?;
         let result = (|| {
             let interval = Duration::from_nanos(self.interval.ns).max(Duration::from_millis(100));
             let mut asked = Instant::now();
