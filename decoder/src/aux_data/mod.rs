@@ -6,6 +6,7 @@
 //! ```
 
 pub(crate) mod announced;
+pub(crate) mod any_queue;
 pub(crate) mod byte_account;
 pub(crate) mod chunk;
 pub(crate) mod queue;

@@ -1,102 +1,174 @@
-//! One AUX queue of whichever tracer.
+//! One AUX queue: the chunks of a ring, put in their places, decoded, and given out as accesses. What bytes mean is the
+//! tracer's decoder's to say.
 
 use super::byte_account::{ByteAccount, Timed};
-use super::chunk::{AuxFormat, Chunk};
+use super::chunk::{Chunk, ChunkHandler, ChunkReader};
+use super::threads::Threads;
 use crate::perf::{QueueKey, SideBand};
-use crate::spe::ResumeState;
-use crate::{Position, Sink, Source, intel_pt, spe};
+use crate::{Position, Sink, cost};
+
+/// Decodes the bytes of one tracer's queue. What is unfinished at the end of a chunk is kept for the next one.
+pub trait AuxDecoder: Default {
+    /// Starts a chunk. Returns how many of its first bytes came before, and how many belong to a packet that is finished
+    /// already: both are passed over.
+    fn begin(&mut self, chunk: &Chunk) -> (u64, usize);
+
+    /// Decodes bytes without a break in them, and gives out what they tell.
+    fn decode<S: Sink + ?Sized>(&mut self, data: &ChunkData<'_>, into: GiveTo<'_, S>) -> Given;
+
+    /// Bytes may be missing before this place of the queue.
+    fn gap_at(&mut self, place: u64);
+    /// Counts bytes that came before.
+    fn overlap(&mut self, len: u64);
+    /// Counts zeros that perf filled a chunk up with, or the bytes in whose place it did.
+    fn fill(&mut self, len: usize);
+    /// Takes zeros back that were counted as filling: they come again, as data.
+    fn unfill(&mut self, len: usize);
+    /// The queue has ended.
+    fn finish(&mut self);
+
+    /// What became of all bytes so far. Those of an unfinished record are in none of it.
+    fn bytes(&self) -> ByteAccount;
+    /// All bytes that were fed, counted apart from that.
+    fn total(&self) -> u64;
+    /// The timestamp of the last record that had one, in ticks.
+    fn newest(&self) -> Option<u64>;
+}
+
+/// Bytes of a chunk without a break in them.
+#[derive(Clone, Copy, Debug)]
+pub struct ChunkData<'a> {
+    /// The chunk.
+    pub chunk: &'a Chunk,
+    /// Some of its bytes.
+    pub bytes: &'a [u8],
+    /// Their place in the queue's running count.
+    pub place: u64,
+    /// Where they stand in the input.
+    pub at: Position,
+}
+
+/// Who takes the accesses of a queue, and what is known of the threads that made them.
+#[derive(Debug)]
+pub struct GiveTo<'a, S: ?Sized> {
+    /// The queue.
+    pub(crate) key: QueueKey,
+    /// What the side band said in this chunk.
+    pub(crate) threads: &'a mut Threads,
+    /// What it says.
+    pub(crate) sideband: &'a SideBand,
+    /// Who takes them.
+    pub(crate) sink: &'a mut S,
+}
+
+/// What came of some bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Given {
+    /// There were records in them, or before.
+    pub records: bool,
+    /// One of theirs had a timestamp.
+    pub ticked: bool,
+}
 
 /// Decodes the chunks of one queue, in their order.
 #[derive(Clone, Debug)]
-pub(crate) enum Queue {
-    /// Arm SPE.
-    ArmSpe(Box<spe::Queue>),
-    /// Intel PT.
-    IntelPt(Box<intel_pt::Queue>),
+pub struct Queue<D> {
+    pub(crate) key: QueueKey,
+    pub(crate) reader: ChunkReader,
+    pub(crate) decoder: D,
+    /// What the side band said in this chunk.
+    threads: Threads,
+    timed: Timed,
 }
 
-/// What became of a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Account {
-    /// Its tracer.
-    pub(crate) source: Source,
-    pub(crate) bytes: ByteAccount,
-    /// All bytes that were fed, counted apart from `bytes`.
-    pub(crate) total: u64,
-    pub(crate) timed: Timed,
+/// What becomes of a queue's bytes.
+struct Decoding<'a, D, S: ?Sized> {
+    decoder: &'a mut D,
+    timed: &'a mut Timed,
+    into: GiveTo<'a, S>,
 }
 
-impl Queue {
-    /// A queue of this tracer before its first chunk.
-    pub(crate) fn new(key: QueueKey, unit: &AuxFormat) -> Self {
-        match unit {
-            AuxFormat::ArmSpe(_) => Self::ArmSpe(Box::new(spe::Queue::new(key))),
-            AuxFormat::IntelPt(_) => Self::IntelPt(Box::new(intel_pt::Queue::new(key))),
-        }
+impl<D: AuxDecoder, S: Sink + ?Sized> ChunkHandler for Decoding<'_, D, S> {
+    fn overlap(&mut self, len: u64) {
+        self.decoder.overlap(len);
+    }
+
+    fn fill(&mut self, len: usize) {
+        self.decoder.fill(len);
+    }
+
+    fn unfill(&mut self, len: usize) {
+        self.decoder.unfill(len);
+    }
+
+    fn gap_at(&mut self, place: u64) {
+        self.decoder.gap_at(place);
+    }
+
+    fn data(&mut self, chunk: &Chunk, bytes: &[u8], place: u64, at: Position) {
+        cost::bytes(bytes.len());
+        let GiveTo { key, threads, sideband, sink } = &mut self.into;
+        let into = GiveTo { key: *key, threads, sideband, sink: &mut **sink };
+        let given = self.decoder.decode(&ChunkData { chunk, bytes, place, at }, into);
+        self.timed.records |= given.records;
+        self.timed.ticks |= given.ticked;
+        self.timed.ns |= given.ticked && chunk.clock.is_some();
+    }
+}
+
+impl<D: AuxDecoder> Queue<D> {
+    /// A queue before its first chunk.
+    pub fn new(key: QueueKey) -> Self {
+        Self::with_decoder(key, D::default())
+    }
+
+    /// A queue that this decoder goes on with.
+    pub(crate) fn with_decoder(key: QueueKey, decoder: D) -> Self {
+        let (reader, threads) = (ChunkReader::default(), Threads::default());
+        Self { key, reader, decoder, threads, timed: Timed::default() }
     }
 
     /// Starts a chunk.
-    pub(crate) fn begin(&mut self, chunk: Chunk) {
-        match self {
-            Self::ArmSpe(queue) => queue.begin(chunk),
-            Self::IntelPt(queue) => queue.begin(chunk),
+    pub fn begin(&mut self, chunk: Chunk) {
+        cost::steps(1);
+        let (repeated, finished) = self.decoder.begin(&chunk);
+        self.threads = Threads::default();
+        self.reader.begin(chunk, repeated, finished);
+        // Cuts off a record that started before a loss at or before the next byte.
+        if let Some(place) = self.reader.passed_break() {
+            self.decoder.gap_at(place);
         }
     }
 
     /// Decodes the next bytes of the chunk, which stand at `at` in the input.
-    pub(crate) fn bytes<S: Sink + ?Sized>(
+    pub fn bytes<S: Sink + ?Sized>(
         &mut self,
         bytes: &[u8],
         at: Position,
         sideband: &SideBand,
         sink: &mut S,
     ) {
-        match self {
-            Self::ArmSpe(queue) => queue.bytes(bytes, at, sideband, sink),
-            Self::IntelPt(queue) => queue.bytes(bytes, at, sideband, sink),
-        }
+        let Self { key, reader, decoder, threads, timed } = self;
+        let into = GiveTo { key: *key, threads, sideband, sink };
+        reader.bytes(bytes, at, &mut Decoding { decoder, timed, into });
     }
 
-    /// The queue has ended.
-    pub(crate) fn finish(self) -> Account {
-        match self {
-            Self::ArmSpe(queue) => Account::new(Source::ArmSpe, queue.finish()),
-            Self::IntelPt(queue) => Account::new(Source::IntelPt, queue.finish()),
-        }
+    /// The queue has ended. Returns its account, the number of bytes that were fed, counted
+    /// apart from it, and which times its records had.
+    pub fn finish(mut self) -> (ByteAccount, u64, Timed) {
+        self.decoder.finish();
+        (self.decoder.bytes(), self.decoder.total(), self.timed)
     }
 
-    /// The same before its end: what is unfinished is in none of it.
-    pub(crate) fn so_far(&self) -> Account {
-        match self {
-            Self::ArmSpe(queue) => Account::new(Source::ArmSpe, queue.so_far()),
-            Self::IntelPt(queue) => Account::new(Source::IntelPt, queue.so_far()),
-        }
+    /// The account so far, without the unfinished record.
+    pub fn so_far(&self) -> (ByteAccount, u64, Timed) {
+        let bytes = self.decoder.bytes();
+        (bytes, bytes.sum(), self.timed)
     }
 
     /// The queue's CPU, and the time of its last record: what follows was made later.
     pub(crate) fn passed(&self) -> Option<(u32, u64)> {
-        match self {
-            Self::ArmSpe(queue) => queue.passed(),
-            Self::IntelPt(queue) => queue.passed(),
-        }
-    }
-
-    /// What is left of the bytes so far, if that is all: see [`ResumeState`].
-    pub(crate) fn resume_state(&self) -> Option<ResumeState> {
-        match self {
-            Self::ArmSpe(queue) => queue.resume_state(),
-            Self::IntelPt(_) => None,
-        }
-    }
-
-    /// A queue of Arm SPE that goes on there with a chunk.
-    pub(crate) fn resumed(key: QueueKey, state: ResumeState) -> Self {
-        Self::ArmSpe(Box::new(spe::Queue::resumed(key, state)))
-    }
-}
-
-impl Account {
-    fn new(source: Source, (bytes, total, timed): (ByteAccount, u64, Timed)) -> Self {
-        Self { source, bytes, total, timed }
+        let clock = self.reader.chunk()?.clock?;
+        Some((self.key.cpu?, clock.nanoseconds(self.decoder.newest()?)))
     }
 }

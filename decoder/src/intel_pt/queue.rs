@@ -1,63 +1,75 @@
-//! One AUX queue: the chunks of a ring, put in their places, decoded, and given out as accesses.
+//! What records of a queue are given out as.
 
 use super::data_source::Core;
 use super::{Decoder, Record};
-use crate::aux_data::byte_account::{ByteAccount, Timed};
-use crate::aux_data::chunk::{AuxFormat, Chunk, ChunkHandler, ChunkReader};
+use crate::aux_data::byte_account::ByteAccount;
+use crate::aux_data::chunk::{AuxFormat, Chunk};
+use crate::aux_data::queue::{AuxDecoder, ChunkData, GiveTo, Given};
 use crate::aux_data::threads::Threads;
 use crate::perf::{AuxOwner, QueueKey, SideBand};
 use crate::{EventIndex, Origin, Position, Sink, Source, TraceOffset, cost};
 
 /// Decodes the chunks of one queue, in their order.
-#[derive(Clone, Debug)]
-pub struct Queue {
-    key: QueueKey,
-    course: ChunkReader,
-    decoder: Decoder,
-    /// What the side band said in this chunk.
-    threads: Threads,
-    timed: Timed,
-}
+pub type Queue = crate::aux_data::queue::Queue<Decoder>;
 
-/// What becomes of a queue's bytes.
-struct Decoding<'a, S: ?Sized> {
-    key: QueueKey,
-    decoder: &'a mut Decoder,
-    threads: &'a mut Threads,
-    timed: &'a mut Timed,
-    sideband: &'a SideBand,
-    sink: &'a mut S,
-}
-
-impl<S: Sink + ?Sized> ChunkHandler for Decoding<'_, S> {
-    fn overlap(&mut self, len: u64) {
-        self.decoder.overlap(len);
+impl AuxDecoder for Decoder {
+    fn begin(&mut self, chunk: &Chunk) -> (u64, usize) {
+        // With times, what came before is known by them. Without, it is passed over by its place;
+        // but places of a ring that is overwritten are those in the ring, so that what follows
+        // may be anything.
+        let by_place = chunk.repeated > 0 && self.is_untimed();
+        self.refer_to(chunk.reference);
+        if by_place {
+            self.gap();
+            (chunk.repeated, 0)
+        } else {
+            self.join(chunk.join);
+            (0, 0)
+        }
     }
 
-    fn fill(&mut self, len: usize) {
-        self.decoder.fill(len);
-    }
-
-    fn unfill(&mut self, len: usize) {
-        self.decoder.unfill(len);
+    fn decode<S: Sink + ?Sized>(&mut self, data: &ChunkData<'_>, into: GiveTo<'_, S>) -> Given {
+        let &ChunkData { chunk, bytes, place, at } = data;
+        let GiveTo { key, threads, sideband, sink } = into;
+        self.feed(bytes, place, &mut |record, end| {
+            let offset = TraceOffset((at.offset.0 + end as u64).saturating_sub(1));
+            let position = Position { offset, ..at };
+            give(record, chunk, (key, position), (threads, sideband), sink);
+        });
+        let (given, ticked) = self.take_given();
+        Given { records: given > 0, ticked }
     }
 
     fn gap_at(&mut self, place: u64) {
-        self.decoder.gap_at(place);
+        Self::gap_at(self, place);
     }
 
-    fn data(&mut self, chunk: &Chunk, bytes: &[u8], place: u64, at: Position) {
-        cost::bytes(bytes.len());
-        let Self { key, decoder, threads, timed, sideband, sink } = self;
-        decoder.feed(bytes, place, &mut |record, end| {
-            let offset = TraceOffset((at.offset.0 + end as u64).saturating_sub(1));
-            let position = Position { offset, ..at };
-            give(record, chunk, (*key, position), (threads, sideband), *sink);
-        });
-        let (given, ticked) = decoder.take_given();
-        timed.records |= given > 0;
-        timed.ticks |= ticked;
-        timed.ns |= ticked && chunk.clock.is_some();
+    fn overlap(&mut self, len: u64) {
+        Self::overlap(self, len);
+    }
+
+    fn fill(&mut self, len: usize) {
+        Self::fill(self, len);
+    }
+
+    fn unfill(&mut self, len: usize) {
+        Self::unfill(self, len);
+    }
+
+    fn finish(&mut self) {
+        Self::finish(self);
+    }
+
+    fn bytes(&self) -> ByteAccount {
+        Self::bytes(self)
+    }
+
+    fn total(&self) -> u64 {
+        Self::total(self)
+    }
+
+    fn newest(&self) -> Option<u64> {
+        Self::newest(self)
     }
 }
 
@@ -104,72 +116,6 @@ fn give<S: Sink + ?Sized>(
     }
     if !known {
         sample(chunk.event);
-    }
-}
-
-impl Queue {
-    /// A queue before its first chunk.
-    pub fn new(key: QueueKey) -> Self {
-        Self {
-            key,
-            course: ChunkReader::default(),
-            decoder: Decoder::default(),
-            threads: Threads::default(),
-            timed: Timed::default(),
-        }
-    }
-
-    /// Starts a chunk.
-    pub fn begin(&mut self, chunk: Chunk) {
-        cost::steps(1);
-        // With times, what came before is known by them. Without, it is passed over by its place;
-        // but places of a ring that is overwritten are those in the ring, so that what follows
-        // may be anything.
-        let by_place = chunk.repeated > 0 && self.decoder.is_untimed();
-        self.decoder.refer_to(chunk.reference);
-        if by_place {
-            self.decoder.gap();
-        } else {
-            self.decoder.join(chunk.join);
-        }
-        let repeated = if by_place { chunk.repeated } else { 0 };
-        self.threads = Threads::default();
-        self.course.begin(chunk, repeated, 0);
-        if let Some(place) = self.course.passed_break() {
-            self.decoder.gap_at(place);
-        }
-    }
-
-    /// Decodes the next bytes of the chunk, which stand at `at` in the input.
-    pub fn bytes<S: Sink + ?Sized>(
-        &mut self,
-        bytes: &[u8],
-        at: Position,
-        sideband: &SideBand,
-        sink: &mut S,
-    ) {
-        let Self { key, course, decoder, threads, timed } = self;
-        let mut decoding = Decoding { key: *key, decoder, threads, timed, sideband, sink };
-        course.bytes(bytes, at, &mut decoding);
-    }
-
-    /// The queue has ended. Returns its account, the number of bytes that were fed, counted
-    /// apart from it, and which times its records had.
-    pub fn finish(mut self) -> (ByteAccount, u64, Timed) {
-        self.decoder.finish();
-        (self.decoder.bytes(), self.decoder.total(), self.timed)
-    }
-
-    /// The same before its end: what is unfinished is in none of it.
-    pub fn so_far(&self) -> (ByteAccount, u64, Timed) {
-        let bytes = self.decoder.bytes();
-        (bytes, bytes.sum(), self.timed)
-    }
-
-    /// The queue's CPU, and the time of its last record: what follows was made later.
-    pub(crate) fn passed(&self) -> Option<(u32, u64)> {
-        let clock = self.course.chunk()?.clock?;
-        Some((self.key.cpu?, clock.nanoseconds(self.decoder.newest()?)))
     }
 }
 

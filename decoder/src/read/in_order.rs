@@ -4,7 +4,7 @@ use super::placement::{Target, behind};
 use super::record_stream::Visitor;
 use super::session::Session;
 use super::so_far::recording;
-use crate::aux_data::queue::Queue;
+use crate::aux_data::any_queue::AnyQueue;
 use crate::perf::Auxtrace;
 use crate::perf::record::Record;
 use crate::{InputKind, Position, Sink, TraceOffset};
@@ -13,7 +13,7 @@ use crate::{InputKind, Position, Sink, TraceOffset};
 pub(crate) struct Immediate<'s, S> {
     pub(crate) session: &'s mut Session,
     pub(crate) sink: &'s mut S,
-    pub(crate) queues: Vec<Queue>,
+    pub(crate) queues: Vec<AnyQueue>,
     pub(crate) target: Target,
     pub(crate) skip_aux: bool,
     pub(crate) kind: InputKind,
@@ -65,7 +65,7 @@ impl<'a, S: Sink> Visitor<'a> for Immediate<'_, S> {
         self.target = match self.session.target(aux, position, self.sink) {
             Ok((index, key, chunk)) => {
                 if index == self.queues.len() {
-                    self.queues.push(Queue::new(key, &chunk.unit));
+                    self.queues.push(AnyQueue::new(key, &chunk.unit));
                 }
                 self.queues[index].begin(chunk);
                 Target::Queue(index)

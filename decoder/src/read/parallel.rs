@@ -28,8 +28,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::hand_over::HandOver;
 use super::session::Session;
+use crate::aux_data::any_queue::{Account, AnyQueue};
 use crate::aux_data::chunk::{AuxFormat, Chunk, Continuity};
-use crate::aux_data::queue::{Account, Queue};
 use crate::perf::{Clock, QueueKey, SideBand};
 use crate::spe::{ResumeState, expected_before};
 use crate::{EventIndex, Options, Position, Shard, Sink, cost};
@@ -133,7 +133,7 @@ impl<'a> Collected<'a> {
     /// Decodes some of the chunks.
     fn decode(
         &self,
-        queue: &mut Queue,
+        queue: &mut AnyQueue,
         chunks: Range<usize>,
         sideband: &SideBand,
         sink: &mut impl Sink,
@@ -194,7 +194,7 @@ struct Chain<'a, S> {
     cuts: Vec<(usize, ResumeState)>,
     /// The state between parts, none before the first and behind the last one; and parts that were
     /// decoded ahead: what they gave, and the state behind them.
-    hand_over: HandOver<Option<Queue>, (S, Queue)>,
+    hand_over: HandOver<Option<AnyQueue>, (S, AnyQueue)>,
     /// Those of parts whose end is not where the next one went on.
     accounts: Mutex<Vec<Account>>,
 }
@@ -213,14 +213,15 @@ impl<'a, S: Shard> Chain<'a, S> {
     /// Decodes a part: from the true state if it is known, else ahead.
     fn decode(&self, part: usize, sideband: &SideBand, sink: &mut S) {
         let mut going_on = if let Some(state) = self.hand_over.begin(part) {
-            let mut state = state.unwrap_or_else(|| Queue::new(self.queue.key, &self.queue.unit));
+            let mut state =
+                state.unwrap_or_else(|| AnyQueue::new(self.queue.key, &self.queue.unit));
             self.run_in_order(part, &mut state, sideband, sink);
             self.settled(part, state)
         } else {
             let Some(state) = self.expected(part) else { return };
             let mut ahead = sink.split();
             ahead.queue_is_ahead(self.queue.key);
-            let mut queue = Queue::resumed(self.queue.key, state);
+            let mut queue = AnyQueue::resumed(self.queue.key, state);
             self.run(part, &mut queue, sideband, &mut ahead);
             self.hand_over.waits(part, (ahead, queue))
         };
@@ -238,7 +239,11 @@ impl<'a, S: Shard> Chain<'a, S> {
     }
 
     /// One more part is settled. Returns what to settle next, if anything.
-    fn settled(&self, part: usize, state: Queue) -> Option<(usize, Option<Queue>, (S, Queue))> {
+    fn settled(
+        &self,
+        part: usize,
+        state: AnyQueue,
+    ) -> Option<(usize, Option<AnyQueue>, (S, AnyQueue))> {
         if part == self.cuts.len() {
             self.account(state.finish());
             return self.hand_over.settled(None);
@@ -252,13 +257,13 @@ impl<'a, S: Shard> Chain<'a, S> {
     }
 
     /// Decodes a part whose parts before have been settled.
-    fn run_in_order(&self, part: usize, queue: &mut Queue, sideband: &SideBand, sink: &mut S) {
+    fn run_in_order(&self, part: usize, queue: &mut AnyQueue, sideband: &SideBand, sink: &mut S) {
         sink.queue_goes_on(self.queue.key);
         self.run(part, queue, sideband, sink);
         sink.queue_pauses(self.queue.key);
     }
 
-    fn run(&self, part: usize, queue: &mut Queue, sideband: &SideBand, sink: &mut S) {
+    fn run(&self, part: usize, queue: &mut AnyQueue, sideband: &SideBand, sink: &mut S) {
         let place = |cut: Option<usize>| self.cuts.get(cut?).map(|(chunk, _)| *chunk);
         let from = place(part.checked_sub(1)).unwrap_or(0);
         let to = place(Some(part)).unwrap_or(self.queue.chunks.len());
@@ -427,7 +432,7 @@ mod tests {
         let whole = run(&trace, &[], &[0]);
         assert!(whole.0.0.len() > 50);
         assert_eq!(whole.2, trace.len() as u64);
-        let mut behind_a_gap = Queue::new(KEY, &AuxFormat::ArmSpe(Encoding::Unknown));
+        let mut behind_a_gap = AnyQueue::new(KEY, &AuxFormat::ArmSpe(Encoding::Unknown));
         behind_a_gap.begin(chunk(9, &[], Continuity::Gap));
         let expected = [expected_before(&BRANCH), behind_a_gap.resume_state()].map(Option::unwrap);
         let chunks = trace.len().div_ceil(PIECE);

@@ -4,8 +4,8 @@ use crate::aux_data::byte_account::Timed;
 
 use super::queue_state::{MAX_QUEUES, PIECE_ALIGN, QueueState};
 use super::session::Session;
+use crate::aux_data::any_queue::Account;
 use crate::aux_data::chunk::{AuxFormat, Chunk, Continuity};
-use crate::aux_data::queue::Account;
 use crate::intel_pt::{Core, Pebs, Sampled};
 use crate::perf::{Auxtrace, Event, QueueKey, SpeInfo, Tracer};
 use crate::spe::{Encoding, encoding};

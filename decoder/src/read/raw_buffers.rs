@@ -4,8 +4,8 @@ use std::io::Read;
 
 use super::session::Session;
 use super::so_far::recording;
+use crate::aux_data::any_queue::AnyQueue;
 use crate::aux_data::chunk::{AuxFormat, Chunk, Continuity};
-use crate::aux_data::queue::Queue;
 use crate::input::Stream;
 use crate::perf::QueueKey;
 use crate::raw::Raw;
@@ -104,7 +104,7 @@ fn decode_spe(
 ) -> Result<Recording, Error> {
     let mut session = Session::new(ByteOrder::Little);
     let unit = AuxFormat::ArmSpe(midr.map_or(Encoding::Unknown, encoding));
-    let mut queue = Queue::new(QueueKey { idx: 0, cpu: None, tid: None }, &unit);
+    let mut queue = AnyQueue::new(QueueKey { idx: 0, cpu: None, tid: None }, &unit);
     queue.begin(Chunk {
         offset: 0,
         data_len: u64::MAX,

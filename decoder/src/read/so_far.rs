@@ -3,7 +3,7 @@
 use super::placement::add_queue;
 use crate::InputKind;
 use crate::Recording;
-use crate::aux_data::queue::Queue;
+use crate::aux_data::any_queue::AnyQueue;
 
 use super::problems::Problems;
 use super::session::Session;
@@ -14,7 +14,7 @@ use crate::{EventIndex, Incomplete, Source, TimeBase, cost, ibs};
 /// What the records have said so far. `queues` are those that are not settled.
 pub(crate) fn recording(
     session: &mut Session,
-    queues: &[Queue],
+    queues: &[AnyQueue],
     kind: InputKind,
     files: u32,
 ) -> Recording {

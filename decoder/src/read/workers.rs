@@ -31,8 +31,8 @@ use super::channel::{Receiver, Sender, channel};
 use super::recording_facts::Facts;
 use super::sample::{Guest, SampleRecord, Samples};
 use super::session::Session;
+use crate::aux_data::any_queue::AnyQueue;
 use crate::aux_data::chunk::Chunk;
-use crate::aux_data::queue::Queue;
 use crate::perf::{AuxOwner, Learned, QueueKey, SideBand};
 use crate::{ByteOrder, EventIndex, Position, Shard, TraceOffset};
 
@@ -160,7 +160,7 @@ struct Worker<S> {
     shard: S,
     facts: Arc<Facts>,
     sideband: SideBand,
-    queues: BTreeMap<usize, Queue>,
+    queues: BTreeMap<usize, AnyQueue>,
     samples: Samples,
 }
 
@@ -192,8 +192,10 @@ impl<S: Shard> Worker<S> {
                 Job::Begin(index, ..) | Job::Bytes(index, ..) | Job::Rest(index, ..)
                     if index % self.of != self.number => {}
                 Job::Begin(index, key, chunk) => {
-                    let queue =
-                        self.queues.entry(*index).or_insert_with(|| Queue::new(*key, &chunk.unit));
+                    let queue = self
+                        .queues
+                        .entry(*index)
+                        .or_insert_with(|| AnyQueue::new(*key, &chunk.unit));
                     queue.begin(chunk.clone());
                 }
                 Job::Bytes(index, place, number) => {

@@ -1,5 +1,4 @@
-//! One AUX queue: the chunks of a ring, put in their places, decoded, and given out as
-//! accesses.
+//! What records of a queue are given out as: addresses alone, what counting takes, or accesses.
 
 use super::data_source::Encoding;
 use super::decoder::Decoder;
@@ -7,11 +6,12 @@ use super::gather::{Filling, with_room};
 use super::layout::{Layouts, Run, Take};
 use super::record::Record;
 use super::resume::ResumeState;
-use crate::aux_data::byte_account::{ByteAccount, Timed};
-use crate::aux_data::chunk::{AuxFormat, Chunk, ChunkHandler, ChunkReader};
+use crate::aux_data::byte_account::ByteAccount;
+use crate::aux_data::chunk::{AuxFormat, Chunk};
+use crate::aux_data::queue::{AuxDecoder, ChunkData, GiveTo, Given};
 use crate::aux_data::threads::Threads;
 use crate::perf::{QueueKey, SideBand};
-use crate::{Detail, Origin, PhysAddr, Position, Sink, Source, Touch, TraceOffset, cost};
+use crate::{Detail, Origin, PhysAddr, Position, Sink, Source, Touch, TraceOffset};
 
 impl Chunk {
     /// When a record was made, if its ticks can be converted.
@@ -30,23 +30,15 @@ impl Chunk {
 }
 
 /// Decodes the chunks of one queue, in their order.
-#[derive(Clone, Debug)]
-pub struct Queue {
-    key: QueueKey,
-    course: ChunkReader,
-    decoder: Decoder,
-    /// What the side band said in this chunk.
-    threads: Threads,
-    timed: Timed,
-}
+pub type Queue = crate::aux_data::queue::Queue<Decoder>;
 
 /// Takes physical addresses and nothing else.
-struct Places<'a, 'b, S: ?Sized> {
+struct Addresses<'a, 'b, S: ?Sized> {
     batch: &'a mut Filling<'b>,
     sink: &'a mut S,
 }
 
-impl<S: Sink + ?Sized> Take for Places<'_, '_, S> {
+impl<S: Sink + ?Sized> Take for Addresses<'_, '_, S> {
     #[inline(always)]
     fn record(&mut self, record: &Record, _: usize) {
         self.batch.totals.records += 1;
@@ -64,7 +56,7 @@ impl<S: Sink + ?Sized> Take for Places<'_, '_, S> {
 }
 
 /// Takes what counting needs.
-struct Touches<'a, 'b, S: ?Sized> {
+struct Counts<'a, 'b, S: ?Sized> {
     batch: &'a mut Filling<'b>,
     chunk: &'a Chunk,
     key: QueueKey,
@@ -75,7 +67,7 @@ struct Touches<'a, 'b, S: ?Sized> {
     sink: &'a mut S,
 }
 
-impl<S: Sink + ?Sized> Take for Touches<'_, '_, S> {
+impl<S: Sink + ?Sized> Take for Counts<'_, '_, S> {
     #[inline(always)]
     fn record(&mut self, record: &Record, end: usize) {
         let totals = &mut self.batch.totals;
@@ -108,51 +100,34 @@ fn last_byte(at: Position, end: usize) -> Position {
     Position { offset: TraceOffset((at.offset.0 + end as u64).saturating_sub(1)), ..at }
 }
 
-/// What becomes of a queue's bytes.
-struct Decoding<'a, S: ?Sized> {
-    key: QueueKey,
-    decoder: &'a mut Decoder,
-    threads: &'a mut Threads,
-    timed: &'a mut Timed,
-    sideband: &'a SideBand,
-    sink: &'a mut S,
-}
-
-impl<S: Sink + ?Sized> ChunkHandler for Decoding<'_, S> {
-    fn overlap(&mut self, len: u64) {
-        self.decoder.overlap(len);
+impl AuxDecoder for Decoder {
+    fn begin(&mut self, chunk: &Chunk) -> (u64, usize) {
+        // With timestamps, records that came before are known by their time; without, bytes by
+        // their place, and what follows them goes on where the queue had ended.
+        if chunk.repeated > 0 && !self.is_timed() {
+            (chunk.repeated, 0)
+        } else {
+            (0, self.join(chunk.join))
+        }
     }
 
-    fn fill(&mut self, len: usize) {
-        self.decoder.fill(len);
-    }
-
-    fn unfill(&mut self, len: usize) {
-        self.decoder.unfill(len);
-    }
-
-    fn gap_at(&mut self, place: u64) {
-        self.decoder.gap_at(place);
-    }
-
-    fn data(&mut self, chunk: &Chunk, bytes: &[u8], place: u64, at: Position) {
-        cost::bytes(bytes.len());
-        let Self { key, decoder, threads, timed, sideband, sink } = self;
-        let (key, sink) = (*key, &mut **sink);
+    fn decode<S: Sink + ?Sized>(&mut self, data: &ChunkData<'_>, into: GiveTo<'_, S>) -> Given {
+        let &ChunkData { chunk, bytes, place, at } = data;
+        let GiveTo { key, threads, sideband, sink } = into;
         match sink.detail() {
             Detail::Addresses => with_room(|room| {
                 let mut batch = room.start(key, at.file);
-                decoder.take(bytes, place, &mut Places { batch: &mut batch, sink });
+                self.take(bytes, place, &mut Addresses { batch: &mut batch, sink });
                 batch.end(sink);
             }),
             Detail::Counts => with_room(|room| {
                 let mut batch = room.start(key, at.file);
                 let mut taker =
-                    Touches { batch: &mut batch, chunk, key, at, threads, sideband, sink };
-                decoder.take(bytes, place, &mut taker);
+                    Counts { batch: &mut batch, chunk, key, at, threads, sideband, sink };
+                self.take(bytes, place, &mut taker);
                 batch.end(sink);
             }),
-            Detail::Accesses => decoder.feed(bytes, place, &mut |record, end| {
+            Detail::Accesses => self.feed(bytes, place, &mut |record, end| {
                 let time_ns = chunk.time_of(record);
                 let origin = Origin {
                     source: Source::ArmSpe,
@@ -172,85 +147,50 @@ impl<S: Sink + ?Sized> ChunkHandler for Decoding<'_, S> {
                 }
             }),
         }
-        timed.records |= decoder.bytes().record > 0;
-        if decoder.take_ticked() {
-            timed.ticks = true;
-            timed.ns |= chunk.clock.is_some();
-        }
+        Given { records: self.bytes().record > 0, ticked: self.take_ticked() }
+    }
+
+    fn gap_at(&mut self, place: u64) {
+        Self::gap_at(self, place);
+    }
+
+    fn overlap(&mut self, len: u64) {
+        Self::overlap(self, len);
+    }
+
+    fn fill(&mut self, len: usize) {
+        Self::fill(self, len);
+    }
+
+    fn unfill(&mut self, len: usize) {
+        Self::unfill(self, len);
+    }
+
+    fn finish(&mut self) {
+        Self::finish(self);
+    }
+
+    fn bytes(&self) -> ByteAccount {
+        Self::bytes(self)
+    }
+
+    fn total(&self) -> u64 {
+        Self::total(self)
+    }
+
+    fn newest(&self) -> Option<u64> {
+        Self::newest(self)
     }
 }
 
 impl Queue {
-    /// A queue before its first chunk.
-    pub fn new(key: QueueKey) -> Self {
-        Self {
-            key,
-            course: ChunkReader::default(),
-            decoder: Decoder::default(),
-            threads: Threads::default(),
-            timed: Timed::default(),
-        }
-    }
-
-    /// Starts a chunk.
-    pub fn begin(&mut self, chunk: Chunk) {
-        cost::steps(1);
-        // With timestamps, records that came before are known by their time; without, bytes by
-        // their place, and what follows them goes on where the queue had ended.
-        let by_place = chunk.repeated > 0 && !self.decoder.is_timed();
-        let repeated = if by_place { chunk.repeated } else { 0 };
-        let finished = if by_place { 0 } else { self.decoder.join(chunk.join) };
-        self.threads = Threads::default();
-        self.course.begin(chunk, repeated, finished);
-        self.pass_break();
-    }
-
-    /// Cuts off a record that started before a loss at or before the next byte.
-    fn pass_break(&mut self) {
-        if let Some(place) = self.course.passed_break() {
-            self.decoder.gap_at(place);
-        }
-    }
-
-    /// Decodes the next bytes of the chunk, which stand at `at` in the input.
-    pub fn bytes<S: Sink + ?Sized>(
-        &mut self,
-        bytes: &[u8],
-        at: Position,
-        sideband: &SideBand,
-        sink: &mut S,
-    ) {
-        let Self { key, course, decoder, threads, timed } = self;
-        let mut decoding = Decoding { key: *key, decoder, threads, timed, sideband, sink };
-        course.bytes(bytes, at, &mut decoding);
-    }
-
-    /// The queue has ended. Returns its account, the number of bytes that were fed, counted
-    /// apart from it, and which times its records had.
-    pub fn finish(mut self) -> (ByteAccount, u64, Timed) {
-        self.decoder.finish();
-        (self.decoder.bytes(), self.decoder.total(), self.timed)
-    }
-
-    /// The same before its end: what is unfinished is in none of it.
-    pub fn so_far(&self) -> (ByteAccount, u64, Timed) {
-        let bytes = self.decoder.bytes();
-        (bytes, bytes.sum(), self.timed)
-    }
-
-    /// The queue's CPU, and the time of its last record: what follows was made later.
-    pub(crate) fn passed(&self) -> Option<(u32, u64)> {
-        let clock = self.course.chunk()?.clock?;
-        Some((self.key.cpu?, clock.nanoseconds(self.decoder.newest()?)))
-    }
-
     /// What is left of the bytes so far, if that is all: see [`ResumeState`].
     pub(crate) fn resume_state(&self) -> Option<ResumeState> {
-        self.course.passes_nothing_over().then(|| self.decoder.resume_state()).flatten()
+        self.reader.passes_nothing_over().then(|| self.decoder.resume_state()).flatten()
     }
 
     /// A queue that goes on there with a chunk.
     pub(crate) fn resumed(key: QueueKey, state: ResumeState) -> Self {
-        Self { decoder: Decoder::resumed(state), ..Self::new(key) }
+        Self::with_decoder(key, Decoder::resumed(state))
     }
 }
