@@ -1,14 +1,15 @@
 //! What a recording says about itself: how it was sampled, what it left out, and what follows
 //! for its reader.
 
+use decoder::ibs::Tally;
+use decoder::perf::{Attr, AttrFlags, Event, SamplingRate};
+use decoder::{Ledger, Raw, Recording, Source, TimeBase};
+
 use crate::ibs_filters::{self, unknown_bits};
 use crate::incomplete::{self, Reason};
 use crate::page_size::PageSize;
 use crate::parts::{self, CORE_UNITS, counted_events};
 use crate::query::Filters;
-use decoder::ibs::Tally;
-use decoder::perf::{Attr, AttrFlags, Event, SamplingRate};
-use decoder::{Ledger, Raw, Recording, Source, TimeBase};
 
 /// Why nothing is judged that everybody knows who recorded it.
 const NO_SAMPLE: &str = "faults, breakpoints and the like are no sample of accesses";

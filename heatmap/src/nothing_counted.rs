@@ -1,12 +1,13 @@
 //! Why nothing was counted, and what to record instead.
 
+use decoder::pebs::Format;
+use decoder::perf::{SampleType, never_has_address};
+use decoder::{Ledger, Raw, Recording, Source};
+
 use crate::facts::{is_fault, spe_config};
 use crate::incomplete::{self, Reason};
 use crate::query::Filters;
 use crate::record_commands::{RECORD_AMD, RECORD_INTEL, RECORD_SPE, for_machine_of};
-use decoder::pebs::Format;
-use decoder::perf::{SampleType, never_has_address};
-use decoder::{Ledger, Raw, Recording, Source};
 
 /// Why nothing was counted, and what to do about it.
 pub fn nothing_counted(recordings: &[Recording], ledger: &Ledger, filters: &Filters) -> String {

@@ -1,10 +1,9 @@
 //! Where the bytes of AUX data go, and what becomes of the account of those that arrived.
 
-use crate::aux_data::byte_account::Timed;
-
-use super::queue_state::{MAX_QUEUES, PIECE_ALIGN, QueueState};
+use super::queue_state::{CHUNK_ALIGN, MAX_QUEUES, QueueState};
 use super::session::Session;
 use crate::aux_data::any_queue::Account;
+use crate::aux_data::byte_account::Timed;
 use crate::aux_data::chunk::{AuxFormat, Chunk, Continuity};
 use crate::intel_pt::{Core, Pebs, Sampled};
 use crate::perf::{Auxtrace, Event, QueueKey, SpeInfo, Tracer};
@@ -19,8 +18,9 @@ pub(crate) enum Target {
     Skipped,
 }
 
-/// Steps that making one of them takes.
+/// Steps that making a queue takes.
 const QUEUE_STEPS: usize = 16;
+
 /// Where AUX data belongs.
 #[derive(Debug)]
 pub(crate) enum Placement {
@@ -110,7 +110,7 @@ impl Session {
                 }
                 cost::steps(passed.len());
                 let filling = u8::try_from(end.wrapping_sub(announced.end)).unwrap_or(0);
-                let is_filling = filling < PIECE_ALIGN && u64::from(filling) < aux.size;
+                let is_filling = filling < CHUNK_ALIGN && u64::from(filling) < aux.size;
                 (announced.overwrites, passed, if is_filling { filling } else { 0 })
             }
         };
@@ -232,7 +232,7 @@ impl Session {
         let queue = &mut self.queues[queue];
         queue.end = queue.end.wrapping_add(bytes.len() as u64);
         queue.covered.end = queue.covered.end.max(queue.end);
-        let most = usize::from(PIECE_ALIGN) - 1;
+        let most = usize::from(CHUNK_ALIGN) - 1;
         let zeros = bytes.iter().rev().take(most).take_while(|byte| **byte == 0).count();
         let before = if zeros == bytes.len() { usize::from(queue.tail_zeros) } else { 0 };
         queue.tail_zeros = u8::try_from((before + zeros).min(most)).unwrap_or(0);

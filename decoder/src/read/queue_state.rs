@@ -9,7 +9,7 @@ use crate::perf::{Clock, QueueKey};
 /// Queues that are decoded: one for each CPU or thread. More come only from damage.
 pub(super) const MAX_QUEUES: usize = 1 << 14;
 /// perf fills each chunk of AUX data up to a multiple of this with zeros.
-pub(super) const PIECE_ALIGN: u8 = 8;
+pub(super) const CHUNK_ALIGN: u8 = 8;
 
 /// What the walk over the queues needs to know of one.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl QueueState {
         }
         let before = self.end.wrapping_sub(offset);
         if let Ok(before) = u8::try_from(before)
-            && before < PIECE_ALIGN
+            && before < CHUNK_ALIGN
             && before <= self.tail_zeros
         {
             return (Continuity::Trimmed(before), 0);

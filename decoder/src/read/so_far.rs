@@ -1,12 +1,11 @@
 //! What the records of an input have said so far, as a [`Recording`].
 
 use super::placement::add_queue;
+use super::problems::Problems;
+use super::session::Session;
 use crate::InputKind;
 use crate::Recording;
 use crate::aux_data::any_queue::AnyQueue;
-
-use super::problems::Problems;
-use super::session::Session;
 use crate::perf::attr::AttrFlags;
 use crate::perf::{CpuSet, Event, Tracer};
 use crate::{EventIndex, Incomplete, Source, TimeBase, cost, ibs};

@@ -4,9 +4,10 @@
 use std::borrow::Borrow;
 use std::io;
 
+use heatmap::{Evidence, TopFolio, Verdict};
+
 use super::digits;
 use super::lines::{Lines, any_byte};
-use heatmap::{Evidence, TopFolio, Verdict};
 
 /// Columns of the report's CSV and Parquet: the names of the JSON rows.
 pub const TOP_COLUMNS: [&str; 22] = [

@@ -2,7 +2,6 @@
 //! that a kernel developer published.
 
 use decoder::{FolioPfn, Ledger, PAGES_PER_FOLIO, Pfn};
-
 use heatmap::{
     Backing, CpuCoverage, Decision, Evidence, InputInfo, InputKind, LatencySummary, Report,
     TimeBase, TopFolio, Verdict, VerdictCounts,

@@ -1,9 +1,10 @@
 //! The list of hottest blocks, as people read it.
 
+use heatmap::{NOT_JUDGED, Report, TopFolio, Verdict};
+
 use super::heat_line;
 use super::layout::{Line, Paint, counted, hanging, thousands};
 use super::style::Style;
-use heatmap::{NOT_JUDGED, Report, TopFolio, Verdict};
 
 /// The head of the list of hottest blocks, and how to read a heat line.
 pub(super) fn top_legend(report: &Report, style: Style) -> Vec<Line> {

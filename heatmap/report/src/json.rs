@@ -2,12 +2,12 @@
 
 use std::io;
 
+use heatmap::Report;
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
 use super::lines::any_byte;
 use super::{digits, schema};
-use heatmap::Report;
 
 /// Writes the report as one object: fields and rows of lists each on a line of their own,
 /// so that it can be read, searched and compared line by line.

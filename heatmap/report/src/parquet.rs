@@ -17,11 +17,11 @@ use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use ::parquet::schema::types::{Type, TypePtr};
 use decoder::Pfn;
+use heatmap::{Decision, Report, TopFolio, Verdict};
 
 use self::column::{Bool, Column, I64, Names, PageCounts, Text, U32, U64, Values, time};
 use super::rows::RecordRow;
 use super::schema::{self, RECORD_COLUMNS};
-use heatmap::{Decision, Report, TopFolio, Verdict};
 
 /// Rows of one row group: what is held in memory until it is written, about 120 bytes a record.
 const ROW_GROUP_ROWS: usize = 128 << 10;

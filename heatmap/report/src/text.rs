@@ -3,14 +3,15 @@
 
 use std::io::{self, Write};
 
+use decoder::Ledger;
+use heatmap::{CpuCoverage, Report, TimeBase, Verdict};
+
 use super::hottest::{TopColumns, top_legend};
 use super::layout::{
     Line, Paint, bar, clean, counted, duration, hanging, ranges, seconds, share, shares_add_up,
     shorten, side_by_side, thousands,
 };
 use super::style::Style;
-use decoder::Ledger;
-use heatmap::{CpuCoverage, Report, TimeBase, Verdict};
 
 /// CPUs that get a line each; more are summarised.
 const CPU_LINES: usize = 8;

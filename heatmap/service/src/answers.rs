@@ -4,6 +4,9 @@ use std::cmp::Reverse;
 use std::sync::atomic::Ordering;
 
 use decoder::{FolioPfn, Pfn, PhysAddr};
+use heatmap::Verdict;
+use heatmap::live::{LiveFolio, LiveFraction};
+use heatmap::{TenPercentBuckets, touched_percent};
 use proto::v1;
 use tonic::Code;
 
@@ -11,9 +14,6 @@ use super::asked::Asked;
 use super::refusal::Refusal;
 use super::state::State;
 use super::{convert, status};
-use heatmap::Verdict;
-use heatmap::live::{LiveFolio, LiveFraction};
-use heatmap::{TenPercentBuckets, touched_percent};
 
 /// Folios that one batch may ask for.
 pub(super) const MAX_BATCH: usize = 10_000;

@@ -11,15 +11,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use decoder::live::{self as capture, EventChoice};
-use toml::Spanned;
-
 use client::Address;
+use decoder::live::{self as capture, EventChoice};
 use heatmap::MaxColdShare;
 use heatmap::PageSize;
 use heatmap::live;
 use heatmap::query::{Duration, Percent, RingSize, Size};
 use heatmap::{ChunkOrder, HotThreshold};
+use toml::Spanned;
 
 /// Defaults that follow from the host.
 #[derive(Clone, Copy, Debug)]

@@ -2,13 +2,13 @@
 
 use std::time::SystemTime;
 
-use proto::v1;
-
-use super::asked::Asked;
 use heatmap::Backing;
 use heatmap::Verdict;
 use heatmap::incomplete::Reason;
 use heatmap::live::{LiveFolio, LiveFraction};
+use proto::v1;
+
+use super::asked::Asked;
 
 /// A length of time.
 pub(super) fn duration(ns: u64) -> prost_types::Duration {

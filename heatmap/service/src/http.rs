@@ -28,7 +28,10 @@ use axum::middleware::{self, Next};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use client::Address;
 use futures_util::{Stream, stream};
+use heatmap::live::Snapshot;
+use heatmap::{ChunkOrder, HotThreshold};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prost::Message;
@@ -45,9 +48,6 @@ use super::place::Place;
 use super::refusal::Refusal;
 use super::state::State;
 use super::{answers, json, metrics, request_counts};
-use client::Address;
-use heatmap::live::Snapshot;
-use heatmap::{ChunkOrder, HotThreshold};
 
 /// How long an answer may take.
 const MAX_TIME: Duration = Duration::from_secs(10);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use client::Address;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -22,7 +23,6 @@ use super::config::Config;
 use super::place::Place;
 use super::state::State;
 use super::tls::Tls;
-use client::Address;
 
 /// How long a TLS handshake may take, and after it the first word of HTTP/2, which only then has
 /// time limits of its own: else whoever connects and says nothing takes a place for ever.

@@ -5,6 +5,8 @@ use core::fmt;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use heatmap::incomplete::Reason;
+use heatmap::live::InputState;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -14,8 +16,6 @@ use prometheus_client::registry::{Registry, Unit};
 use super::asked::Asked;
 use super::state::State;
 use super::{answers, status};
-use heatmap::incomplete::Reason;
-use heatmap::live::InputState;
 
 /// How an input can be doing.
 const STATES: [&str; 5] = ["waiting", "running", "stalled", "ended", "failed"];

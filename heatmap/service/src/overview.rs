@@ -3,10 +3,10 @@
 //! A cell is a run of blocks: one block, or 2, 4, 8... where there are too many. It tells of the
 //! block in it that has the hottest page, so that a hot page is never lost among cold ones.
 
+use decoder::{FolioPfn, Pfn};
 use serde::Serialize;
 
 use super::asked::Asked;
-use decoder::{FolioPfn, Pfn};
 
 /// Most cells.
 pub(super) const MOST_CELLS: usize = 65_536;

@@ -6,10 +6,10 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use client::Address;
 use listenfd::ListenFd;
 
 use super::config::Config;
-use client::Address;
 
 /// Where to listen.
 #[derive(Debug)]

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use heatmap::Filters;
+use heatmap::facts::injected;
+use heatmap::live::{InputState, Live, Snapshot};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::TaskTracker;
@@ -12,9 +15,6 @@ use tokio_util::task::TaskTracker;
 use super::config::{Given, HostDefaults};
 use super::source::Source;
 use super::state::State;
-use heatmap::Filters;
-use heatmap::facts::injected;
-use heatmap::live::{InputState, Live, Snapshot};
 
 /// How long listeners and streams have to end.
 const DRAIN: Duration = Duration::from_secs(5);

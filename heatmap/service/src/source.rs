@@ -12,12 +12,12 @@ use anyhow::Context;
 use decoder::live::{self as capture, Progress, Target};
 use decoder::page_map::ProcessFrames;
 use decoder::{Input, Options, Recording, Sink, decode_stream, is_packed};
+use heatmap::Filters;
+use heatmap::live::{InputState, Live};
 use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
 use super::state::State;
-use heatmap::Filters;
-use heatmap::live::{InputState, Live};
 
 /// How often a file is looked at that may have grown.
 const POLL: Duration = Duration::from_millis(100);

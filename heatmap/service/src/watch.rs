@@ -15,14 +15,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
+use heatmap::ChunkOrder;
 use prost_types::Timestamp;
 use proto::v1;
 use proto::v1::watch_decisions_response::Kind;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
-
-use heatmap::ChunkOrder;
 
 use super::asked::order_and_threshold;
 use super::convert;

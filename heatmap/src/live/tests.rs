@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use decoder::InputKind;
 use decoder::{
     Access, AccessFlags, Direction, Operation, Options, Origin, Pfn, PhysAddr, Position, Sink,
     Source, TraceOffset,
 };
 use proptest::prelude::*;
-
-use decoder::InputKind;
 
 use super::*;
 use crate::counters::Counters;

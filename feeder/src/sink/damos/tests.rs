@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use std::io::{Error, ErrorKind};
 use std::rc::Rc;
 
-use proptest::prelude::*;
-
 use heatmap::{ChunkOrder, HotThreshold, Verdict};
+use proptest::prelude::*;
 
 use super::*;
 use crate::decision::Standing;

@@ -2,13 +2,13 @@
 
 use anyhow::bail;
 use clap::Args;
-
-use super::options::{FilterOptions, InputOptions, JudgeOptions, OutputOptions, RawSpeOptions};
-use super::outcome::Outcome;
 use client::messages::Messages;
 use heatmap::ChunkOrder;
 use heatmap::Folio;
 use report::DecisionWriter;
+
+use super::options::{FilterOptions, InputOptions, JudgeOptions, OutputOptions, RawSpeOptions};
+use super::outcome::Outcome;
 
 #[derive(Debug, Args)]
 pub(super) struct Decisions {

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
+use client::messages::Messages;
 use decoder::live::{self, Scope, Target};
+use heatmap::Size;
 
 use super::outcome::Outcome;
 use super::output;
 use crate::doctor::{Diagnosis, Event, Host, write_text};
-use client::messages::Messages;
-use heatmap::Size;
 
 /// Where this host's files are.
 const PROCFS: &str = "/proc";

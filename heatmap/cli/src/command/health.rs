@@ -2,9 +2,9 @@
 
 use anyhow::Context;
 use clap::Args;
+use client::{self, Address};
 
 use super::outcome::Outcome;
-use client::{self, Address};
 
 #[derive(Debug, Args)]
 pub(super) struct ServiceOptions {

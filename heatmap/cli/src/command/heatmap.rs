@@ -4,15 +4,15 @@ use std::io::BufWriter;
 use std::path::PathBuf;
 
 use clap::Args;
-
-use super::options::{FilterOptions, InputOptions, JudgeOptions, OutputOptions, RawSpeOptions};
-use super::outcome::Outcome;
-use super::output::Usage;
 use client::messages::Messages;
 use heatmap::ChunkOrder;
 use heatmap::Folio;
 use report::Format;
 use report::picture::{self, Form, MAX_BLOCKS};
+
+use super::options::{FilterOptions, InputOptions, JudgeOptions, OutputOptions, RawSpeOptions};
+use super::outcome::Outcome;
+use super::output::Usage;
 
 #[derive(Debug, Args)]
 pub(super) struct Heatmap {

@@ -7,19 +7,19 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use client::messages::Messages;
 use decoder::page_map::{LookUp, SavedFrames};
 use decoder::{Input, Options, Raw, Recording, Shard, TimeBase};
-
-use super::options::InputOptions;
-use super::outcome::Outcome;
-use super::output::Usage;
-use client::messages::Messages;
 use heatmap::Block;
 use heatmap::Counter;
 use heatmap::Filters;
 use heatmap::facts::{doubts, injected};
 use heatmap::incomplete;
 use heatmap::{Summary, Wanted};
+
+use super::options::InputOptions;
+use super::outcome::Outcome;
+use super::output::Usage;
 
 impl InputOptions {
     /// The inputs as they are shown.

@@ -19,8 +19,8 @@ mod top;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-
 use client::messages::{MessageOptions, Messages};
+
 use outcome::Outcome;
 
 /// Heat of physical memory: which 4 KiB pages inside a 2 MiB block are really hot.

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use decoder::{DataSource, Raw, pebs};
-
 use heatmap::MaxColdShare;
 use heatmap::PageSize;
 use heatmap::Wanted;

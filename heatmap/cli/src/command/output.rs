@@ -6,10 +6,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-
-use super::options::OutputOptions;
 use client::messages::Color;
 use report::{Format, Style};
+
+use super::options::OutputOptions;
 
 /// A command line that cannot be meant.
 #[derive(Debug, thiserror::Error)]

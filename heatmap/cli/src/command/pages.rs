@@ -1,12 +1,12 @@
 //! `folioscope pages`.
 
 use clap::Args;
-
-use super::options::{FilterOptions, InputOptions, OutputOptions, RawOptions};
-use super::outcome::Outcome;
 use client::messages::Messages;
 use heatmap::Counters;
 use heatmap::Wanted;
+
+use super::options::{FilterOptions, InputOptions, OutputOptions, RawOptions};
+use super::outcome::Outcome;
 
 #[derive(Debug, Args)]
 pub(super) struct Pages {

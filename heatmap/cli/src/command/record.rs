@@ -10,18 +10,11 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use clap::Args;
+use client::messages::Messages;
 use decoder::live::{
     self, CommandEnd, EventChoice, FileWriter, Progress, Side, StreamWriter, Target,
 };
 use decoder::page_map::ProcessFrames;
-
-use super::input::{Counted, available_memory};
-use super::options::JudgeOptions;
-use super::outcome::Outcome;
-use super::output::{Usage, style};
-use super::report::{listed, print};
-use crate::doctor::{Host, advised_period};
-use client::messages::Messages;
 use heatmap::ChunkOrder;
 use heatmap::Counter;
 use heatmap::Folio;
@@ -29,6 +22,13 @@ use heatmap::PageSize;
 use heatmap::query::{Duration, Filters, Percent, RingSize, Setting, Size};
 use report::Format;
 use report::layout::percent;
+
+use super::input::{Counted, available_memory};
+use super::options::JudgeOptions;
+use super::outcome::Outcome;
+use super::output::{Usage, style};
+use super::report::{listed, print};
+use crate::doctor::{Host, advised_period};
 
 /// What is written at a time.
 const BUFFER_LEN: usize = 1 << 20;

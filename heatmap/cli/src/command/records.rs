@@ -4,20 +4,20 @@ use core::fmt::Write as _;
 
 use anyhow::Context;
 use clap::Args;
+use client::messages::Messages;
 use decoder::{
     Access, AccessFlags, EventIndex, Ledger, Origin, QueueName, Recording, Shard, Sink, Tlb,
 };
-
-use super::input::require_times;
-use super::options::{FilterOptions, InputOptions, OutputOptions, RawOptions};
-use super::outcome::Outcome;
-use super::output::Output;
-use client::messages::Messages;
 use heatmap::Filters;
 use heatmap::incomplete;
 use heatmap::lossy;
 use heatmap::nothing_counted;
 use report::{RecordRow, RecordWriter};
+
+use super::input::require_times;
+use super::options::{FilterOptions, InputOptions, OutputOptions, RawOptions};
+use super::outcome::Outcome;
+use super::output::Output;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Columns, absent values `-` (text), empty (CSV), null (JSON, Parquet):

@@ -3,14 +3,14 @@
 use std::io;
 
 use clap::Args;
-
-use super::options::{FilterOptions, InputOptions, JudgeOptions, OutputOptions, RawSpeOptions};
-use super::outcome::Outcome;
 use client::messages::Messages;
 use heatmap::ChunkOrder;
 use heatmap::Folio;
 use heatmap::Summary;
 use report::{Format, Style};
+
+use super::options::{FilterOptions, InputOptions, JudgeOptions, OutputOptions, RawSpeOptions};
+use super::outcome::Outcome;
 
 #[derive(Debug, Args)]
 pub(super) struct Report {

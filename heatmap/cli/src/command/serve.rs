@@ -3,14 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use client::messages::Messages;
+use service::{Flags, Given, HostDefaults};
 
 use super::input::available_memory;
 use super::options::FilterOptions;
 use super::outcome::Outcome;
 use super::output::Usage;
-use client::messages::Messages;
-use service::{Flags, Given, HostDefaults};
-
 use crate::doctor::{Host, advised_period};
 
 #[derive(Debug, Args)]

@@ -4,6 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
+use client::messages::Messages;
+use heatmap::ChunkOrder;
+use heatmap::NOT_JUDGED;
 use proto::v1;
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
@@ -11,13 +14,10 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Bar, BarChart, BarGroup, Block, Paragraph, Row, Table};
+use report::layout::thousands;
 
 use super::health::ServiceOptions;
 use super::outcome::Outcome;
-use client::messages::Messages;
-use heatmap::ChunkOrder;
-use heatmap::NOT_JUDGED;
-use report::layout::thousands;
 
 /// Blocks that are asked for: more than fit any terminal.
 const ASKED: i32 = 200;

@@ -3,11 +3,11 @@
 //! What a processor really does is not known before it is sampled, so rates are assumed, for CPUs
 //! that are all busy; the advice says them. A quieter host writes less.
 
+use heatmap::{RECORD_AMD, RECORD_INTEL, precise_events};
 use serde::Serialize;
 
 use super::event::Event;
 use super::units::Unit;
-use heatmap::{RECORD_AMD, RECORD_INTEL, precise_events};
 
 /// What an event costs, as assumed.
 #[derive(Clone, Copy, Debug)]

@@ -4,6 +4,7 @@
 //! says why it does not.
 
 use decoder::live::{self, GRANT, Refusal, Scope};
+use report::layout::size;
 
 use super::advice::Advice;
 use super::check::{Addresses, Check, Probe};
@@ -11,7 +12,6 @@ use super::event::Event;
 use super::host::{Host, chosen};
 use super::machine::Machine;
 use super::units::Unit;
-use report::layout::size;
 
 /// Bits of the capability sets in `/proc/PID/status` (`capability.h`).
 mod capability {

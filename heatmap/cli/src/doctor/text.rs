@@ -2,11 +2,12 @@
 
 use std::io::{self, Write};
 
+use report::Style;
+use report::layout::{Line, Paint, clean, counted, hanging, size, thousands, wrap};
+
 use super::advice::{Advice, Command};
 use super::check::{Check, Status};
 use super::diagnosis::Diagnosis;
-use report::Style;
-use report::layout::{Line, Paint, clean, counted, hanging, size, thousands, wrap};
 
 /// Where findings start.
 const INDENT: usize = 6;

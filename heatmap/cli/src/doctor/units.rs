@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use heatmap::CORE_UNITS;
+
 use super::check::Check;
 use super::event::Event;
 use super::host::{Host, names};
 use super::machine::{Machine, Maker};
-use heatmap::CORE_UNITS;
 
 /// Where the kernel lists what can be sampled
 /// (`Documentation/ABI/testing/sysfs-bus-event_source-devices`).

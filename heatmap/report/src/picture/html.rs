@@ -3,11 +3,12 @@
 
 use std::io;
 
+use heatmap::{NOT_JUDGED, Verdict};
+use heatmap::{Report, TopFolio};
+
 use super::scene::Scene;
 use super::svg::{self, escaped};
 use crate::layout::thousands;
-use heatmap::{NOT_JUDGED, Verdict};
-use heatmap::{Report, TopFolio};
 
 /// Blocks in the table.
 const LISTED: usize = 50;

@@ -18,8 +18,9 @@ mod svg;
 
 use std::io;
 
-use crate::layout::thousands;
 use heatmap::{NOT_JUDGED, Report, TopFolio, Verdict};
+
+use crate::layout::thousands;
 
 /// Blocks in a picture at most: a row of two dots each.
 pub const MAX_BLOCKS: usize = 4096;

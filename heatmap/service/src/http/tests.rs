@@ -1,11 +1,12 @@
-use super::*;
-use crate::{Flags, Given, HostDefaults};
 use axum::body::{Body, to_bytes};
 use decoder::Options;
 use futures_util::StreamExt;
 use heatmap::Filters;
 use heatmap::live::{InputState, Live};
 use serde_json::Value;
+
+use super::*;
+use crate::{Flags, Given, HostDefaults};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const HOST: HostDefaults = HostDefaults { available_memory: 1 << 30, advised_period: |_| None };
