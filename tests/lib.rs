@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `in_process/` | tests that call the libraries, also run inside an emulator |
 //! | `end_to_end/` | tests that start the programs, which may run in an emulator |
+//! | `structure/` | tests of the sources: which crate and which file may know which |
 //! | `allocations/` | a process whose allocations are counted |
 //! | `service/`, `vm/` | tests by other programs, which `.ci/run` starts |
 //! | `spefeed/`, `tracegen/` | a model of the kernel's interfaces; a maker of traces |

@@ -366,7 +366,7 @@ pub enum Tlb {
     /// The second-level TLB.
     L2,
     /// None: the page tables were walked.
-    RecordStream,
+    Walk,
 }
 
 impl Tlb {
@@ -376,7 +376,7 @@ impl Tlb {
             Self::Hit => "hit",
             Self::L1 => "l1",
             Self::L2 => "l2",
-            Self::RecordStream => "walk",
+            Self::Walk => "walk",
         }
     }
 
@@ -385,7 +385,7 @@ impl Tlb {
     pub const fn flags(self) -> AccessFlags {
         match self {
             Self::Hit | Self::L1 | Self::L2 => AccessFlags::TLB_ACCESS,
-            Self::RecordStream => AccessFlags::TLB_ACCESS.union(AccessFlags::TLB_WALK),
+            Self::Walk => AccessFlags::TLB_ACCESS.union(AccessFlags::TLB_WALK),
         }
     }
 }

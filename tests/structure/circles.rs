@@ -1,5 +1,5 @@
-//! No two files of a crate depend on each other, directly or by way of others: who reads one needs to know only those
-//! that it names.
+//! No two files of a crate depend on each other by what they import or name, directly or by way of others: who reads one
+//! needs to know only those that it names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! The files of a crate, and which other files of it each of them depends on.
 //!
-//! A file depends on the one that has what it imports or names by a path. `pub use` is a table of contents: it is no
+//! A file depends on the one that has what it imports or names by a path outside of macros; methods that a type has in
+//! another file do not count. `pub use` is a table of contents: it is no
 //! dependency of the file that has it, and whoever imports by way of it depends on where the item stands. Modules of
 //! tests do not count.
 

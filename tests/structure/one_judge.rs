@@ -17,7 +17,9 @@ fn sources() -> Vec<(String, String)> {
                 folders.push(path);
             } else if path.extension().is_some_and(|it| it == "rs") && !path.ends_with("tests.rs") {
                 let text = std::fs::read_to_string(&path).expect("text");
-                let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default().to_owned();
+                // Tests stand at the end, or in a file of their own.
+                let text =
+                    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned();
                 let name = path.strip_prefix(&root).expect("below it").display().to_string();
                 sources.push((name, text));
             }
@@ -39,6 +41,10 @@ fn names(names: &[&str]) -> BTreeSet<String> {
 #[test]
 fn report_decisions_pictures_daemon_and_feeder_ask_one_judge() {
     // Reports, decisions and pictures are made of a summary; all that a daemon answers of a snapshot.
+    let whole = |file: &str| {
+        sources().iter().any(|(name, text)| name == file && text.lines().count() > 300)
+    };
+    assert!(whole("heatmap/service/src/http.rs"), "a file is looked at to its end");
     let judges = users(&["judge.find(", ".find(&BlockEvidence::"]);
     assert_eq!(judges, names(&["heatmap/src/live/snapshot.rs", "heatmap/src/summary.rs"]));
     // Nobody else compares with the tables.

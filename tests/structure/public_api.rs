@@ -1,4 +1,4 @@
-//! What other crates can name of a library, as a list that shows in a review when one comes or goes.
+//! What other crates can name of a library, but for what macros make, as a list that shows in a review when one comes or goes.
 
 use std::path::Path;
 

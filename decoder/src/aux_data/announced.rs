@@ -395,7 +395,7 @@ mod tests {
         chunk(&mut said, CPU, 0x5_0000..0x6_0000);
         said.begin(Some(&aux(CPU, 0x7_0000..0x8_0000)));
         said.come(0xff00);
-        assert_eq!(ended(said), 0x100, "but what a piece says of itself counts");
+        assert_eq!(ended(said), 0x100, "but what a chunk says of itself counts");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Pieces of an AUX queue: how they follow one another, and what became of their bytes. The same
+//! Chunks of an AUX queue: how they follow one another, and what became of their bytes. The same
 //! for every tracer.
 
 use crate::intel_pt::Pebs;

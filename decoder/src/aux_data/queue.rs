@@ -29,7 +29,7 @@ pub trait AuxDecoder: Default {
 
     /// What became of all bytes so far. Those of an unfinished record are in none of it.
     fn bytes(&self) -> ByteAccount;
-    /// All bytes that were fed, counted apart from that.
+    /// All bytes that were fed but those that came before, counted apart from [`AuxDecoder::bytes`].
     fn total(&self) -> u64;
     /// The timestamp of the last record that had one, in ticks.
     fn newest(&self) -> Option<u64>;
@@ -64,7 +64,7 @@ pub struct GiveTo<'a, S: ?Sized> {
 /// What came of some bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Given {
-    /// There were records in them, or before.
+    /// A record was given out of them, or, where that is counted over the whole queue, before.
     pub records: bool,
     /// One of theirs had a timestamp.
     pub ticked: bool,

@@ -252,7 +252,7 @@ impl Op {
         let misses = Data3::L1_TLB_MISS | Data3::L2_TLB_MISS;
         self.touches(valid).then(|| {
             if self.data3.contains(misses) {
-                Tlb::RecordStream
+                Tlb::Walk
             } else if self.data3.contains(Data3::L1_TLB_MISS) {
                 Tlb::L2
             } else {
@@ -274,7 +274,7 @@ impl Op {
             match self.tlb()? {
                 Tlb::L1 => (Data3::L1_TLB_HIT_2M, Data3::L1_TLB_HIT_1G),
                 Tlb::L2 => (Data3::L2_TLB_HIT_2M, Data3::L2_TLB_HIT_1G),
-                Tlb::RecordStream | Tlb::Hit => return None,
+                Tlb::Walk | Tlb::Hit => return None,
             }
         };
         let bit = |bits| usize::from(self.data3.contains(bits));
@@ -485,8 +485,7 @@ pub(super) mod tests {
     #[test]
     fn tlbs_are_believed_where_the_address_is_valid() {
         let (lin, phys) = (1 << 17, 1 << 18);
-        let misses =
-            [(0, Tlb::L1), (0b0100, Tlb::L2), (0b1100, Tlb::RecordStream), (0b1000, Tlb::L1)];
+        let misses = [(0, Tlb::L1), (0b0100, Tlb::L2), (0b1100, Tlb::Walk), (0b1000, Tlb::L1)];
         for (caps, bits) in
             CAPS.into_iter().flat_map(|caps| [0, lin, phys, lin | phys].map(|b| (caps, b)))
         {
@@ -497,11 +496,7 @@ pub(super) mod tests {
                 let op = with_caps(caps, 0, 1 | bits | missed);
                 assert_eq!(op.tlb(), want, "{caps:#x} {bits:#x} {missed:#b}");
                 let walks = op.flags().contains(AccessFlags::TLB_WALK);
-                assert_eq!(
-                    walks,
-                    want == Some(Tlb::RecordStream),
-                    "{caps:#x} {bits:#x} {missed:#b}"
-                );
+                assert_eq!(walks, want == Some(Tlb::Walk), "{caps:#x} {bits:#x} {missed:#b}");
                 assert_eq!(with_caps(caps, 0, bits | missed).tlb(), None, "no memory");
             }
         }

@@ -212,7 +212,7 @@ mod tests {
         zstd::encode_all(bytes, 3).unwrap()
     }
 
-    /// Bytes that compress badly, and so come in many chunks.
+    /// Bytes that compress badly, and so come in many pieces.
     fn noise(len: usize) -> Vec<u8> {
         let mut state = 88_172_645_463_325_252_u64;
         let byte = |_| {

@@ -125,7 +125,7 @@ mod tests {
             assert_eq!(told.source, Some(DataSource::L1), "{word:#x}");
             (told.tlb, told.flags.contains(AccessFlags::LOCKED))
         };
-        let (hit, walk) = (Some(Tlb::Hit), Some(Tlb::RecordStream));
+        let (hit, walk) = (Some(Tlb::Hit), Some(Tlb::Walk));
         assert_eq!(of(Core::Gracemont, 0x11), (hit, true));
         assert_eq!(of(Core::Gracemont, 0x21), (walk, false));
         assert_eq!(of(Core::Gracemont, 0xffff_ffc1), (hit, false));

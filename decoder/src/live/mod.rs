@@ -1,18 +1,18 @@
 //! Capturing without perf: rings of the kernel's, emptied into a sink or a file.
 //!
 //! ```text
-//! event -> open -> lane -> outlet        decoding: walk -> session -> sink, as with a stream
-//!          mapped  ring                  writer: a perf.data file, or a stream
+//! setup: event -> open events -> ring: the rings of a CPU -> output: decoding (record stream -> session -> sink),
+//!                                                                    or writer (a perf.data file, or a stream)
 //! ```
 //!
-//! `capture.rs` is the loop over all lanes; `rig.rs` opens them and tells their units what
-//! `unit.rs` decides. `kernel.rs` is the kernel's side of the rings as a model, for tests.
+//! `control/capture.rs` is the loop over the rings of all CPUs; `setup/open_events.rs` opens them and tells their units
+//! what `ring/aux_restart.rs` decides. `kernel.rs` is the kernel's side of the rings as a model, for tests.
 //!
 //! What comes out of the rings is a recording as `perf record -o -` writes one, byte by byte, of
 //! which nothing is copied on its way to the decoder but a record that a ring's end cuts. It is
 //! read by the same code as a file; here is only what brings it.
 //!
-//! `unsafe` is in `mapped.rs` (memory shared with the kernel) and `open.rs` (the system call and
+//! `unsafe` is in `ring/mapped.rs` (memory shared with the kernel) and `setup/open.rs` (the system call and
 //! its ioctls), and nowhere else.
 
 mod control;

@@ -17,7 +17,7 @@ enum State {
     Lost,
 }
 
-/// Reads one buffer, in chunks of any size.
+/// Reads one buffer, in pieces of any size.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     format: Format,
@@ -184,7 +184,7 @@ mod tests {
     /// Ends and addresses of the records, and the account.
     type Read = (Vec<(usize, Option<u64>)>, Ledger);
 
-    /// Reads a buffer that comes in chunks of `step` bytes.
+    /// Reads a buffer that comes in pieces of `step` bytes.
     fn read(format: Format, bytes: &[u8], step: usize) -> Read {
         let mut decoder = Decoder::new(format);
         let (mut found, mut from) = (Vec::new(), 0);

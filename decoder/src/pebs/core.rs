@@ -66,7 +66,7 @@ impl Core {
         };
         flags.set(AccessFlags::LOCKED, locked.is_some_and(bit));
         let tlb = walked.map(|walked| match self {
-            _ if bit(walked) => Tlb::RecordStream,
+            _ if bit(walked) => Tlb::Walk,
             Self::PantherCove if bit(9) || bit(10) => Tlb::L2,
             _ => Tlb::Hit,
         });
@@ -505,7 +505,7 @@ mod tests {
 
     #[test]
     fn bits_beside_the_code() {
-        let (hit, l2, walk) = (Some(Tlb::Hit), Some(Tlb::L2), Some(Tlb::RecordStream));
+        let (hit, l2, walk) = (Some(Tlb::Hit), Some(Tlb::L2), Some(Tlb::Walk));
         // A code with which every core says "first cache", and the places of walk and lock.
         let cases = [
             (Core::SandyBridge, 4, 5),

@@ -171,7 +171,7 @@ mod tests {
         let memory = Memory { data_source: 0x11, ..memory };
         let want = Access {
             data_source: Some(DataSource::L1),
-            tlb: Some(Tlb::RecordStream),
+            tlb: Some(Tlb::Walk),
             flags: AccessFlags::TLB_ACCESS | AccessFlags::TLB_WALK,
             ..want
         };

@@ -1,5 +1,5 @@
 //! Records inside COMPRESSED and COMPRESSED2 records: one zstd frame that never ends, cut into
-//! chunks anywhere. What it holds is a chunk of the record stream, cut anywhere too.
+//! pieces anywhere. What it holds is a piece of the record stream, cut anywhere too.
 
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 

@@ -165,7 +165,7 @@ impl DataSrc {
         const L2: u64 = 0x10;
         let tlb = self.bits(26, 7);
         match tlb & (L1 | L2) {
-            _ if tlb & MISS != 0 => Some(Tlb::RecordStream),
+            _ if tlb & MISS != 0 => Some(Tlb::Walk),
             _ if tlb & HIT == 0 => None,
             L1 => Some(Tlb::L1),
             L2 => Some(Tlb::L2),
@@ -378,17 +378,17 @@ mod tests {
             ("a hit in one of two, as x86 has it", 2 | 8 | 16, Some(Tlb::Hit)),
             ("the first level", 2 | 8, Some(Tlb::L1)),
             ("the second", 2 | 16, Some(Tlb::L2)),
-            ("a miss", 4, Some(Tlb::RecordStream)),
-            ("a miss of the second level", 4 | 16, Some(Tlb::RecordStream)),
+            ("a miss", 4, Some(Tlb::Walk)),
+            ("a miss of the second level", 4 | 16, Some(Tlb::Walk)),
             ("perf's samples of Arm SPE: event 4", 32 | 2, Some(Tlb::Hit)),
-            ("event 5", 32 | 4, Some(Tlb::RecordStream)),
+            ("event 5", 32 | 4, Some(Tlb::Walk)),
             ("the walker alone", 32, None),
             ("the OS alone", 64, None),
         ];
         for (name, bits, want) in cases {
             let data_src = DataSrc(2 | bits << 26);
             assert_eq!(data_src.tlb(), want, "{name}");
-            let walks = want == Some(Tlb::RecordStream);
+            let walks = want == Some(Tlb::Walk);
             let flags = data_src.flags();
             assert_eq!(flags.contains(AccessFlags::TLB_WALK), walks, "{name}");
             assert_eq!(flags.contains(AccessFlags::TLB_ACCESS), want.is_some(), "{name}");

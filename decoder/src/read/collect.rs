@@ -1,6 +1,6 @@
 //! Reads the samples of a mapped input, and remembers where its AUX data lies.
 
-use super::parallel::{Collected, MAX_PIECES};
+use super::parallel::{Collected, MAX_CHUNKS};
 use super::placement::Target;
 use super::record_stream::Visitor;
 use super::session::Session;
@@ -9,7 +9,7 @@ use crate::perf::Auxtrace;
 use crate::perf::record::Record;
 use crate::{Position, Shard, TraceOffset};
 
-/// Takes sample records, or has a crew read them, and remembers where AUX data lies.
+/// Takes sample records, or has workers read them, and remembers where AUX data lies.
 pub(crate) struct Collect<'c, 's, 'scope, 'env, 'a, S> {
     pub(crate) session: &'s mut Session,
     pub(crate) sink: &'s mut S,
@@ -52,7 +52,7 @@ impl<'a: 'scope, 'scope, S: Shard + 'scope> Visitor<'a> for Collect<'_, '_, 'sco
                 if index == self.queues.len() {
                     self.queues.push(Collected::new(key, &chunk));
                 }
-                if self.chunks < MAX_PIECES {
+                if self.chunks < MAX_CHUNKS {
                     self.chunks += usize::from(self.queues[index].begin(&chunk, position));
                     Target::Queue(index)
                 } else {

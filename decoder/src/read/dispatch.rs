@@ -8,12 +8,12 @@ use crate::perf::Auxtrace;
 use crate::perf::record::Record;
 use crate::{Position, Shard, TraceOffset};
 
-/// Has a crew decode AUX data and samples of a stream.
+/// Has workers decode AUX data and samples of a stream.
 pub(crate) struct Dispatch<'s, 'scope, 'env, S> {
     pub(crate) session: &'s mut Session,
     pub(crate) sink: &'s mut S,
     pub(crate) crew: Workers<'scope, 'env, 'static, S>,
-    /// The crew asks who ran where.
+    /// The workers ask who ran where.
     pub(crate) asks: bool,
     pub(crate) target: Target,
 }

@@ -1,8 +1,8 @@
 //! From bytes to accesses: walks over the records, decodes the AUX queues.
 //!
-//! A mapped input is walked once: sample records are read on the way, by a crew if there are
+//! A mapped input is walked once: sample records are read on the way, by workers if there are
 //! several threads; chunks of AUX data are only placed, and then the queues are decoded. In a
-//! stream the crew decodes AUX data too, as it comes. Where the order of the records matters,
+//! stream the workers decode AUX data too, as it comes. Where the order of the records matters,
 //! and with one thread, all is decoded where it stands.
 
 pub(crate) mod aux_records;
@@ -198,7 +198,7 @@ fn read_alone<S: Sink>(
     Ok(())
 }
 
-/// Walks over each buffer that has been filled, has a crew decode it and goes on in another one.
+/// Walks over each buffer that has been filled, has workers decode it and goes on in another one.
 fn read_with<'scope, S: Shard + 'scope>(
     crew: Workers<'scope, '_, 'static, S>,
     stream: &mut Stream<impl Read>,
@@ -207,7 +207,7 @@ fn read_with<'scope, S: Shard + 'scope>(
     sink: &mut S,
     options: &Options,
 ) -> Result<(), Error> {
-    // Who ran where is told to the crew if any of it will ask.
+    // Who ran where is told to the workers if any of it will ask.
     session.sideband.told = Some(Vec::new());
     let asks = sink.detail() > Detail::Addresses;
     let mut visitor = Dispatch { session, sink, crew, asks, target: Target::Skipped };
@@ -227,7 +227,7 @@ fn read_with<'scope, S: Shard + 'scope>(
         if !more {
             break;
         }
-        // Without a crew there is nothing to go on for: its end is told by `finish`.
+        // Without workers there is nothing to go on for: its end is told by `finish`.
         let Some(fresh) = visitor.crew.buffer(options.grain.buffer) else { break };
         visitor.crew.give_back(stream.exchange(fresh));
     }
@@ -242,7 +242,7 @@ fn read_with<'scope, S: Shard + 'scope>(
     Ok(())
 }
 
-/// Takes a stream from whoever has its bytes, chunk by chunk.
+/// Takes a stream from whoever has its bytes, piece by piece.
 pub(crate) struct Pieces<'s, S> {
     walk: RecordStream,
     visitor: Immediate<'s, S>,

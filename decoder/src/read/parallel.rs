@@ -34,9 +34,9 @@ use crate::perf::{Clock, QueueKey, SideBand};
 use crate::spe::{ResumeState, expected_before};
 use crate::{EventIndex, Options, Position, Shard, Sink, cost};
 
-/// Pieces that are remembered until their queues are decoded, of all queues of a recording; about 100
+/// Chunks that are remembered until their queues are decoded, of all queues of a recording; about 100
 /// bytes each. What comes beyond them is skipped.
-pub(crate) const MAX_PIECES: usize = 1 << 21;
+pub(crate) const MAX_CHUNKS: usize = 1 << 21;
 
 /// A queue and where its chunks lie.
 pub(crate) struct Collected<'a> {

@@ -1,5 +1,5 @@
 //! One pass over the bytes of a record stream, whatever holds them: a mapping gives them all at
-//! once, a pipe in chunks of any size.
+//! once, a pipe in pieces of any size.
 
 use crate::cursor::ByteOrder;
 use crate::perf::Auxtrace;

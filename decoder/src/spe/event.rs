@@ -88,7 +88,7 @@ impl Events {
     /// How the access was translated.
     pub const fn tlb(self) -> Option<Tlb> {
         if self.contains(Self::TLB_WALK) {
-            Some(Tlb::RecordStream)
+            Some(Tlb::Walk)
         } else if self.contains(Self::TLB_ACCESS) {
             Some(Tlb::Hit)
         } else {
@@ -171,16 +171,8 @@ mod tests {
         let cases: [(u64, Option<Tlb>, AccessFlags); 4] = [
             (0b10, None, AccessFlags::empty()),
             (0b10 | 1 << 4, Some(Tlb::Hit), AccessFlags::TLB_ACCESS),
-            (
-                0b10 | 1 << 5,
-                Some(Tlb::RecordStream),
-                AccessFlags::TLB_ACCESS | AccessFlags::TLB_WALK,
-            ),
-            (
-                0b10 | 3 << 4,
-                Some(Tlb::RecordStream),
-                AccessFlags::TLB_ACCESS | AccessFlags::TLB_WALK,
-            ),
+            (0b10 | 1 << 5, Some(Tlb::Walk), AccessFlags::TLB_ACCESS | AccessFlags::TLB_WALK),
+            (0b10 | 3 << 4, Some(Tlb::Walk), AccessFlags::TLB_ACCESS | AccessFlags::TLB_WALK),
         ];
         for (bits, tlb, flags) in cases {
             let events = Events::from_bits_retain(bits);

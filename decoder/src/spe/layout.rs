@@ -406,7 +406,7 @@ fn told_at(place: usize, known: &[Layout]) -> [u64; MAX_LAYOUTS] {
 }
 
 /// Goes from record to record, as long as they are recognised.
-struct ChunkHandler<'a, C> {
+struct Steps<'a, C> {
     known: &'a [Layout],
     places: [usize; MAX_TELLING],
     layouts: &'a [[u64; 256]; MAX_TELLING],
@@ -423,7 +423,7 @@ struct ChunkHandler<'a, C> {
 
 type Window = [u8; WINDOW];
 
-impl<'a, C: Compare> ChunkHandler<'a, C> {
+impl<'a, C: Compare> Steps<'a, C> {
     #[inline(always)]
     fn new(known: &'a [Layout], finder: &'a Finder, bytes: &'a [u8], compare: C) -> Self {
         let places = finder.places.map(|place| usize::from(place) % MAX_LEN);
@@ -491,7 +491,7 @@ impl<T: Take> Job for Records<'_, T> {
 
     #[inline(always)]
     fn run<C: Compare>(self, compare: C) -> Run {
-        let mut steps = ChunkHandler::new(self.known, self.finder, self.bytes, compare);
+        let mut steps = Steps::new(self.known, self.finder, self.bytes, compare);
         while let Some((layout, window)) = steps.next() {
             self.taker.record(&layout.record(window), self.from + steps.at);
         }
@@ -514,7 +514,7 @@ impl<S: Sink + ?Sized> Job for Places<'_, '_, S> {
     #[inline(always)]
     fn run<C: Compare>(self, compare: C) -> Run {
         let Self { known, finder, bytes, batch, sink } = self;
-        let mut steps = ChunkHandler::new(known, finder, bytes, compare);
+        let mut steps = Steps::new(known, finder, bytes, compare);
         let (batch, addresses) = batch.parts();
         let (mut records, mut len) = (Tally::default(), batch.len);
         loop {

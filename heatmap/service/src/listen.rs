@@ -158,8 +158,10 @@ async fn unix(path: &Path, group: Option<&str>) -> anyhow::Result<Bound> {
         }
     }
     let listener = UnixListener::bind(path).with_context(|| {
-        format!("unix:{shown}: cannot listen; is its folder there, and may this user write to it? Or name another \
-             place: --grpc unix:PATH")
+        format!(
+            "unix:{shown}: cannot listen; is its folder there, and may this user write to it? Or \
+             name another place: unix:PATH"
+        )
     })?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))
         .with_context(|| format!("unix:{shown}: cannot set its mode"))?;

@@ -39,7 +39,7 @@ pub trait RecordingWriter {
     /// See [`RecordingWriter::begin`].
     fn records(&mut self, records: &[u8]) -> io::Result<()>;
 
-    /// AUX data, in one chunk or two. `chunk.size` is the length of both, rounded up to a multiple
+    /// A chunk of AUX data, whose bytes lie in one part or two. `chunk.size` is the length of both, rounded up to a multiple
     /// of 8: what is missing is zeros.
     ///
     /// # Errors

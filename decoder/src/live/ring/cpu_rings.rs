@@ -34,7 +34,7 @@ pub struct CpuRings<R> {
     pub aux: Option<AuxRing<R>>,
 }
 
-/// What one pass found in a lane.
+/// What one pass found in the rings of a CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Passed {
     /// Bytes of records.

@@ -243,7 +243,7 @@ mod tests {
             });
             let (data_head, aux_head) = &*heads;
             let of_aux = aux_head.load(LOADS_HEAD);
-            assert!(data_head.load(LOADS_HEAD) >= of_aux, "the order of `Lane::drain`");
+            assert!(data_head.load(LOADS_HEAD) >= of_aux, "the order of `CpuRings::drain`");
             kernel.join().unwrap();
         });
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! place      0 ...... tail ............. head ......       running counts, never reduced
 //! where      place modulo the ring's length, a power of two
-//! held       [tail, head): written, not yet given back; in two chunks where the ring wraps
+//! held       [tail, head): written, not yet given back; in two parts where the ring wraps
 //! ```
 //!
 //! Who fills writes bytes, then moves `head` on; who takes reads `head`, then bytes, then moves
@@ -36,7 +36,7 @@ pub trait Ring {
     /// Place of the first byte that was not given back.
     fn tail(&self) -> u64;
 
-    /// The bytes at these places, in their order; the second chunk is empty unless the ring wraps
+    /// The bytes at these places, in their order; the second part is empty unless the ring wraps
     /// between them. Places that are not between tail and head are left out.
     fn held(&self, places: Range<u64>) -> [&[u8]; 2];
 
