@@ -107,7 +107,7 @@ pub use access::{
     UnknownDataSource,
 };
 pub use addr::{FOLIO_SHIFT, FolioPfn, PAGE_SHIFT, PAGES_PER_FOLIO, Pfn, PhysAddr, VirtAddr};
-pub use aux_data::byte_account::{ByteAccount, Timed};
+pub use aux_data::byte_account::{ByteAccount, FedBytes, Timed};
 pub use aux_data::chunk::{AuxFormat, Chunk, Continuity};
 pub use aux_data::queue_name::QueueName;
 pub use cost::steps_taken;

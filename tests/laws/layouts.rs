@@ -112,7 +112,7 @@ fn decode(mut decoder: Decoder, pieces: &[(Continuity, &[u8])]) -> Decoded {
     let (mut records, mut position) = (Vec::new(), 0);
     for (join, bytes) in pieces {
         let skipped = decoder.join(*join).min(bytes.len());
-        decoder.fill(skipped);
+        decoder.fed_mut().fill(skipped);
         let start = position + skipped as u64;
         decoder.feed(&bytes[skipped..], start, &mut |record, end| {
             records.push((*record, start + end as u64));

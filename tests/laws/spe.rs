@@ -92,7 +92,7 @@ fn decode_by(mut decoder: Decoder, pieces: &[(Continuity, &[u8])]) -> Decoded {
     let (mut position, mut fed) = (0, 0);
     for (join, bytes) in pieces {
         let skipped = decoder.join(*join).min(bytes.len());
-        decoder.fill(skipped);
+        decoder.fed_mut().fill(skipped);
         let (start, mut last) = (position + skipped as u64, 0);
         decoder.feed(&bytes[skipped..], start, &mut |record, end| {
             assert!(last < end && end <= bytes.len() - skipped, "records end one behind another");

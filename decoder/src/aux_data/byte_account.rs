@@ -22,6 +22,35 @@ impl ByteAccount {
     }
 }
 
+/// The bytes that a decoder was given: what became of them, and, counted apart from that, how many there were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FedBytes {
+    /// What became of them. Those of an unfinished record are in none of its fields.
+    pub account: ByteAccount,
+    /// All of them but those that were given twice.
+    pub total: u64,
+}
+
+impl FedBytes {
+    /// Counts zeros that perf filled a chunk up with, or the bytes in whose place it did.
+    pub fn fill(&mut self, len: usize) {
+        self.total += len as u64;
+        self.account.padding += len as u64;
+    }
+
+    /// Takes zeros back that were counted as filling: they come again, as data.
+    pub fn unfill(&mut self, len: usize) {
+        self.total -= len as u64;
+        self.account.padding -= len as u64;
+    }
+
+    /// Counts bytes that were fed and turn out to have been given before.
+    pub fn repeated(&mut self, len: u64) {
+        self.total -= len;
+        self.account.overlap += len;
+    }
+}
+
 /// Which times a queue's records had.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timed {

@@ -1,7 +1,7 @@
 //! One AUX queue: the chunks of a ring, put in their places, decoded, and given out as accesses. What bytes mean is the
 //! tracer's decoder's to say.
 
-use super::byte_account::{ByteAccount, Timed};
+use super::byte_account::{ByteAccount, FedBytes, Timed};
 use super::chunk::{Chunk, ChunkHandler, ChunkReader};
 use super::threads::Threads;
 use crate::perf::{QueueKey, SideBand};
@@ -18,19 +18,13 @@ pub trait AuxDecoder: Default {
 
     /// Bytes may be missing before this place of the queue.
     fn gap_at(&mut self, place: u64);
-    /// Counts bytes that came before.
-    fn overlap(&mut self, len: u64);
-    /// Counts zeros that perf filled a chunk up with, or the bytes in whose place it did.
-    fn fill(&mut self, len: usize);
-    /// Takes zeros back that were counted as filling: they come again, as data.
-    fn unfill(&mut self, len: usize);
     /// The queue has ended.
     fn finish(&mut self);
 
-    /// What became of all bytes so far. Those of an unfinished record are in none of it.
-    fn bytes(&self) -> ByteAccount;
-    /// All bytes that were fed but those that came before, counted apart from [`AuxDecoder::bytes`].
-    fn total(&self) -> u64;
+    /// The bytes so far.
+    fn fed(&self) -> FedBytes;
+    /// The same, to count those that it is not given.
+    fn fed_mut(&mut self) -> &mut FedBytes;
     /// The timestamp of the last record that had one, in ticks.
     fn newest(&self) -> Option<u64>;
 }
@@ -90,15 +84,15 @@ struct Decoding<'a, D, S: ?Sized> {
 
 impl<D: AuxDecoder, S: Sink + ?Sized> ChunkHandler for Decoding<'_, D, S> {
     fn overlap(&mut self, len: u64) {
-        self.decoder.overlap(len);
+        self.decoder.fed_mut().account.overlap += len;
     }
 
     fn fill(&mut self, len: usize) {
-        self.decoder.fill(len);
+        self.decoder.fed_mut().fill(len);
     }
 
     fn unfill(&mut self, len: usize) {
-        self.decoder.unfill(len);
+        self.decoder.fed_mut().unfill(len);
     }
 
     fn gap_at(&mut self, place: u64) {
@@ -157,13 +151,14 @@ impl<D: AuxDecoder> Queue<D> {
     /// apart from it, and which times its records had.
     pub fn finish(mut self) -> (ByteAccount, u64, Timed) {
         self.decoder.finish();
-        (self.decoder.bytes(), self.decoder.total(), self.timed)
+        let FedBytes { account, total } = self.decoder.fed();
+        (account, total, self.timed)
     }
 
     /// The account so far, without the unfinished record.
     pub fn so_far(&self) -> (ByteAccount, u64, Timed) {
-        let bytes = self.decoder.bytes();
-        (bytes, bytes.sum(), self.timed)
+        let account = self.decoder.fed().account;
+        (account, account.sum(), self.timed)
     }
 
     /// The queue's CPU, and the time of its last record: what follows was made later.

@@ -11,7 +11,7 @@
 
 use super::block::{Blocks, Record, Step};
 use super::packet::{Kind, MAX_PACKET_LEN, NoPacket, PSB, Packet};
-use crate::aux_data::byte_account::ByteAccount;
+use crate::aux_data::byte_account::{ByteAccount, FedBytes};
 use crate::aux_data::chunk::Continuity;
 
 /// Decodes one queue.
@@ -44,8 +44,7 @@ pub struct Decoder {
     padding_run: u64,
     /// A PSB has come, and behind it at most padding, which may be perf's.
     behind_psb: bool,
-    bytes: ByteAccount,
-    total: u64,
+    fed: FedBytes,
 }
 
 /// The latest times so far, in ticks. Those of records and of TSC packets are two clocks' hands: a
@@ -96,12 +95,17 @@ impl Decoder {
     /// The account so far. The bytes of an unfinished record or packet are in none of its fields
     /// until [`Decoder::finish`].
     pub fn bytes(&self) -> ByteAccount {
-        self.bytes
+        self.fed.account
     }
 
     /// All bytes that were fed, counted apart from the account.
     pub fn total(&self) -> u64 {
-        self.total
+        self.fed.total
+    }
+
+    /// The bytes so far, for whoever passes some over.
+    pub fn fed_mut(&mut self) -> &mut FedBytes {
+        &mut self.fed
     }
 
     /// Gives a whole time near those of the next bytes, which restores the upper byte that TSC
@@ -177,33 +181,10 @@ impl Decoder {
     /// Counts bytes, unless a snapshot repeats them.
     fn count(&mut self, field: Field, len: u64) {
         if self.repeats {
-            self.count_repeated(len);
+            self.fed.repeated(len);
         } else {
-            *field(&mut self.bytes) += len;
+            *field(&mut self.fed.account) += len;
         }
-    }
-
-    /// Counts bytes that were fed and turn out to have been given before.
-    fn count_repeated(&mut self, len: u64) {
-        self.total -= len;
-        self.bytes.overlap += len;
-    }
-
-    /// Counts zeros that perf filled a chunk up with.
-    pub fn fill(&mut self, len: usize) {
-        self.total += len as u64;
-        self.bytes.padding += len as u64;
-    }
-
-    /// Takes zeros back that were counted as filling: they come again, as data.
-    pub fn unfill(&mut self, len: usize) {
-        self.total -= len as u64;
-        self.bytes.padding -= len as u64;
-    }
-
-    /// Counts bytes that were given before.
-    pub fn overlap(&mut self, len: u64) {
-        self.bytes.overlap += len;
     }
 
     /// How many records were given out since this was asked last, and whether any had a time.
@@ -218,7 +199,7 @@ impl Decoder {
 
     /// Whether there were packets and none of them, nor a record, had a time.
     pub fn is_untimed(&self) -> bool {
-        self.bytes.record > 0 && self.newest.any().is_none()
+        self.fed.account.record > 0 && self.newest.any().is_none()
     }
 
     /// Decodes `bytes`, which start at `place` of the queue. `sink` gets every record that ends in
@@ -228,7 +209,7 @@ impl Decoder {
         if place != self.next {
             self.gap();
         }
-        self.total += bytes.len() as u64;
+        self.fed.total += bytes.len() as u64;
         let mut at = 0;
         while at < bytes.len() {
             at = match self.state {
@@ -379,7 +360,7 @@ impl Decoder {
         let placed = own.or(self.ticks);
         record.ticks = record.ticks.or(self.ticks);
         if self.came_before(placed) {
-            return self.count_repeated(len);
+            return self.fed.repeated(len);
         }
         self.repeats = false;
         self.count(RECORD, len);
@@ -665,7 +646,7 @@ mod tests {
             let mut addresses = Vec::new();
             let mut take = |record: &Record, _: usize| addresses.extend(record.address);
             decoder.feed(&start(1), 0, &mut take);
-            decoder.fill(filled);
+            decoder.fed_mut().fill(filled);
             decoder.gap_at(START_LEN + 1);
             decoder.feed(&lost, START_LEN + filled as u64, &mut take);
             assert_eq!(addresses, [4], "{filled}");
@@ -726,7 +707,7 @@ mod tests {
             let mut addresses = Vec::new();
             let mut take = |record: &Record, _: usize| addresses.extend(record.address);
             decoder.feed(&trace[..from], 0, &mut take);
-            decoder.fill(to - from);
+            decoder.fed_mut().fill(to - from);
             decoder.feed(&trace[to..], to as u64, &mut take);
             decoder.finish();
             assert_eq!(addresses, [4], "{from}");

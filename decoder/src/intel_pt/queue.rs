@@ -2,7 +2,7 @@
 
 use super::data_source::Core;
 use super::{Decoder, Record};
-use crate::aux_data::byte_account::ByteAccount;
+use crate::aux_data::byte_account::FedBytes;
 use crate::aux_data::chunk::{AuxFormat, Chunk};
 use crate::aux_data::queue::{AuxDecoder, ChunkData, GiveTo, Given};
 use crate::aux_data::threads::Threads;
@@ -44,28 +44,16 @@ impl AuxDecoder for Decoder {
         Self::gap_at(self, place);
     }
 
-    fn overlap(&mut self, len: u64) {
-        Self::overlap(self, len);
-    }
-
-    fn fill(&mut self, len: usize) {
-        Self::fill(self, len);
-    }
-
-    fn unfill(&mut self, len: usize) {
-        Self::unfill(self, len);
-    }
-
     fn finish(&mut self) {
         Self::finish(self);
     }
 
-    fn bytes(&self) -> ByteAccount {
-        Self::bytes(self)
+    fn fed_mut(&mut self) -> &mut FedBytes {
+        Self::fed_mut(self)
     }
 
-    fn total(&self) -> u64 {
-        Self::total(self)
+    fn fed(&self) -> FedBytes {
+        FedBytes { account: self.bytes(), total: self.total() }
     }
 
     fn newest(&self) -> Option<u64> {
@@ -124,7 +112,7 @@ mod tests {
     use super::*;
     use crate::intel_pt::PSB;
     use crate::intel_pt::pebs::Pebs;
-    use crate::{Access, Continuity};
+    use crate::{Access, ByteAccount, Continuity};
 
     const CPU: u32 = 3;
 

@@ -22,7 +22,7 @@ use super::packet::{CutOff, Kind, MAX_PACKET_LEN, Packet};
 use super::record::{Fields, MAX_RECORD_LEN, Record, SLOT_OF, Slot};
 use super::resume::ResumeState;
 use super::scan::{Scanned, scan};
-use crate::aux_data::byte_account::ByteAccount;
+use crate::aux_data::byte_account::{ByteAccount, FedBytes};
 use crate::aux_data::chunk::Continuity;
 
 /// Decodes one queue.
@@ -54,8 +54,7 @@ pub struct Decoder {
     /// Padding packets since the last other one. Fewer than the zeros that perf added mean
     /// that the others completed that packet's payload.
     padding_run: u64,
-    bytes: ByteAccount,
-    total: u64,
+    fed: FedBytes,
     layouts: Layouts,
     /// Every record is walked.
     plain: bool,
@@ -71,12 +70,17 @@ impl Decoder {
     /// The account so far. The bytes of the unfinished record are in none of its fields until
     /// [`Decoder::finish`].
     pub fn bytes(&self) -> ByteAccount {
-        self.bytes
+        self.fed.account
     }
 
     /// All bytes that were fed, counted apart from the account.
     pub fn total(&self) -> u64 {
-        self.total
+        self.fed.total
+    }
+
+    /// The bytes so far, for whoever passes some over.
+    pub fn fed_mut(&mut self) -> &mut FedBytes {
+        &mut self.fed
     }
 
     /// Announces how the next bytes follow the last ones. Returns how many of the next bytes
@@ -104,7 +108,7 @@ impl Decoder {
             // The filling stands in the middle of a packet: it goes, the packet stays.
             self.carry_len -= zeros;
             self.record_len -= zeros as u64;
-            self.bytes.padding += zeros as u64;
+            self.fed.account.padding += zeros as u64;
             0
         } else {
             // Filling that completed a packet with wrong bytes; the right ones come next.
@@ -118,7 +122,7 @@ impl Decoder {
 
     /// Bytes may be missing here: the unfinished record is cut off.
     pub fn gap(&mut self) {
-        self.bytes.cut_off += self.record_len;
+        self.fed.account.cut_off += self.record_len;
         self.start_over();
         self.unproven = true;
         self.failed = None;
@@ -134,7 +138,7 @@ impl Decoder {
 
     /// The queue has ended.
     pub fn finish(&mut self) {
-        self.bytes.cut_off += self.record_len;
+        self.fed.account.cut_off += self.record_len;
         self.start_over();
     }
 
@@ -156,28 +160,10 @@ impl Decoder {
     /// snapshot holds again.
     fn dropped(&mut self, place: u64, len: u64) {
         if place < self.repeated_before {
-            self.total -= len;
-            self.bytes.overlap += len;
+            self.fed.repeated(len);
         } else {
-            self.bytes.skipped += len;
+            self.fed.account.skipped += len;
         }
-    }
-
-    /// Counts zeros that perf filled a chunk up with, or the bytes in whose place it did.
-    pub fn fill(&mut self, len: usize) {
-        self.total += len as u64;
-        self.bytes.padding += len as u64;
-    }
-
-    /// Takes zeros back that were counted as filling: they come again, as data.
-    pub fn unfill(&mut self, len: usize) {
-        self.total -= len as u64;
-        self.bytes.padding -= len as u64;
-    }
-
-    /// Counts bytes that were given before.
-    pub fn overlap(&mut self, len: u64) {
-        self.bytes.overlap += len;
     }
 
     /// Whether a record with a timestamp was given out since this was asked last.
@@ -203,7 +189,7 @@ impl Decoder {
 
     /// As [`Decoder::feed`], for those who can make use of a record's layout.
     pub(super) fn take(&mut self, bytes: &[u8], position: u64, taker: &mut impl Take) {
-        self.total += bytes.len() as u64;
+        self.fed.total += bytes.len() as u64;
         let mut at = self.complete_carry(bytes, position, taker);
         while at < bytes.len() {
             let place = position.wrapping_add(at as u64);
@@ -232,8 +218,8 @@ impl Decoder {
     /// Whole records with padding before and between them were given out.
     #[inline(always)]
     fn gave_out(&mut self, len: usize, padding: usize, newest: Option<u64>) {
-        self.bytes.padding += padding as u64;
-        self.bytes.record += (len - padding) as u64;
+        self.fed.account.padding += padding as u64;
+        self.fed.account.record += (len - padding) as u64;
         self.newest = newest.or(self.newest);
         self.ticked |= newest.is_some();
         self.padding_run = 0;
@@ -316,7 +302,7 @@ impl Decoder {
             if position < self.repeated_before {
                 self.dropped(position, 1);
             } else {
-                self.bytes.padding += 1;
+                self.fed.account.padding += 1;
             }
             return;
         }
@@ -355,14 +341,13 @@ impl Decoder {
         self.seen |= record.has & Fields::ALWAYS;
         if let Some(timestamp) = record.timestamp() {
             if self.repeated_until.is_some_and(|until| timestamp <= until) {
-                self.total -= len;
-                self.bytes.overlap += len;
+                self.fed.repeated(len);
                 return;
             }
             self.newest = Some(timestamp);
             self.ticked = true;
         }
-        self.bytes.record += len;
+        self.fed.account.record += len;
         taker.record(&record, end);
     }
 
@@ -422,7 +407,7 @@ mod tests {
         let (mut records, mut position) = (Vec::new(), 0);
         for (join, bytes) in chunks {
             let skip = decoder.join(*join);
-            decoder.fill(skip);
+            decoder.fed_mut().fill(skip);
             decoder.feed(&bytes[skip..], position, &mut |record, _| records.push(*record));
             position += bytes.len() as u64;
         }

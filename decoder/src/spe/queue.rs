@@ -6,7 +6,7 @@ use super::gather::{Filling, with_room};
 use super::layout::{Layouts, Run, Take};
 use super::record::Record;
 use super::resume::ResumeState;
-use crate::aux_data::byte_account::ByteAccount;
+use crate::aux_data::byte_account::FedBytes;
 use crate::aux_data::chunk::{AuxFormat, Chunk};
 use crate::aux_data::queue::{AuxDecoder, ChunkData, GiveTo, Given};
 use crate::aux_data::threads::Threads;
@@ -154,28 +154,16 @@ impl AuxDecoder for Decoder {
         Self::gap_at(self, place);
     }
 
-    fn overlap(&mut self, len: u64) {
-        Self::overlap(self, len);
-    }
-
-    fn fill(&mut self, len: usize) {
-        Self::fill(self, len);
-    }
-
-    fn unfill(&mut self, len: usize) {
-        Self::unfill(self, len);
-    }
-
     fn finish(&mut self) {
         Self::finish(self);
     }
 
-    fn bytes(&self) -> ByteAccount {
-        Self::bytes(self)
+    fn fed_mut(&mut self) -> &mut FedBytes {
+        Self::fed_mut(self)
     }
 
-    fn total(&self) -> u64 {
-        Self::total(self)
+    fn fed(&self) -> FedBytes {
+        FedBytes { account: self.bytes(), total: self.total() }
     }
 
     fn newest(&self) -> Option<u64> {
