@@ -143,6 +143,7 @@ impl Ledger {
     }
 
     /// Enters how an access came to its physical address, or where it ends for lack of one.
+    #[inline]
     pub fn frame(&mut self, access: &Access) {
         self.looked_up += u64::from(access.flags.contains(AccessFlags::LOOKED_UP));
         let guest = access.flags.contains(AccessFlags::GUEST);

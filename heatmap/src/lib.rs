@@ -15,6 +15,7 @@ mod budget;
 mod counted;
 mod counters;
 mod decision;
+mod decode;
 mod distribution;
 pub mod facts;
 mod filter;
@@ -47,6 +48,7 @@ pub use backing::{Backing, Mapping};
 pub use counted::Counted;
 pub use counters::Counters;
 pub use decision::Decision;
+pub use decode::{Countable, CounterOfFiles, decode};
 pub use distribution::{TenPercentBuckets, touched_percent};
 pub use facts::Facts;
 pub use filter::{

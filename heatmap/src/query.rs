@@ -1,5 +1,6 @@
 //! What a query leaves out: the filters of the command line, and the grammar of their values.
 
+use core::ops::RangeInclusive;
 use core::str::FromStr;
 
 use decoder::spe::Midr;
@@ -11,7 +12,6 @@ use nom::combinator::{all_consuming, map_res, opt};
 use nom::multi::separated_list1;
 use nom::sequence::preceded;
 use nom::{IResult, Parser};
-use roaring::RoaringBitmap;
 
 /// Which accesses are kept. Repeated values of one filter are alternatives, different filters
 /// must all hold, and a value that an access does not have never matches.
@@ -24,11 +24,11 @@ pub struct Filters {
     /// Least total latency in cycles.
     pub min_latency_cycles: Option<u32>,
     /// Processes.
-    pub pids: Option<RoaringBitmap>,
+    pub pids: Option<NumberList>,
     /// Threads.
-    pub tids: Option<RoaringBitmap>,
+    pub tids: Option<NumberList>,
     /// CPUs.
-    pub cpus: Option<RoaringBitmap>,
+    pub cpus: Option<NumberList>,
     /// Data sources.
     pub sources: Vec<DataSource>,
     /// Names of events.
@@ -80,8 +80,7 @@ impl Filters {
 
     /// The process, if one alone is kept.
     pub fn one_process(&self) -> Option<u32> {
-        let mut pids = self.pids.iter().flatten();
-        pids.next().filter(|_| pids.next().is_none())
+        self.pids.as_ref().and_then(NumberList::single)
     }
 
     /// Whether an access is kept. `event_wanted` says whether each event has a wanted name.
@@ -92,7 +91,7 @@ impl Filters {
     /// What becomes of an access, and what follows for its block. `event_wanted` says whether each
     /// event has a wanted name.
     pub(crate) fn fate(&self, access: &Access, event_wanted: &[bool]) -> Fate {
-        let number = |wanted: &Option<RoaringBitmap>, number: Option<u32>| {
+        let number = |wanted: &Option<NumberList>, number: Option<u32>| {
             wanted
                 .as_ref()
                 .is_none_or(|wanted| number.is_some_and(|number| wanted.contains(number)))
@@ -180,8 +179,58 @@ fn unsigned(input: &str) -> IResult<&str, u64> {
 }
 
 /// A list of numbers and ranges: `1,4-7`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NumberList(pub RoaringBitmap);
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NumberList {
+    /// In ascending order; no two overlap or touch.
+    ranges: Vec<RangeInclusive<u32>>,
+}
+
+impl NumberList {
+    /// Whether a number is in it.
+    pub fn contains(&self, number: u32) -> bool {
+        let after = self.ranges.partition_point(|range| *range.start() <= number);
+        after.checked_sub(1).is_some_and(|index| number <= *self.ranges[index].end())
+    }
+
+    /// The number, where it has one alone.
+    pub fn single(&self) -> Option<u32> {
+        let [range] = &self.ranges[..] else { return None };
+        (range.start() == range.end()).then_some(*range.start())
+    }
+
+    /// How many numbers it has.
+    pub fn len(&self) -> u64 {
+        self.ranges.iter().map(|range| u64::from(range.end() - range.start()) + 1).sum()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+}
+
+impl FromIterator<RangeInclusive<u32>> for NumberList {
+    fn from_iter<I: IntoIterator<Item = RangeInclusive<u32>>>(ranges: I) -> Self {
+        let mut all: Vec<_> = ranges.into_iter().filter(|range| !range.is_empty()).collect();
+        all.sort_unstable_by_key(|range| *range.start());
+        let mut ranges: Vec<RangeInclusive<u32>> = Vec::new();
+        for range in all {
+            match ranges.last_mut() {
+                Some(last) if *range.start() <= last.end().saturating_add(1) => {
+                    *last = *last.start()..=*last.end().max(range.end());
+                }
+                _ => ranges.push(range),
+            }
+        }
+        Self { ranges }
+    }
+}
+
+impl FromIterator<NumberList> for NumberList {
+    fn from_iter<I: IntoIterator<Item = NumberList>>(lists: I) -> Self {
+        lists.into_iter().flat_map(|list| list.ranges).collect()
+    }
+}
 
 impl FromStr for NumberList {
     type Err = BadValue;
@@ -194,11 +243,7 @@ impl FromStr for NumberList {
         });
         let ranges =
             whole(text, "numbers and ranges such as 1,4-7", separated_list1(char(','), range))?;
-        let mut numbers = RoaringBitmap::new();
-        for range in ranges {
-            numbers.insert_range(range);
-        }
-        Ok(Self(numbers))
+        Ok(ranges.into_iter().collect())
     }
 }
 
@@ -433,13 +478,24 @@ mod tests {
 
     #[test]
     fn numbers_and_ranges() {
-        let list =
-            |text: &str| text.parse::<NumberList>().map(|list| list.0.iter().collect::<Vec<_>>());
-        assert_eq!(list("1,4-7"), Ok(vec![1, 4, 5, 6, 7]));
-        assert_eq!(list("4294967295"), Ok(vec![u32::MAX]));
+        let ranges = |text: &str| text.parse::<NumberList>().map(|list| list.ranges);
+        assert_eq!(ranges("1,4-7"), Ok(vec![1..=1, 4..=7]));
+        assert_eq!(ranges("9,4-7,8,5-6,0"), Ok(vec![0..=0, 4..=9]));
+        assert_eq!(ranges("4294967295,4294967295,0-4294967294"), Ok(vec![0..=u32::MAX]));
         for bad in ["", "1,", "7-4", "-1", "x", "4294967296", "1 2"] {
-            assert!(list(bad).is_err(), "{bad}");
+            assert!(ranges(bad).is_err(), "{bad}");
         }
+        let list: NumberList = "4-7,20,30-31".parse().unwrap();
+        let contained: Vec<u32> = (0..40).filter(|number| list.contains(*number)).collect();
+        assert_eq!(contained, [4, 5, 6, 7, 20, 30, 31]);
+        assert_eq!(list.len(), 7);
+        let single = |text: &str| text.parse::<NumberList>().map(|list| list.single());
+        assert_eq!(single("7,7-7"), Ok(Some(7)));
+        assert_eq!((single("7-8"), single("7,9")), (Ok(None), Ok(None)));
+        assert!(!list.contains(u32::MAX) && !NumberList::default().contains(0));
+        let all: NumberList = "0-4294967295".parse().unwrap();
+        assert!(all.contains(0) && all.contains(u32::MAX));
+        assert_eq!(all.len(), 1 << 32);
     }
 
     #[test]

@@ -329,7 +329,7 @@ impl Keep {
     /// The same for the program.
     fn filters(&self) -> Filters {
         let list = |range: Option<(u32, u32)>| {
-            range.map(|(from, to)| format!("{from}-{to}").parse::<NumberList>().expect("a list").0)
+            range.map(|(from, to)| format!("{from}-{to}").parse::<NumberList>().expect("a list"))
         };
         let time =
             |(from, to): (u64, u64)| format!("{from},{to}").parse::<TimeRange>().expect("a range");

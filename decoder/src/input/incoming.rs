@@ -52,21 +52,21 @@ impl<R: Read> Read for Peeked<R> {
     }
 }
 
-enum Bytes<R: Read> {
-    Plain(Peeked<R>),
-    Packed(Box<Peeked<Unpacked<Peeked<R>>>>),
+enum Bytes<'r> {
+    Plain(Peeked<&'r mut dyn Read>),
+    Packed(Box<Peeked<Unpacked<Peeked<&'r mut dyn Read>>>>),
 }
 
 /// The bytes of an input that come one after the other, decompressed.
-pub(crate) struct Incoming<R: Read>(Bytes<R>);
+pub(crate) struct Incoming<'r>(Bytes<'r>);
 
-impl<R: Read> Incoming<R> {
+impl<'r> Incoming<'r> {
     /// Looks at the first bytes.
     ///
     /// # Errors
     /// If reading fails, or they are compressed in a way that is not read, or twice, or so badly
     /// damaged that there are not even first bytes.
-    pub(crate) fn new(reader: R) -> Result<Self, Error> {
+    pub(crate) fn new(reader: &'r mut dyn Read) -> Result<Self, Error> {
         let plain = Peeked::new(reader)?;
         let Some(packing) = Packing::of(plain.head()) else { return Ok(Self(Bytes::Plain(plain))) };
         let unpacked = Peeked::new(Unpacked::new(plain, packing, TRUSTED)?)?;
@@ -104,7 +104,7 @@ impl<R: Read> Incoming<R> {
     }
 }
 
-impl<R: Read> Read for Incoming<R> {
+impl Read for Incoming<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
         match &mut self.0 {
             Bytes::Plain(reader) => reader.read(bytes),

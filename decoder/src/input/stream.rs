@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::{Error, cost};
 
 /// A buffered reader that shows what it holds.
-pub(crate) struct Stream<R> {
-    reader: R,
+pub(crate) struct Stream<'r> {
+    /// Asked for a buffer at a time, so that it costs nothing that its type is not known.
+    reader: &'r mut dyn Read,
     /// Shared with whoever still reads in it, who has it alone once it is exchanged.
     buffer: Arc<Vec<u8>>,
     start: usize,
@@ -16,9 +17,9 @@ pub(crate) struct Stream<R> {
     offset: u64,
 }
 
-impl<R: Read> Stream<R> {
+impl<'r> Stream<'r> {
     /// A stream that is read in buffers of `len` bytes, or more where a record is longer.
-    pub(crate) fn new(reader: R, len: usize) -> Self {
+    pub(crate) fn new(reader: &'r mut dyn Read, len: usize) -> Self {
         Self { reader, buffer: Arc::new(vec![0; len]), start: 0, end: 0, offset: 0 }
     }
 

@@ -21,7 +21,8 @@ use crate::{
 #[derive(Debug)]
 pub struct LookUp<S, F> {
     sink: S,
-    frames: F,
+    /// None: all is passed on as it is.
+    frames: Option<F>,
     /// Records of Arm SPE are left as they are.
     not_spe: bool,
     /// Each access says that its page has just been mapped.
@@ -31,14 +32,20 @@ pub struct LookUp<S, F> {
 impl<S, F: Frames> LookUp<S, F> {
     /// Accesses go to `sink`, with frames from `frames`.
     pub const fn new(sink: S, frames: F) -> Self {
-        Self { sink, frames, not_spe: false, faults: false }
+        Self { sink, frames: Some(frames), not_spe: false, faults: false }
+    }
+
+    /// Accesses go to `sink` as they are. So a program has one kind of sink, whether it is given a
+    /// page map or not.
+    pub const fn nothing(sink: S) -> Self {
+        Self { sink, frames: None, not_spe: false, faults: false }
     }
 
     /// As [`LookUp::new`], where Arm SPE was asked for physical addresses: its records stay as they
     /// are. One that has none is of an access that was given up, and where its page lies later
     /// says nothing.
     pub const fn of_samples(sink: S, frames: F) -> Self {
-        Self { sink, frames, not_spe: true, faults: false }
+        Self { sink, frames: Some(frames), not_spe: true, faults: false }
     }
 
     /// The accesses are page faults: each says that its page has just been mapped, so its frame is
@@ -48,8 +55,9 @@ impl<S, F: Frames> LookUp<S, F> {
         Self { faults: true, ..self }
     }
 
-    /// Whose page to look up for an access, if any.
-    fn wanted(&self, access: &Access) -> Option<(u32, VirtAddr)> {
+    /// Where to look up the page of an access, and whose it is; none if it is not looked up.
+    fn wanted(&self, access: &Access) -> Option<(&F, u32, VirtAddr)> {
+        let frames = self.frames.as_ref()?;
         // The address is the guest's, and the page map that of the process that runs it.
         if access.flags.contains(AccessFlags::GUEST) {
             return None;
@@ -59,7 +67,7 @@ impl<S, F: Frames> LookUp<S, F> {
         }
         let pid = access.pid.filter(|pid| *pid != 0)?;
         let vaddr = access.vaddr.filter(|vaddr| !vaddr.is_kernel())?;
-        access.paddr.is_none().then_some((pid, vaddr))
+        access.paddr.is_none().then_some((frames, pid, vaddr))
     }
 
     /// The sink, with all that it took.
@@ -68,10 +76,10 @@ impl<S, F: Frames> LookUp<S, F> {
     }
 
     /// The access with its frame, or with the reason why it has none.
-    fn looked_up(&self, access: &Access, pid: u32, vaddr: VirtAddr) -> Access {
+    fn looked_up(&self, access: &Access, (frames, pid, vaddr): (&F, u32, VirtAddr)) -> Access {
         let frame = match self.faults {
-            true => self.frames.frame_anew(pid, vaddr),
-            false => self.frames.frame(pid, vaddr),
+            true => frames.frame_anew(pid, vaddr),
+            false => frames.frame(pid, vaddr),
         };
         match frame {
             Ok(frame) => Access {
@@ -92,7 +100,7 @@ const fn byte_in(frame: Pfn, vaddr: VirtAddr) -> PhysAddr {
 
 impl<S: Sink, F: Frames> Sink for LookUp<S, F> {
     fn detail(&self) -> Detail {
-        if self.not_spe { self.sink.detail() } else { Detail::Accesses }
+        if self.not_spe || self.frames.is_none() { self.sink.detail() } else { Detail::Accesses }
     }
 
     fn batch(&mut self, batch: &Batch<'_>) {
@@ -105,7 +113,7 @@ impl<S: Sink, F: Frames> Sink for LookUp<S, F> {
 
     fn access(&mut self, access: &Access) {
         match self.wanted(access) {
-            Some((pid, vaddr)) => self.sink.access(&self.looked_up(access, pid, vaddr)),
+            Some(wanted) => self.sink.access(&self.looked_up(access, wanted)),
             None => self.sink.access(access),
         }
     }
@@ -115,7 +123,9 @@ impl<S: Sink, F: Frames> Sink for LookUp<S, F> {
     }
 
     fn exec(&mut self, pid: u32) {
-        self.frames.forget(pid);
+        if let Some(frames) = &self.frames {
+            frames.forget(pid);
+        }
         self.sink.exec(pid);
     }
 

@@ -1,6 +1,8 @@
 //! The events of a recording: which one a record belongs to, and what kind of unit it is.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
+
+use hashbrown::HashMap;
 
 use super::attr::{
     Attr, AttrFlags, BP_EXECUTE, BP_READ, BP_WRITE, SampleType, TYPE_BREAKPOINT, TYPE_HARDWARE,
@@ -142,6 +144,7 @@ impl Event {
 #[derive(Clone, Debug, Default)]
 pub struct EventTable {
     events: Vec<Event>,
+    /// Asked for each sample.
     by_id: HashMap<u64, EventIndex>,
     /// Ids of those that were recorded inside of a guest.
     inside_guests: HashSet<u64>,

@@ -116,6 +116,7 @@ pub enum Next<'a> {
 }
 
 /// Reads the record at the start of `bytes`.
+#[inline]
 pub fn next(bytes: &[u8], order: ByteOrder) -> Next<'_> {
     let mut at = Cursor::new(bytes, order);
     let header = (|| Some((at.u32()?, at.u16()?, at.u16()?)))();

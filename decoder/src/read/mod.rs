@@ -147,7 +147,17 @@ fn walk_parts<'a>(
 /// # Errors
 /// If it starts with no stream's header, or reading fails.
 pub fn decode_stream<S: Shard>(
-    reader: impl Read,
+    mut reader: impl Read,
+    file: u32,
+    options: &Options,
+    sink: &mut S,
+) -> Result<Recording, Error> {
+    decode_read(&mut reader, file, options, sink)
+}
+
+/// [`decode_stream`], compiled once for all readers.
+fn decode_read<S: Shard>(
+    reader: &mut dyn Read,
     file: u32,
     options: &Options,
     sink: &mut S,
@@ -177,7 +187,7 @@ pub fn decode_stream<S: Shard>(
 
 /// Decodes what comes where it is.
 fn read_alone<S: Sink>(
-    stream: &mut Stream<impl Read>,
+    stream: &mut Stream<'_>,
     mut walk: RecordStream,
     session: &mut Session,
     sink: &mut S,
@@ -201,7 +211,7 @@ fn read_alone<S: Sink>(
 /// Walks over each buffer that has been filled, has workers decode it and goes on in another one.
 fn read_with<'scope, S: Shard + 'scope>(
     crew: Workers<'scope, '_, 'static, S>,
-    stream: &mut Stream<impl Read>,
+    stream: &mut Stream<'_>,
     mut walk: RecordStream,
     session: &mut Session,
     sink: &mut S,

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::raw_buffers::decode_raw;
-use super::{STREAM_SIZE, decode_bytes, decode_stream, header_size};
+use super::{STREAM_SIZE, decode_bytes, decode_read, header_size};
 use crate::input::{Incoming, Mapping, Packing, check_file, data_files};
 use crate::raw::Raw;
 use crate::{Error, InputKind, Options, Recording, Shard, Sink};
@@ -65,19 +65,19 @@ impl Input {
                 // A pipe that holds more takes fewer changes between its writer and us. One that
                 // stays as it is, or is none, does as well.
                 let _ = rustix::pipe::fcntl_setpipe_size(&file, PIPE_LEN);
-                decode_incoming(file, first_file, options, sink)
+                decode_incoming(&mut &file, first_file, options, sink)
             }
             Form::File(file) => match Mapping::new(&file)? {
                 Some(mapping) => {
-                    let bytes = mapping.bytes();
+                    let mut bytes = mapping.bytes();
                     let decoded = match Packing::of(bytes) {
-                        Some(_) => decode_incoming(bytes, first_file, options, sink),
+                        Some(_) => decode_incoming(&mut bytes, first_file, options, sink),
                         None => decode_bytes(&[bytes], first_file, options, sink),
                     };
                     mapping.check()?;
                     decoded
                 }
-                None => decode_incoming(file, first_file, options, sink),
+                None => decode_incoming(&mut &file, first_file, options, sink),
             },
             Form::Folder(paths) => {
                 let mut mappings = Vec::new();
@@ -105,8 +105,8 @@ impl Input {
     /// # Errors
     /// If it is a folder, a recording of perf's, or reading fails.
     pub fn decode_raw(self, raw: Raw, file: u32, sink: &mut impl Sink) -> Result<Recording, Error> {
-        let mut decode = |reader: File| {
-            let mut incoming = Incoming::new(reader)?;
+        let mut decode = |mut reader: File| {
+            let mut incoming = Incoming::new(&mut reader)?;
             let mut recording = decode_raw(&mut incoming, raw, file, sink)?;
             incoming.tell(&mut recording);
             Ok(recording)
@@ -128,7 +128,7 @@ pub fn is_packed(head: &[u8]) -> bool {
 /// Decodes what comes, compressed or not: a stream as it comes, a file once all of it has come
 /// and is saved.
 fn decode_incoming<S: Shard>(
-    reader: impl Read,
+    reader: &mut dyn Read,
     first_file: u32,
     options: &Options,
     sink: &mut S,
@@ -144,7 +144,7 @@ fn decode_incoming<S: Shard>(
         mapping.check()?;
         decoded?
     } else {
-        decode_stream(&mut incoming, first_file, options, sink)?
+        decode_read(&mut incoming, first_file, options, sink)?
     };
     incoming.tell(&mut recording);
     Ok(recording)

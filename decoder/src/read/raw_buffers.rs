@@ -26,12 +26,12 @@ const PERF_MAGIC: [&[u8]; 3] = [b"PERFILE2", b"2ELIFREP", b"PERFFILE"];
 /// # Errors
 /// If reading fails, or it is a recording of perf's.
 pub fn decode_raw(
-    reader: impl Read,
+    mut reader: impl Read,
     raw: Raw,
     file: u32,
     sink: &mut impl Sink,
 ) -> Result<Recording, Error> {
-    let mut stream = Stream::new(reader, BUFFER);
+    let mut stream = Stream::new(&mut reader, BUFFER);
     stream.fill_to(8)?;
     if stream.window().0.get(..8).is_some_and(|head| PERF_MAGIC.contains(&head)) {
         return Err(raw.not_raw());
@@ -43,7 +43,7 @@ pub fn decode_raw(
 }
 
 fn decode_pebs(
-    mut stream: Stream<impl Read>,
+    mut stream: Stream<'_>,
     (format, core): (pebs::Format, Option<pebs::Core>),
     file: u32,
     sink: &mut impl Sink,
@@ -97,7 +97,7 @@ fn give(
 
 /// One queue of one chunk, whose clock nobody knows.
 fn decode_spe(
-    mut stream: Stream<impl Read>,
+    mut stream: Stream<'_>,
     midr: Option<Midr>,
     file: u32,
     sink: &mut impl Sink,

@@ -370,13 +370,14 @@ fn telling(known: &[Layout]) -> [u8; MAX_TELLING] {
     let told: Vec<_> = (0..MAX_LEN).map(|place| told_at(place, known)).collect();
     // By layout: those that are tried before it and that its records are not yet told from.
     let mut alike: [u64; MAX_LAYOUTS] = core::array::from_fn(|index| (1 << index) - 1);
+    let weights: [u32; MAX_LAYOUTS] = core::array::from_fn(|index| {
+        let weight = (MAX_LAYOUTS << 4).pow(2) / (index + 1).pow(2);
+        u32::try_from(weight).expect("2^20 and less")
+    });
     core::array::from_fn(|_| {
-        let gain = |place: &usize| {
+        let gain = |place: &usize| -> u32 {
             let told = alike.iter().zip(&told[*place]).map(|(alike, told)| alike & told);
-            let weighed = |(index, told): (usize, u64)| {
-                told.count_ones() as usize * MAX_LAYOUTS.pow(2) / (index + 1).pow(2)
-            };
-            told.enumerate().map(weighed).sum::<usize>()
+            told.zip(weights).map(|(told, weight)| told.count_ones() * weight).sum()
         };
         let place = (0..MAX_LEN).rev().max_by_key(gain).unwrap_or(0);
         alike.iter_mut().zip(&told[place]).for_each(|(alike, told)| *alike &= !told);

@@ -157,67 +157,80 @@ impl Record {
     }
 
     /// Payload of the instruction's address packet.
+    #[inline]
     pub fn pc(&self) -> Option<u64> {
         self.get(Slot::Pc)
     }
 
     /// Payload of the data virtual address packet.
+    #[inline]
     pub fn data_va(&self) -> Option<u64> {
         self.get(Slot::DataVa)
     }
 
     /// Payload of the data physical address packet.
+    #[inline]
     pub fn data_pa(&self) -> Option<u64> {
         self.get(Slot::DataPa)
     }
 
     /// Class and payload of the operation packet, which is one byte.
+    #[inline]
     pub fn operation(&self) -> Option<(u8, u8)> {
         self.get(Slot::Operation).map(|payload| (self.class, low(payload)))
     }
 
     /// Payload of the events packet.
+    #[inline]
     pub fn events(&self) -> Option<u64> {
         self.get(Slot::Events)
     }
 
     /// Cycles from dispatch to completion (counter 0).
+    #[inline]
     pub fn total_latency(&self) -> Option<u16> {
         self.get(Slot::TotalLatency).map(low)
     }
 
     /// Cycles from dispatch to issue (counter 1).
+    #[inline]
     pub fn issue_latency(&self) -> Option<u16> {
         self.get(Slot::IssueLatency).map(low)
     }
 
     /// Cycles in which some part of the operation waited for the MMU (counter 2).
+    #[inline]
     pub fn translation_latency(&self) -> Option<u16> {
         self.get(Slot::TranslationLatency).map(low)
     }
 
     /// Payload of the data source packet.
+    #[inline]
     pub fn data_source(&self) -> Option<u16> {
         self.get(Slot::DataSource).map(low)
     }
 
     /// CONTEXTIDR: that of EL2 if the record has it, since a host kernel there is the one that
     /// writes its threads' numbers, else that of EL1.
+    #[inline]
     pub fn context(&self) -> Option<u32> {
         self.get(Slot::ContextEl2).or(self.get(Slot::ContextEl1)).map(low)
     }
 
     /// Ticks of the generic timer.
+    #[inline]
     pub fn timestamp(&self) -> Option<u64> {
         self.get(Slot::Timestamp)
     }
 
     /// Whether the record says that its operation did not retire.
+    #[inline]
     pub fn not_retired(&self) -> bool {
         self.events().is_some_and(|events| events & Events::RETIRED.bits() == 0)
     }
 
     /// Whether the operation touched memory: class 1, or no class and a data address.
+    #[inline]
     pub fn is_memory(&self) -> bool {
         match self.get(Slot::Operation) {
             Some(_) => self.class == CLASS_LOAD_STORE,
@@ -239,6 +252,7 @@ impl Record {
 }
 
 /// A payload as the type of its packet's length, which loses nothing.
+#[inline]
 fn low<T: TryFrom<u64> + Default>(payload: u64) -> T {
     T::try_from(payload).unwrap_or_default()
 }

@@ -99,13 +99,16 @@ impl Messages {
     /// Has what a daemon tells of its life written to standard error, a line for each event; or to
     /// the journal, if that is where standard error goes.
     pub fn log(&self) {
-        use tracing_subscriber::EnvFilter;
+        use tracing_subscriber::filter::Targets;
+        use tracing_subscriber::layer::{Layer, SubscriberExt};
+        use tracing_subscriber::util::SubscriberInitExt;
         let level = match (self.quiet, self.verbose) {
             (true, _) => "error",
             (_, true) => "debug",
             _ => "info",
         };
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+        let asked = std::env::var("RUST_LOG").ok().and_then(|text| text.parse().ok());
+        let filter: Targets = asked.unwrap_or_else(|| level.parse().expect("the name of a level"));
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
         let color = match self.color {
@@ -117,20 +120,18 @@ impl Messages {
             && to_journal()
             && let Ok(journal) = tracing_journald::layer()
         {
-            use tracing_subscriber::layer::SubscriberExt;
-            use tracing_subscriber::util::SubscriberInitExt;
-            tracing_subscriber::registry().with(filter).with(journal).init();
+            tracing_subscriber::registry().with(journal.with_filter(filter)).init();
             return;
         }
-        let log = tracing_subscriber::fmt()
-            .with_env_filter(filter)
+        let log = tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
             // That a line was not written would be said in the same place.
             .log_internal_errors(false);
+        let registry = tracing_subscriber::registry();
         if self.json {
-            log.json().flatten_event(true).init();
+            registry.with(log.json().flatten_event(true).with_filter(filter)).init();
         } else {
-            log.with_ansi(color).with_target(false).init();
+            registry.with(log.with_ansi(color).with_target(false).with_filter(filter)).init();
         }
     }
 

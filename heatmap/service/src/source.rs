@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use decoder::live::{self as capture, Progress, Target};
-use decoder::page_map::ProcessFrames;
-use decoder::{Input, Options, Recording, Sink, decode_stream, is_packed};
+use decoder::{Input, Options, Recording, Sink, is_packed};
 use heatmap::Filters;
 use heatmap::live::{InputState, Live};
 use tokio_util::sync::CancellationToken;
@@ -123,7 +122,7 @@ impl Source {
             Opened::File(file) => read(file, follow, is_live, live, config, ending),
             Opened::Folder(input) => {
                 let mut live = live;
-                let decoded = input.decode(0, &options(config), &mut live);
+                let decoded = live.decode(input, &options(config));
                 ended(decoded, live);
             }
             Opened::Fifo(path) => loop {
@@ -151,23 +150,22 @@ fn read(
 ) {
     let options = options(config);
     let decoded = if follow {
-        decode_stream(Following { file, ending: ending.clone() }, 0, &options, &mut live)
+        live.decode_stream(&mut Following { file, ending: ending.clone() }, &options)
     } else if !is_live && starts_like_a_stream(&file) {
-        decode_stream(file, 0, &options, &mut live)
+        live.decode_stream(&mut &file, &options)
     } else {
-        Input::from_file(file).and_then(|input| input.decode(0, &options, &mut live))
+        Input::from_file(file).and_then(|input| live.decode(input, &options))
     };
     ended(decoded, live);
 }
 
 /// Counts what this host does, until that ends or nothing more is wanted.
 fn capture(options: &capture::Options, live: Live, state: &State) {
-    let mut sink = options.look_up(live.clone(), ProcessFrames::default());
-    let progress = |progress: &Progress| state.capture.store(Some(Arc::new(*progress)));
+    let mut progress = |progress: &Progress| state.capture.store(Some(Arc::new(*progress)));
     // Nobody else stops it: when the daemon ends, `live` has enough.
     let stop = AtomicBool::new(false);
-    match capture::capture(options, &stop, progress, &mut sink) {
-        Ok((recording, _)) => ended(Ok(recording), live),
+    match live.capture(options, &stop, &mut progress) {
+        Ok(recording) => ended(Ok(recording), live),
         Err(error) => live.set_state(InputState::Failed(error.to_string())),
     }
 }

@@ -344,7 +344,7 @@ fn what_a_report_refuses_to_judge_is_not_judged() {
     let mut part = recording();
     part.features.cpus_online = Some(80);
     let all = Filters::default;
-    let pid = || Filters { pids: Some([7].into_iter().collect()), ..all() };
+    let pid = || Filters { pids: Some([7..=7].into_iter().collect()), ..all() };
     // Process 7 and, where it is told, process 8 load from the same block.
     let judged = |settings: Settings, filters: Filters, recordings: &[&Recording], pids: &[u32]| {
         let live = Live::new(settings, filters);

@@ -9,17 +9,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use client::messages::Messages;
 use decoder::page_map::{LookUp, SavedFrames};
-use decoder::{Input, Options, Raw, Recording, Shard, TimeBase};
-use heatmap::Block;
-use heatmap::Counter;
-use heatmap::Filters;
+use decoder::{Error, Input, Options, Raw, Recording, Shard, TimeBase};
 use heatmap::facts::{doubts, injected};
-use heatmap::incomplete;
-use heatmap::{Summary, Wanted};
+use heatmap::{Block, Countable, Counter, Filters, Summary, Wanted, incomplete};
 
 use super::options::InputOptions;
 use super::outcome::Outcome;
 use super::output::Usage;
+
+/// Decodes one input into a sink, with the number of its first file.
+type Decode<S> =
+    fn(Input, Option<Raw>, u32, &Options, &mut LookUp<S, SavedFrames>) -> Result<Recording, Error>;
 
 impl InputOptions {
     /// The inputs as they are shown.
@@ -33,29 +33,15 @@ impl InputOptions {
         self.inputs.iter().chain(&self.page_map).map(PathBuf::as_path)
     }
 
-    /// Decodes all inputs into a sink, in their order, which it gives back.
+    /// Decodes all inputs into a sink, in their order, which it gives back. `decode` decodes one,
+    /// whose first file has this number.
     pub(super) fn decode<S: Shard>(
         &self,
         raw: Option<Raw>,
         ordered: bool,
-        mut sink: S,
+        sink: S,
+        decode: Decode<S>,
     ) -> anyhow::Result<(S, Vec<Recording>)> {
-        let Some(page_map) = &self.page_map else {
-            let recordings = self.decode_into(raw, ordered, &mut sink)?;
-            return Ok((sink, recordings));
-        };
-        let frames = saved_frames(page_map).with_context(|| page_map.display().to_string())?;
-        let mut sink = LookUp::new(sink, frames);
-        let recordings = self.decode_into(raw, ordered, &mut sink)?;
-        Ok((sink.into_inner(), recordings))
-    }
-
-    fn decode_into<S: Shard>(
-        &self,
-        raw: Option<Raw>,
-        ordered: bool,
-        sink: &mut S,
-    ) -> anyhow::Result<Vec<Recording>> {
         let threads = self
             .threads
             .unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
@@ -68,31 +54,35 @@ impl InputOptions {
             )
             .into());
         }
+        let mut sink = match &self.page_map {
+            Some(page_map) => {
+                let frames =
+                    saved_frames(page_map).with_context(|| page_map.display().to_string())?;
+                LookUp::new(sink, frames)
+            }
+            None => LookUp::nothing(sink),
+        };
         let mut recordings = Vec::new();
         let mut first_file = 0;
         for path in &self.inputs {
-            let mut decode = |input: Input| match raw {
-                Some(raw) => input.decode_raw(raw, first_file, sink),
-                None => input.decode(first_file, &options, sink),
-            };
             let recording = open(path, raw)
-                .and_then(|input| Ok(decode(input)?))
+                .and_then(|input| Ok(decode(input, raw, first_file, &options, &mut sink)?))
                 .with_context(|| path.display().to_string())?;
             first_file += recording.files;
             recordings.push(recording);
         }
-        Ok(recordings)
+        Ok((sink.into_inner(), recordings))
     }
 
     /// Decodes and counts all inputs, and keeps of each block what `B` says.
-    pub(super) fn count<B: Block + Send>(
+    pub(super) fn count<B: Countable>(
         &self,
         raw: Option<Raw>,
         filters: Filters,
     ) -> anyhow::Result<Counted<B>> {
         let times_wanted = !filters.times.is_empty();
         let counter = Counter::new(filters, self.memory()?);
-        let (counter, recordings) = self.decode(raw, false, counter)?;
+        let (counter, recordings) = self.decode(raw, false, counter, B::decode)?;
         let path = self.path();
         require_times(&recordings, times_wanted, "--time").with_context(|| path.clone())?;
         Ok(Counted { path, counter, recordings })

@@ -130,9 +130,8 @@ pub(super) struct FilterOptions {
 
 impl FilterOptions {
     pub(super) fn filters(&self) -> Filters {
-        let union = |lists: &[NumberList]| {
-            lists.iter().map(|list| list.0.clone()).reduce(|all, list| all | list)
-        };
+        let union =
+            |lists: &[NumberList]| (!lists.is_empty()).then(|| lists.iter().cloned().collect());
         Filters {
             loads: self.loads,
             stores: self.stores,

@@ -14,7 +14,6 @@ use client::messages::Messages;
 use decoder::live::{
     self, CommandEnd, EventChoice, FileWriter, Progress, Side, StreamWriter, Target,
 };
-use decoder::page_map::ProcessFrames;
 use heatmap::ChunkOrder;
 use heatmap::Counter;
 use heatmap::Folio;
@@ -207,10 +206,10 @@ impl Record {
         let memory = report.max_memory.map_or(available_memory() / 2, |size| size.bytes);
         let memory = usize::try_from(memory).unwrap_or(usize::MAX);
         let counter = Counter::<Folio>::new(Filters::default(), memory);
-        let mut sink = options.look_up(counter, ProcessFrames::default());
-        let (mut recording, progress) = live::capture(options, stop, news(messages), &mut sink)?;
+        let (counter, mut recording, progress) =
+            counter.capture(options, stop, &mut news(messages))?;
         recording.in_use = progress.waiting_for;
-        let counted = Counted::new("live".to_owned(), sink.into_inner(), recording);
+        let counted = Counted::new("live".to_owned(), counter, recording);
         let mut wanted = report.judge.wanted(report.order, listed(report.top, report.format));
         wanted.page_size = wanted.page_size.or_else(PageSize::of_this_host);
         let summary = counted.summary(wanted, messages)?;

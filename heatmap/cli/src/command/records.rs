@@ -52,7 +52,8 @@ impl Records {
         let filters = self.filters.filters();
         let times_wanted = !filters.times.is_empty();
         let lister = Lister::new(filters, &self.output);
-        let (lister, recordings) = self.input.decode(self.raw.raw(), true, lister)?;
+        let (lister, recordings) =
+            self.input.decode(self.raw.raw(), true, lister, heatmap::decode)?;
         require_times(&recordings, times_wanted, "--time")
             .with_context(|| self.input.inputs[0].display().to_string())?;
         let (left_out, listed) = (lister.left_out, lister.listed);
