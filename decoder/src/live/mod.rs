@@ -6,7 +6,7 @@
 //! ```
 //!
 //! `control/capture.rs` is the loop over the rings of all CPUs; `setup/open_events.rs` opens them and tells their units
-//! what `ring/aux_restart.rs` decides. `kernel.rs` is the kernel's side of the rings as a model, for tests.
+//! what `ring/aux_restart.rs` decides. The kernel's side of the rings, as a model for tests, is in `tracegen::rings`.
 //!
 //! What comes out of the rings is a recording as `perf record -o -` writes one, byte by byte, of
 //! which nothing is copied on its way to the decoder but a record that a ring's end cuts. It is
@@ -17,8 +17,6 @@
 
 mod control;
 mod error;
-#[cfg(test)]
-mod kernel;
 mod options;
 mod output;
 mod progress;

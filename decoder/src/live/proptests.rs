@@ -1,22 +1,26 @@
 //! Rings that are emptied while the kernel fills them: every byte is accounted for, nothing is
-//! copied but a record that a ring's end cuts, and no record is lost that a ring held.
+//! copied but a record that a ring's end cuts, no record is lost that a ring held, and a stream and
+//! a file hold what is decoded in place.
 //!
-//! The rings are mapped as the kernel's are, from a file that the model in [`super::kernel`]
+//! The rings are mapped as the kernel's are, from a file that the model in [`tracegen::rings`]
 //! writes. Wherever we load or store a head or a tail, or hand something over, it may go on.
 
 use core::cell::{Cell, RefCell};
 use core::ops::Range;
-use std::io;
+use std::io::{self, Cursor};
+use std::num::NonZeroUsize;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
+use tracegen::rings::{Cpu, Kernel, Manner, SPE_ID, Step, TASK_ID, TRAILER, Told};
 use tracegen::rng::Rng;
 
-use super::kernel::{Cpu, Kernel, Manner, SPE_ID, Step, TASK_ID, TRAILER, Told};
 use super::output::RecordingWriter;
 use super::output::synthesized::{About, EventAbout, SpeCpuAbout};
+use super::output::writer::{FileWriter, StreamWriter};
 use super::ring::aux_restart::AuxRestart;
 use super::ring::cpu_rings::{CpuRings, Passed};
 use super::ring::mapped::MappedRing;
@@ -25,7 +29,7 @@ use super::{TimeConversion, decode};
 use crate::perf::Auxtrace;
 use crate::perf::record;
 use crate::perf::record::{Next, kind};
-use crate::{Access, Ledger, Origin, Shard, Sink};
+use crate::{Access, Ledger, Options, Origin, Shard, Sink, TraceOffset, decode_bytes};
 
 /// The unit's `attr.type`.
 const PMU: u32 = 11;
@@ -117,6 +121,51 @@ fn place_in(ring: &Range<usize>, bytes: &[u8]) -> Option<u64> {
     (ring.start <= start && end <= ring.end).then(|| (start - ring.start) as u64)
 }
 
+/// Has a recording decoded in place, and written as a stream and as a file.
+struct Tee<'o, O> {
+    decoding: &'o mut O,
+    stream: StreamWriter<Vec<u8>>,
+    file: FileWriter<Cursor<Vec<u8>>>,
+}
+
+impl<O: RecordingWriter> RecordingWriter for Tee<'_, O> {
+    fn begin(&mut self, about: &About) -> io::Result<()> {
+        self.stream.begin(about)?;
+        self.file.begin(about)?;
+        self.decoding.begin(about)
+    }
+
+    fn more_ids(&mut self, event: &EventAbout) -> io::Result<()> {
+        self.stream.more_ids(event)?;
+        self.file.more_ids(event)?;
+        self.decoding.more_ids(event)
+    }
+
+    fn scale(&mut self, id: u64, factor: f64) -> io::Result<()> {
+        self.stream.scale(id, factor)?;
+        self.file.scale(id, factor)?;
+        self.decoding.scale(id, factor)
+    }
+
+    fn records(&mut self, records: &[u8]) -> io::Result<()> {
+        self.stream.records(records)?;
+        self.file.records(records)?;
+        self.decoding.records(records)
+    }
+
+    fn aux(&mut self, chunk: &Auxtrace, bytes: [&[u8]; 2]) -> io::Result<()> {
+        self.stream.aux(chunk, bytes)?;
+        self.file.aux(chunk, bytes)?;
+        self.decoding.aux(chunk, bytes)
+    }
+
+    fn pass_ended(&mut self) -> io::Result<()> {
+        self.stream.pass_ended()?;
+        self.file.pass_ended()?;
+        self.decoding.pass_ended()
+    }
+}
+
 /// Looks at where that lies which is handed over, while the kernel goes on.
 struct Watch<'o, O> {
     inner: &'o mut O,
@@ -130,13 +179,16 @@ struct Watch<'o, O> {
     announced: Option<Vec<usize>>,
     /// Runs of records that were copied.
     copied: u64,
+    /// Records of tasks that came.
+    tasks: u64,
 }
 
 impl<O> Watch<'_, O> {
-    /// Counts AUX records that tell of bytes.
+    /// Counts AUX records that tell of bytes, and records of tasks.
     fn count(&mut self, lane: usize, records: &[u8]) {
         let mut rest = records;
         while let Next::Record(record) = record::next(rest, NATIVE) {
+            self.tasks += u64::from(record.kind == kind::COMM);
             if let Some(announced) = &mut self.announced {
                 let size = record.body.get(8..16);
                 let tells = record.kind == kind::AUX && size != Some(&[0; 8]);
@@ -266,6 +318,10 @@ struct Captured {
     manner: Manner,
     /// Records that were copied: those that a ring's end cuts.
     copied: u64,
+    /// Records of tasks that came.
+    tasks: u64,
+    stream: Vec<u8>,
+    file: Vec<u8>,
 }
 
 /// The loop of a capture, with a kernel that goes on beside it.
@@ -344,6 +400,13 @@ impl Loop {
     }
 }
 
+/// The rings of a CPU as we map them: of records, of AUX data.
+fn map(cpu: &Cpu, (record_len, aux_len): (usize, usize)) -> (MappedRing, MappedRing) {
+    let records = MappedRing::records(cpu.memory().as_fd(), record_len).expect("it is long");
+    let aux = records.aux(cpu.memory().as_fd(), aux_len).expect("it is long enough");
+    (records, aux)
+}
+
 fn run(plan: &Plan) -> Captured {
     let page = rustix::param::page_size();
     let lens = (plan.pages.0 * page, plan.pages.1 * page);
@@ -357,10 +420,11 @@ fn run(plan: &Plan) -> Captured {
         .zip(&plan.cpus)
         .map(|(number, steps)| {
             let steps = steps.iter().map(scaled).collect();
-            Cpu::new(number, lens, plan.start, plan.manner, steps)
+            let memory = tempfile::tempfile().expect("there is a folder for such files");
+            Cpu::new(number, memory, (page, lens.0, lens.1), plan.start, plan.manner, steps)
         })
         .collect();
-    let maps: Vec<_> = cpus.iter().map(Cpu::map).collect();
+    let maps: Vec<_> = cpus.iter().map(|cpu| map(cpu, lens)).collect();
     let memory =
         maps.iter().map(|(records, aux)| Memory { records: records.memory(), aux: aux.memory() });
     let memory: Vec<_> = memory.collect();
@@ -383,26 +447,66 @@ fn run(plan: &Plan) -> Captured {
         total: Passed::default(),
     };
     let mut list = List::default();
-    let (recording, (left_off, copied)) = decode(&mut list, |decoding| {
-        decoding.begin(&about(u32::try_from(plan.cpus.len()).expect("few")))?;
+    let (recording, (left_off, copied, tasks, stream, file)) = decode(&mut list, |decoding| {
+        let stream = StreamWriter::new(Vec::new());
+        let file = FileWriter::new(Cursor::new(Vec::new()));
+        let mut tee = Tee { decoding, stream, file };
+        tee.begin(&about(u32::try_from(plan.cpus.len()).expect("few")))?;
         let next = vec![(plan.start, 0); plan.cpus.len()];
         let kernel = Rc::clone(&kernel);
         let announced = (!plan.manner.early).then(|| vec![0; plan.cpus.len()]);
-        let mut watch = Watch { inner: decoding, kernel, memory, lane, next, announced, copied: 0 };
+        let inner = &mut tee;
+        let mut watch = Watch { inner, kernel, memory, lane, next, announced, copied: 0, tasks: 0 };
         let left_off = all.run(plan, &mut watch)?;
-        io::Result::Ok((left_off, watch.copied))
+        let (copied, tasks) = (watch.copied, watch.tasks);
+        let (stream, file) = (tee.stream.finish()?, tee.file.finish()?.into_inner());
+        io::Result::Ok((left_off, copied, tasks, stream, file))
     })
     .expect("nothing is written");
     assert_eq!(recording.problem_count, 0, "{:?}", recording.problems);
     recording.ledger.check().expect("its sums are right");
     let told = kernel.borrow().cpus.iter().map(|cpu| cpu.told.clone()).collect();
     let (accesses, ledger, passed) = (list.0, recording.ledger, all.total);
-    Captured { accesses, ledger, passed, told, left_off, manner: plan.manner, copied }
+    let manner = plan.manner;
+    Captured { accesses, ledger, passed, told, left_off, manner, copied, tasks, stream, file }
+}
+
+/// The accesses in a recording, and its account.
+fn decoded(bytes: &[u8], threads: usize) -> (Vec<Access>, Ledger) {
+    let mut list = List::default();
+    let options = Options::new(NonZeroUsize::new(threads).expect("some"));
+    let options = Options { ordered: threads == 1, ..options };
+    let recording = decode_bytes(&[bytes], 0, &options, &mut list).expect("a recording");
+    assert_eq!(recording.problem_count, 0, "{:?}", recording.problems);
+    (list.0, recording.ledger)
+}
+
+fn without_places(accesses: &[Access]) -> Vec<Access> {
+    let mut accesses = accesses.to_vec();
+    accesses.iter_mut().for_each(|access| access.origin.position.offset = TraceOffset(0));
+    accesses
+}
+
+/// A stream and a file hold the same, and any number of threads finds it.
+fn check_written(captured: &Captured) {
+    let Captured { accesses, ledger, stream, file, .. } = captured;
+    let (of_stream, stream_ledger) = decoded(stream, 1);
+    assert_eq!(*accesses, of_stream, "a stream has the very same bytes");
+    assert_eq!(*ledger, stream_ledger);
+    let (of_file, file_ledger) = decoded(file, 1);
+    assert_eq!(without_places(accesses), without_places(&of_file));
+    assert_eq!(*ledger, file_ledger);
+    let (mut of_threads, threads_ledger) = decoded(file, 2);
+    of_threads.sort_by_key(|access| access.origin.position);
+    assert_eq!(without_places(&of_threads), without_places(&of_file));
+    assert_eq!(*ledger, threads_ledger);
 }
 
 fn check(captured: &Captured) {
-    let Captured { accesses, ledger, passed, told, left_off, manner, .. } = captured;
+    check_written(captured);
+    let Captured { accesses, ledger, passed, told, left_off, manner, tasks, .. } = captured;
     let sum = |field: fn(&Told) -> u64| told.iter().map(field).sum::<u64>();
+    assert_eq!(*tasks, sum(|told| told.tasks), "records of tasks that the rings held");
 
     assert_eq!(passed.aux_bytes, sum(|told| told.aux_bytes), "all bytes that were written");
     // A chunk of a recording is a multiple of eight bytes: zeros are added behind the last ones.
@@ -601,8 +705,10 @@ fn drain(lane: &mut CpuRings<MappedRing>) -> (Passed, crate::Recording) {
 #[test]
 fn heads_that_cannot_be_are_given_up_and_counted() {
     let page = rustix::param::page_size();
-    let cpu = Cpu::new(0, (page, 2 * page), 0, Manner { whole: true, early: false }, Vec::new());
-    let (records, aux) = cpu.map();
+    let memory = tempfile::tempfile().expect("there is a folder for such files");
+    let manner = Manner { whole: true, early: false };
+    let cpu = Cpu::new(0, memory, (page, page, 2 * page), 0, manner, Vec::new());
+    let (records, aux) = map(&cpu, (page, 2 * page));
     let mut lane = CpuRings::new(0, Some(0), records, Some(aux));
     let page = page as u64;
     let cases = [

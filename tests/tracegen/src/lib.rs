@@ -25,6 +25,7 @@ pub mod intel_pt;
 mod output;
 pub mod pebs;
 pub mod perf;
+pub mod rings;
 pub mod rng;
 pub mod scenario;
 pub mod spe;

@@ -1,4 +1,4 @@
-//! The kernel's side of the rings of some CPUs: a model, for tests.
+//! The kernel's side of the rings of some CPUs: a model. Whoever tests a reader of rings maps the files that it writes.
 //!
 //! ```text
 //! a file without a name, which both map or write:   control page | records ... | AUX data
@@ -11,26 +11,28 @@
 //! told of before the next one that does; a unit without room is off, and whoever tells it to go
 //! on while there is none is not told that it stays off.
 
-use core::mem::{offset_of, take};
+use core::mem::take;
 use std::collections::VecDeque;
 use std::fs::File;
-use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
-use perf_event_open_sys::bindings::perf_event_mmap_page as Page;
-use tracegen::bytes::Endian;
-use tracegen::perf::record::{Record, Trailer, aux_flag};
-use tracegen::rng::Rng;
+use crate::bytes::Endian;
+use crate::perf::record::{Record, Trailer, aux_flag};
+use crate::rng::Rng;
 
-use super::ring::NATIVE;
-use super::ring::mapped::MappedRing;
-use crate::ByteOrder;
+/// Where the words of the control page stand: `struct perf_event_mmap_page` of
+/// `include/uapi/linux/perf_event.h`.
+const DATA_HEAD: u64 = 1024;
+const DATA_TAIL: u64 = 1032;
+const AUX_HEAD: u64 = 1056;
+const AUX_TAIL: u64 = 1064;
 
-/// Ids of the unit's events, and of those that tell of tasks; each CPU adds its number.
-pub(super) const SPE_ID: u64 = 100;
-pub(super) const TASK_ID: u64 = 200;
+/// Ids of the unit's events; each CPU adds its number. Those of the events that tell of tasks are [`TASK_ID`].
+pub const SPE_ID: u64 = 100;
+/// See [`SPE_ID`].
+pub const TASK_ID: u64 = 200;
 /// IDENTIFIER, TID, TIME, CPU: the fields of a trailer.
-pub(super) const TRAILER: u64 = 1 << 16 | 1 << 1 | 1 << 2 | 1 << 7;
+pub const TRAILER: u64 = 1 << 16 | 1 << 1 | 1 << 2 | 1 << 7;
 /// Bytes of a record of the unit's.
 const RECORD: usize = 64;
 /// A unit's buffer starts at multiples of this.
@@ -54,7 +56,7 @@ fn load(paddr: u64, ticks: u64) -> [u8; RECORD] {
 
 /// What a CPU does.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Step {
+pub enum Step {
     /// Its unit writes so many bytes: whole records, if it is one that does.
     Trace { bytes: usize },
     /// The unit is stopped and goes on: what it wrote is published.
@@ -87,46 +89,50 @@ enum Sign {
 
 /// How a unit and its CPU write.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Manner {
+pub struct Manner {
     /// Whole records alone, as Arm SPE does. Else, buffers may end anywhere in one.
-    pub(super) whole: bool,
+    pub whole: bool,
     /// `aux_head` may be seen before the record that tells of the bytes: nothing in the kernel
     /// keeps a CPU from storing it first.
-    pub(super) early: bool,
+    pub early: bool,
 }
 
 /// What the kernel knows that it wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub struct Told {
     /// Physical addresses of whole records, and the places where they end.
-    pub(super) loads: Vec<(u64, u64)>,
+    pub loads: Vec<(u64, u64)>,
     /// Addresses of unfinished ones.
-    pub(super) cut_loads: Vec<u64>,
-    pub(super) aux_bytes: u64,
+    pub cut_loads: Vec<u64>,
+    /// Bytes that the unit wrote.
+    pub aux_bytes: u64,
     /// Zeros between records, and in those that are cut.
-    pub(super) padding: u64,
+    pub padding: u64,
     /// Bytes of unfinished records.
-    pub(super) cut_off: u64,
+    pub cut_off: u64,
     /// Where bytes end that AUX records tell of which found room.
-    pub(super) aux_ends: Vec<u64>,
-    pub(super) truncated: u64,
-    pub(super) partial: u64,
-    pub(super) collision: u64,
+    pub aux_ends: Vec<u64>,
+    /// AUX records with this flag that found room; so the next two.
+    pub truncated: u64,
+    /// See `truncated`.
+    pub partial: u64,
+    /// See `truncated`.
+    pub collision: u64,
     /// Records that found no room, and were told of.
-    pub(super) lost: u64,
+    pub lost: u64,
     /// Records of tasks that found room.
-    pub(super) tasks: u64,
+    pub tasks: u64,
     /// Places where a record was cut, and the AUX record that tells of them found no room.
-    pub(super) untold_cuts: Vec<u64>,
+    pub untold_cuts: Vec<u64>,
     /// The unit was told to go on when there was no room: nothing says so.
-    pub(super) silent: u64,
+    pub silent: u64,
     /// A record of any kind found no room.
-    pub(super) had_losses: bool,
+    pub had_losses: bool,
 }
 
 /// A CPU as the kernel sees it.
 #[derive(Debug)]
-pub(super) struct Cpu {
+pub struct Cpu {
     number: u32,
     memory: File,
     /// Lengths of the rings, and where that of AUX data lies.
@@ -149,22 +155,27 @@ pub(super) struct Cpu {
     told_to: u64,
     /// Records that were begun.
     last: u64,
-    pub(super) told: Told,
+    /// What it wrote so far.
+    pub told: Told,
 }
 
 impl Cpu {
-    /// A CPU with rings of these lengths, powers of two of pages, and what it will do.
-    pub(super) fn new(
+    /// A CPU that will do these steps. Its rings, of records and of AUX data, have these lengths in bytes, which are
+    /// powers of two of the machine's pages, and lie in an empty file; places of records count from `start`.
+    ///
+    /// # Panics
+    /// If there is no room in the file.
+    pub fn new(
         number: u32,
-        (record_len, aux_len): (usize, usize),
+        memory: File,
+        (page, record_len, aux_len): (usize, usize, usize),
         start: u64,
         manner: Manner,
         steps: Vec<Step>,
     ) -> Self {
-        let page = rustix::param::page_size();
         let mut cpu = Self {
             number,
-            memory: tempfile::tempfile().expect("there is a folder for such files"),
+            memory,
             page: page as u64,
             record_len: record_len as u64,
             aux_len: aux_len as u64,
@@ -182,48 +193,47 @@ impl Cpu {
             told: Told::default(),
         };
         cpu.memory.set_len(cpu.aux_at() + cpu.aux_len).expect("there is room");
-        cpu.store(offset_of!(Page, data_head), start);
-        cpu.store(offset_of!(Page, data_tail), start);
+        cpu.store(DATA_HEAD, start);
+        cpu.store(DATA_TAIL, start);
         cpu.make_all();
         cpu
     }
 
-    /// Its rings as we map them: of records, of AUX data.
-    pub(super) fn map(&self) -> (MappedRing, MappedRing) {
-        let [record_len, aux_len] =
-            [self.record_len, self.aux_len].map(|len| usize::try_from(len).expect("it was one"));
-        let records = MappedRing::records(self.memory.as_fd(), record_len).expect("it is long");
-        let aux = records.aux(self.memory.as_fd(), aux_len).expect("it is long enough");
-        (records, aux)
+    /// The memory of its rings: the control page, the records behind it, and AUX data.
+    pub fn memory(&self) -> &File {
+        &self.memory
     }
 
-    /// Where `MappedRing` is told to map AUX data.
-    fn aux_at(&self) -> u64 {
+    /// Where AUX data is mapped, at an offset that whoever maps it chooses: the power of two behind twice the
+    /// control page and the records.
+    pub fn aux_at(&self) -> u64 {
         (2 * (self.page + self.record_len)).next_power_of_two()
     }
 
-    fn store(&self, word: usize, value: u64) {
-        self.memory.write_all_at(&value.to_ne_bytes(), word as u64).expect("it is memory");
+    fn store(&self, word: u64, value: u64) {
+        self.memory.write_all_at(&value.to_ne_bytes(), word).expect("it is memory");
     }
 
-    fn load(&self, word: usize) -> u64 {
+    fn load(&self, word: u64) -> u64 {
         let mut value = [0; 8];
-        self.memory.read_exact_at(&mut value, word as u64).expect("it is memory");
+        self.memory.read_exact_at(&mut value, word).expect("it is memory");
         u64::from_ne_bytes(value)
     }
 
-    pub(super) fn data_tail(&self) -> u64 {
-        self.load(offset_of!(Page, data_tail))
+    /// Up to where records were given back.
+    pub fn data_tail(&self) -> u64 {
+        self.load(DATA_TAIL)
     }
 
-    pub(super) fn aux_tail(&self) -> u64 {
-        self.load(offset_of!(Page, aux_tail))
+    /// Up to where AUX data was given back.
+    pub fn aux_tail(&self) -> u64 {
+        self.load(AUX_TAIL)
     }
 
     /// Stores a head that cannot be.
-    pub(super) fn store_heads(&self, records: u64, aux: u64) {
-        self.store(offset_of!(Page, data_head), records);
-        self.store(offset_of!(Page, aux_head), aux);
+    pub fn store_heads(&self, records: u64, aux: u64) {
+        self.store(DATA_HEAD, records);
+        self.store(AUX_HEAD, aux);
     }
 
     /// Writes into a ring that lies at `at`, around its end.
@@ -234,16 +244,18 @@ impl Cpu {
         self.memory.write_all_at(&bytes[front..], at).expect("it is memory");
     }
 
-    pub(super) fn is_on(&self) -> bool {
+    /// Whether the unit has a buffer to write to.
+    pub fn is_on(&self) -> bool {
         self.limit.is_some()
     }
 
-    pub(super) fn has_steps(&self) -> bool {
+    /// Whether it has not done all that it will do.
+    pub fn has_steps(&self) -> bool {
         !self.steps.is_empty() || !self.moves.is_empty()
     }
 
     /// Makes the next move.
-    pub(super) fn go_on(&mut self) {
+    pub fn go_on(&mut self) {
         if self.moves.is_empty()
             && let Some(step) = self.steps.pop_front()
         {
@@ -263,7 +275,7 @@ impl Cpu {
     }
 
     /// `PERF_EVENT_IOC_ENABLE`.
-    pub(super) fn enable(&mut self) {
+    pub fn enable(&mut self) {
         self.make_all();
         if !self.is_on() {
             self.moves.push_back(Move::Begin);
@@ -272,7 +284,7 @@ impl Cpu {
     }
 
     /// `PERF_EVENT_IOC_DISABLE`.
-    pub(super) fn disable(&mut self) {
+    pub fn disable(&mut self) {
         self.make_all();
         if self.is_on() {
             self.publish(0);
@@ -282,7 +294,7 @@ impl Cpu {
     }
 
     /// Nothing more will come: what was not done of the steps is left out.
-    pub(super) fn finish(&mut self) {
+    pub fn finish(&mut self) {
         self.disable();
         self.steps.clear();
         if !self.begun.is_empty() && self.told_to != self.place {
@@ -437,8 +449,8 @@ impl Cpu {
                 self.told.aux_bytes += bytes.len() as u64;
                 self.write(self.aux_at(), self.aux_len, place, &bytes);
             }
-            Move::AuxHead(head) => self.store(offset_of!(Page, aux_head), head),
-            Move::DataHead(head) => self.store(offset_of!(Page, data_head), head),
+            Move::AuxHead(head) => self.store(AUX_HEAD, head),
+            Move::DataHead(head) => self.store(DATA_HEAD, head),
             Move::Record(bytes, sign) => self.write_record(bytes, sign),
             Move::Begin => self.look_for_room(),
         }
@@ -516,37 +528,39 @@ impl Cpu {
     }
 }
 
+/// This machine's: rings have no other.
 fn endian() -> Endian {
-    match NATIVE {
-        ByteOrder::Little => Endian::Little,
-        ByteOrder::Big => Endian::Big,
-    }
+    if cfg!(target_endian = "big") { Endian::Big } else { Endian::Little }
 }
 
 /// All CPUs, each of which goes on when the dice say so.
 #[derive(Debug)]
-pub(super) struct Kernel {
-    pub(super) cpus: Vec<Cpu>,
-    pub(super) dice: Rng,
+pub struct Kernel {
+    /// The CPUs.
+    pub cpus: Vec<Cpu>,
+    /// Says which CPU goes on.
+    pub dice: Rng,
     /// Most moves at a time, while we look.
-    pub(super) most: u64,
+    pub most: u64,
 }
 
 impl Kernel {
     /// Some CPUs make some moves: this is called wherever we look at, or let go of, something.
-    pub(super) fn meanwhile(&mut self) {
+    pub fn meanwhile(&mut self) {
         let moves = self.dice.below(self.most + 1);
         self.makes(moves);
     }
 
-    pub(super) fn makes(&mut self, moves: u64) {
+    /// CPUs that the dice choose make so many moves.
+    pub fn makes(&mut self, moves: u64) {
         for _ in 0..moves {
             let number = self.dice.index(self.cpus.len());
             self.cpus[number].go_on();
         }
     }
 
-    pub(super) fn has_steps(&self) -> bool {
+    /// Whether any CPU has not done all that it will do.
+    pub fn has_steps(&self) -> bool {
         self.cpus.iter().any(Cpu::has_steps)
     }
 }
