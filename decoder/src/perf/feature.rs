@@ -4,16 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use nom::bytes::complete::take;
-use nom::combinator::{map_opt, verify};
-use nom::multi::length_count;
-use nom::number::Endianness;
-use nom::number::complete::{u32 as int, u64 as long};
-use nom::{IResult, Parser};
-
 use super::attr::Attr;
 use super::cpus::CpuSet;
 use crate::ByteOrder;
+use crate::cursor::Cursor;
 
 /// Numbers of the features that are read; their bits in the header's bitmap.
 pub(crate) mod number {
@@ -84,44 +78,36 @@ impl Features {
         if bytes.is_empty() {
             return Ok(());
         }
-        let section = Grammar(match order {
-            ByteOrder::Little => Endianness::Little,
-            ByteOrder::Big => Endianness::Big,
-        });
+        let mut section = Section(Cursor::new(bytes, order));
+        // What follows the last field is for newer readers.
         match number {
-            number::OSRELEASE => {
-                self.os_release = Some(section.all(Grammar::string, bytes, "OSRELEASE")?)
-            }
-            number::ARCH => self.arch = Some(section.all(Grammar::string, bytes, "ARCH")?),
-            number::E_MACHINE => {
-                self.e_machine = Some(section.all(Grammar::pair, bytes, "E_MACHINE")?);
-            }
-            number::CLN_SIZE => {
-                self.cache_line_bytes = Some(section.all(Grammar::number, bytes, "CLN_SIZE")?);
-            }
+            number::OSRELEASE => self.os_release = Some(section.string().ok_or("OSRELEASE")?),
+            number::ARCH => self.arch = Some(section.string().ok_or("ARCH")?),
+            number::E_MACHINE => self.e_machine = Some(section.pair().ok_or("E_MACHINE")?),
+            number::CLN_SIZE => self.cache_line_bytes = Some(section.0.u32().ok_or("CLN_SIZE")?),
             // What it says of each CPU's domains is of no use here.
             number::CPU_DOMAIN_INFO => {
-                self.schedstat_version =
-                    Some(section.all(Grammar::number, bytes, "CPU_DOMAIN_INFO")?);
+                self.schedstat_version = Some(section.0.u32().ok_or("CPU_DOMAIN_INFO")?);
             }
-            number::CPUID => self.cpuid = Some(section.all(Grammar::string, bytes, "CPUID")?),
+            number::CPUID => self.cpuid = Some(section.string().ok_or("CPUID")?),
             // Available and online, in an order that differs: fewer are online.
             number::NRCPUS => {
-                let (first, second) = section.all(Grammar::pair, bytes, "NRCPUS")?;
+                let (first, second) = section.pair().ok_or("NRCPUS")?;
                 self.cpus_online = Some(first.min(second)).filter(|online| *online > 0);
             }
             number::HYBRID_TOPOLOGY => {
-                self.core_kinds = section.all(Grammar::pairs, bytes, "HYBRID_TOPOLOGY")?;
+                let kind = |section: &mut Section<'_>| Some((section.string()?, section.string()?));
+                self.core_kinds = section.list(kind).ok_or("HYBRID_TOPOLOGY")?;
             }
             number::CMDLINE => {
-                self.command_line = section.all(Grammar::strings, bytes, "CMDLINE")?
+                self.command_line = section.list(Section::string).ok_or("CMDLINE")?;
             }
             number::PMU_MAPPINGS => {
-                self.pmus = section.all(Grammar::pmus, bytes, "PMU_MAPPINGS")?
+                let pmu = |section: &mut Section<'_>| Some((section.0.u32()?, section.string()?));
+                let pmus = section.list(pmu).ok_or("PMU_MAPPINGS")?;
+                self.pmus = pmus.into_iter().collect();
             }
-            number::EVENT_DESC => {
-                self.events = section.all(Grammar::events, bytes, "EVENT_DESC")?;
-            }
+            number::EVENT_DESC => self.events = section.events(order).ok_or("EVENT_DESC")?,
             _ => {}
         }
         Ok(())
@@ -168,85 +154,44 @@ pub(crate) fn processor(cpuid: &str) -> Option<(&str, u32, u32)> {
 /// Items of one list that are read. Real lists are shorter; a damaged count may say anything.
 const MAX_ITEMS: u32 = 1 << 14;
 
-/// The grammar of the sections, in one byte order.
-#[derive(Clone, Copy)]
-struct Grammar(Endianness);
+/// A section that is read from its start. All is `None` where it ends too early.
+struct Section<'a>(Cursor<'a>);
 
-impl Grammar {
-    /// Runs a rule over a section; what follows it is for newer readers.
-    fn all<'a, T>(
-        self,
-        rule: impl Fn(Self, &'a [u8]) -> IResult<&'a [u8], T>,
-        bytes: &'a [u8],
-        name: &'static str,
-    ) -> Result<T, &'static str> {
-        rule(self, bytes).map(|(_, value)| value).map_err(|_| name)
-    }
-
-    /// One number.
-    fn number(self, input: &[u8]) -> IResult<&[u8], u32> {
-        int(self.0).parse(input)
-    }
-
+impl Section<'_> {
     /// Two numbers.
-    fn pair(self, input: &[u8]) -> IResult<&[u8], (u32, u32)> {
-        (int(self.0), int(self.0)).parse(input)
+    fn pair(&mut self) -> Option<(u32, u32)> {
+        Some((self.0.u32()?, self.0.u32()?))
     }
 
     /// A length, and that many bytes that hold a NUL-terminated string.
-    fn string(self, input: &[u8]) -> IResult<&[u8], String> {
-        let (input, len) = int(self.0).parse(input)?;
-        let (input, field) = take(len).parse(input)?;
+    fn string(&mut self) -> Option<String> {
+        let len = self.0.u32()?;
+        let field = self.0.take(len.into())?;
         let text = field.split(|byte| *byte == 0).next().unwrap_or_default();
-        Ok((input, String::from_utf8_lossy(text).into_owned()))
+        Some(String::from_utf8_lossy(text).into_owned())
     }
 
     /// A number of items that a section can hold.
-    fn count(self, input: &[u8]) -> IResult<&[u8], u32> {
-        verify(int(self.0), |count| *count <= MAX_ITEMS).parse(input)
+    fn count(&mut self) -> Option<u32> {
+        self.0.u32().filter(|count| *count <= MAX_ITEMS)
     }
 
-    /// A count, and that many strings.
-    fn strings(self, input: &[u8]) -> IResult<&[u8], Vec<String>> {
-        length_count(|input| self.count(input), |input| self.string(input)).parse(input)
-    }
-
-    /// A count, and that many pairs of strings.
-    fn pairs(self, input: &[u8]) -> IResult<&[u8], Vec<(String, String)>> {
-        let pair = (|input| self.string(input), |input| self.string(input));
-        length_count(|input| self.count(input), pair).parse(input)
-    }
-
-    /// A count, and that many pairs of number and name.
-    fn pmus(self, input: &[u8]) -> IResult<&[u8], BTreeMap<u32, String>> {
-        let pairs =
-            length_count(|input| self.count(input), (int(self.0), |input| self.string(input)));
-        pairs.map(|pairs| pairs.into_iter().collect()).parse(input)
+    /// A count, and that many items.
+    fn list<T>(&mut self, item: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+        (0..self.count()?).map(|_| item(self)).collect()
     }
 
     /// A count, the size of an attribute, and that many events.
-    fn events(self, input: &[u8]) -> IResult<&[u8], Vec<EventDescription>> {
-        let order = match self.0 {
-            Endianness::Big => ByteOrder::Big,
-            _ => ByteOrder::Little,
+    fn events(&mut self, order: ByteOrder) -> Option<Vec<EventDescription>> {
+        let (count, attr_size) = (self.count()?, self.0.u32()?);
+        let event = |_| {
+            let (attr, _) = Attr::parse(self.0.take(attr_size.into())?, order)?;
+            let id_count = self.0.u32()?;
+            let name = self.string()?;
+            let ids = (0..id_count).map(|_| self.0.u64()).collect::<Option<_>>()?;
+            Some(EventDescription { attr, name, ids })
         };
-        let (input, count) = self.count(input)?;
-        let (mut input, attr_size) = int(self.0).parse(input)?;
-        let mut events = Vec::new();
-        for _ in 0..count {
-            let (rest, (attr, id_count, name)) = (
-                map_opt(take(attr_size), |bytes| Attr::parse(bytes, order)),
-                int(self.0),
-                |input| self.string(input),
-            )
-                .parse(input)?;
-            let (rest, ids) =
-                nom::multi::many_m_n(id_count as usize, id_count as usize, long(self.0))
-                    .parse(rest)?;
-            events.push(EventDescription { attr: attr.0, name, ids });
-            input = rest;
-        }
-        Ok((input, events))
+        (0..count).map(event).collect()
     }
 }
 

@@ -58,11 +58,20 @@ fn load(paddr: u64, ticks: u64) -> [u8; RECORD] {
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
     /// Its unit writes so many bytes: whole records, if it is one that does.
-    Trace { bytes: usize },
+    Trace {
+        /// How many.
+        bytes: usize,
+    },
     /// The unit is stopped and goes on: what it wrote is published.
-    Interrupt { collision: bool },
+    Interrupt {
+        /// Whether its AUX record has the flag.
+        collision: bool,
+    },
     /// A fault stops the unit in a record, after so many bytes of it.
-    Fault { after: usize },
+    Fault {
+        /// How many.
+        after: usize,
+    },
     /// Tasks are told of.
     Tasks(usize),
 }
