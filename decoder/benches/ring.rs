@@ -103,7 +103,7 @@ struct Bench {
     about: About,
     /// What each CPU's unit writes.
     data: Vec<u8>,
-    lanes: Vec<CpuRings<MemoryRing>>,
+    cpu_rings: Vec<CpuRings<MemoryRing>>,
     /// Where the file is written, each time anew, as the rings are.
     file: Vec<u8>,
 }
@@ -115,12 +115,12 @@ impl Bench {
         let (mut data, _) = tracegen::aux_bytes(&config).expect("the configuration is right");
         data.truncate(case.ring_len);
         assert_eq!(data.len(), case.ring_len);
-        let lane = |cpu| {
+        let rings = |cpu| {
             let records = MemoryRing::new(4096, 0);
             CpuRings::new(cpu, Some(cpu), records, Some(MemoryRing::new(case.ring_len, case.start)))
         };
-        let lanes = (0..case.cpus).map(lane).collect();
-        let mut bench = Self { case, about: about(case.cpus), data, lanes, file: Vec::new() };
+        let cpu_rings = (0..case.cpus).map(rings).collect();
+        let mut bench = Self { case, about: about(case.cpus), data, cpu_rings, file: Vec::new() };
         assert_eq!(bench.through_rings().0, bench.as_file().0, "the same accesses");
         bench
     }
@@ -130,16 +130,16 @@ impl Bench {
     }
 
     fn fill(&mut self) {
-        for lane in &mut self.lanes {
-            assert!(lane.aux.as_mut().is_some_and(|aux| aux.ring_mut().write(&self.data)));
+        for rings in &mut self.cpu_rings {
+            assert!(rings.aux.as_mut().is_some_and(|aux| aux.ring_mut().write(&self.data)));
         }
     }
 
-    fn empty(&mut self, outlet: &mut impl RecordingWriter) -> io::Result<()> {
-        for lane in &mut self.lanes {
-            lane.drain(false, outlet)?;
+    fn empty(&mut self, writer: &mut impl RecordingWriter) -> io::Result<()> {
+        for rings in &mut self.cpu_rings {
+            rings.drain(false, writer)?;
         }
-        outlet.pass_ended()
+        writer.pass_ended()
     }
 
     /// Fills the rings, and decodes what they hold.
@@ -155,10 +155,10 @@ impl Bench {
         let spent = own_time() - start;
         done.expect("memory takes everything");
         self.about = about;
-        let empty = |lane: &CpuRings<MemoryRing>| {
-            lane.aux.as_ref().is_some_and(|aux| aux.ring().head() == aux.ring().tail())
+        let empty = |rings: &CpuRings<MemoryRing>| {
+            rings.aux.as_ref().is_some_and(|aux| aux.ring().head() == aux.ring().tail())
         };
-        assert!(self.lanes.iter().all(empty));
+        assert!(self.cpu_rings.iter().all(empty));
         (places.0, spent)
     }
 

@@ -50,16 +50,16 @@ pub struct Batch<'a> {
     pub not_memory: u64,
     /// Memory operations without a physical address.
     pub no_physical_address: u64,
-    /// Records that say that their operation did not retire. 0 if only places are asked for.
+    /// Records that say that their operation did not retire. 0 if only addresses are asked for.
     pub not_retired: u64,
-    /// Memory operations whose thread is not known. 0 if only places are asked for.
+    /// Memory operations whose thread is not known. 0 if only addresses are asked for.
     pub tid_unknown: u64,
     /// The least and the greatest time of all records that have one, in nanoseconds. `None` if
-    /// only places are asked for.
+    /// only addresses are asked for.
     pub times: Option<(u64, u64)>,
     /// Physical addresses of the other memory operations.
     pub addresses: &'a [PhysAddr],
-    /// More of each of these, in the same order; empty if only places are asked for.
+    /// More of each of these, in the same order; empty if only addresses are asked for.
     pub touches: &'a [Touch],
 }
 

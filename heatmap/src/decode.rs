@@ -1,8 +1,9 @@
 //! From an input to a counter: the decoder, compiled for the sinks of this crate.
 //!
 //! The decoder is generic over its sink, so the compiler makes it anew for each, in the crate that
-//! names the sink. That is this one, whose code is optimised most (see the workspace's profiles),
-//! and each is made once. The programs call these functions.
+//! names the sink. For counters that is this one, whose code is optimised most (see the workspace's
+//! profiles), and each is made once: the programs call these functions. The list of `records` is a
+//! sink of the program, which has its own.
 
 use std::io::Read;
 use std::sync::atomic::AtomicBool;
@@ -76,7 +77,7 @@ pub fn decode<S: Shard>(
 }
 
 impl Counter {
-    /// Countable what this host does, see [`capture::capture`], until `stop` says so. An access
+    /// Counts what this host does, see [`capture::capture`], until `stop` says so. An access
     /// without a frame gets the one that its process has then.
     ///
     /// # Errors
@@ -94,7 +95,7 @@ impl Counter {
 }
 
 impl Live {
-    /// Countable an input, see [`Input::decode`].
+    /// Counts an input, see [`Input::decode`].
     ///
     /// # Errors
     /// Those of the decoder.
@@ -102,7 +103,7 @@ impl Live {
         input.decode(0, options, self)
     }
 
-    /// Countable a stream as it comes, see [`decode_stream`].
+    /// Counts a stream as it comes, see [`decode_stream`].
     ///
     /// # Errors
     /// Those of the decoder.
@@ -114,7 +115,7 @@ impl Live {
         decode_stream(reader, 0, options, self)
     }
 
-    /// Countable what this host does, see [`Counter::capture`].
+    /// Counts what this host does, see [`Counter::capture`].
     ///
     /// # Errors
     /// What the kernel or the options do not allow.

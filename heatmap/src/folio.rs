@@ -3,8 +3,8 @@
 use decoder::{Detail, Direction, PAGES_PER_FOLIO, Touch, TraceOffset};
 
 use crate::backing::Mapping;
-use crate::counted::Counted;
 use crate::counters::Counters;
+use crate::marked_batch::MarkedBatch;
 
 /// What a [`Store`](crate::Store) keeps of a block: its counters, alone or with more.
 pub trait Block: Clone + core::fmt::Debug + Default {
@@ -13,11 +13,11 @@ pub trait Block: Clone + core::fmt::Debug + Default {
 
     /// Counts access `at` of a batch so many times, at least once, where that takes no memory.
     /// Otherwise nothing happens, and the answer is false.
-    fn hit(&mut self, batch: &Counted<'_>, at: usize, times: u8) -> bool;
+    fn hit(&mut self, batch: &MarkedBatch<'_>, at: usize, times: u8) -> bool;
     /// Reads where [`Block::hit`] writes, so that it is in the cache.
     fn peek(&self, page: usize) -> u8;
     /// Counts access `at` of a batch so many times.
-    fn add(&mut self, batch: &Counted<'_>, at: usize, times: u32);
+    fn add(&mut self, batch: &MarkedBatch<'_>, at: usize, times: u32);
     /// An access to a page that was counted as a visit is none.
     fn take_back_visit(&mut self, _page: usize) {}
     /// Adds what another thread counted for the same block.
@@ -39,7 +39,7 @@ pub trait Block: Clone + core::fmt::Debug + Default {
 
 /// The page in its block of access `at` of a batch.
 #[inline]
-fn page(batch: &Counted<'_>, at: usize) -> usize {
+fn page(batch: &MarkedBatch<'_>, at: usize) -> usize {
     batch.addresses[at].pfn().index_in_folio()
 }
 
@@ -47,7 +47,7 @@ impl Block for Counters {
     const DETAIL: Detail = Detail::Addresses;
 
     #[inline]
-    fn hit(&mut self, batch: &Counted<'_>, at: usize, times: u8) -> bool {
+    fn hit(&mut self, batch: &MarkedBatch<'_>, at: usize, times: u8) -> bool {
         self.hit(page(batch, at), times)
     }
 
@@ -56,7 +56,7 @@ impl Block for Counters {
         self.peek(page)
     }
 
-    fn add(&mut self, batch: &Counted<'_>, at: usize, times: u32) {
+    fn add(&mut self, batch: &MarkedBatch<'_>, at: usize, times: u32) {
         self.add(page(batch, at), times);
     }
 
@@ -349,7 +349,7 @@ impl Folio {
 
     /// Takes in what an access says beside its place.
     #[inline(always)]
-    fn seen(&mut self, batch: &Counted<'_>, at: usize) {
+    fn seen(&mut self, batch: &MarkedBatch<'_>, at: usize) {
         let Some(touch) = batch.touches.get(at) else { return };
         if let Some(time) = touch.time_ns {
             self.times.add(time);
@@ -363,7 +363,7 @@ impl Folio {
 
 /// The direction of access `at` of a batch.
 #[inline]
-fn direction(batch: &Counted<'_>, at: usize) -> Direction {
+fn direction(batch: &MarkedBatch<'_>, at: usize) -> Direction {
     batch.touches.get(at).map_or(Direction::Unknown, |touch| touch.direction)
 }
 
@@ -371,7 +371,7 @@ impl Block for Folio {
     const DETAIL: Detail = Detail::Counts;
 
     #[inline(always)]
-    fn hit(&mut self, batch: &Counted<'_>, at: usize, times: u8) -> bool {
+    fn hit(&mut self, batch: &MarkedBatch<'_>, at: usize, times: u8) -> bool {
         let direction = direction(batch, at);
         let Some(sum) = self.low[direction as usize].checked_add(times.into()) else {
             return false;
@@ -394,7 +394,7 @@ impl Block for Folio {
         self.visits.peek(page) ^ rest.to_le_bytes()[0]
     }
 
-    fn add(&mut self, batch: &Counted<'_>, at: usize, times: u32) {
+    fn add(&mut self, batch: &MarkedBatch<'_>, at: usize, times: u32) {
         let counters = if batch.repeats(at) {
             &mut self.more.get_or_insert_default().surplus
         } else {
@@ -470,8 +470,10 @@ mod tests {
     /// Counts an access to a page.
     fn count(folio: &mut Folio, page: usize, repeats: bool, times: u32) {
         let address = [PhysAddr::new_truncate((page as u64) << 12)];
-        let batch =
-            Counted { repeats: &[repeats], ..Batch::of_addresses(Source::Pebs, &address).into() };
+        let batch = MarkedBatch {
+            repeats: &[repeats],
+            ..Batch::of_addresses(Source::Pebs, &address).into()
+        };
         let few = u8::try_from(times).ok().filter(|times| *times > 0);
         if few.is_none_or(|times| !folio.hit(&batch, 0, times)) {
             folio.add(&batch, 0, times);

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use decoder::perf::QueueKey;
 use decoder::{Access, Batch, Origin, PhysAddr, Source, Touch};
 
-use crate::counted::Counted;
+use crate::marked_batch::MarkedBatch;
 use crate::store::touch_of;
 use crate::visits::{MAX_QUEUES, QueueId, Trail, Trails};
 
@@ -127,7 +127,7 @@ impl HeldPart {
     pub(crate) fn end(
         mut self,
         room: &mut BatchRoom,
-        mut count: impl FnMut(Counted<'_>),
+        mut count: impl FnMut(MarkedBatch<'_>),
     ) -> Vec<HeldSample> {
         let mut held = core::mem::take(&mut self.held);
         let in_turn = Arc::clone(&self.in_turn);
@@ -177,7 +177,7 @@ pub(crate) fn decide(held: &mut [HeldSample], trails: &mut Trails, room: &mut Ba
 pub(crate) fn count_held(
     held: &[HeldSample],
     room: &mut BatchRoom,
-    count: &mut impl FnMut(Counted<'_>),
+    count: &mut impl FnMut(MarkedBatch<'_>),
 ) {
     let BatchRoom { addresses, touches, repeats } = room;
     let same = |one: &HeldSample, other: &HeldSample| {
@@ -195,7 +195,7 @@ pub(crate) fn count_held(
             touches.extend(sample.counted.map(|(.., touch)| touch));
         }
         let places = Batch::of_addresses(source, addresses);
-        count(Counted { batch: Batch { file, touches, ..places }, repeats });
+        count(MarkedBatch { batch: Batch { file, touches, ..places }, repeats });
     }
 }
 

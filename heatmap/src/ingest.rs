@@ -8,11 +8,11 @@ use decoder::perf::QueueKey;
 use decoder::{Access, Batch, Detail, EventIndex, Ledger, Origin, PhysAddr, Shard, Sink, Source};
 use hashbrown::HashMap;
 
-use crate::counted::Counted;
 use crate::folio::{Block, Folio, Times};
 use crate::in_turn::{BatchRoom, HeldPart, HeldSample, InTurn, count_held, decide};
 use crate::latency::Latencies;
 use crate::left_out::LeftOutBlocks;
+use crate::marked_batch::MarkedBatch;
 use crate::query::{Fate, Filters};
 use crate::recent::Recent;
 use crate::store::Store;
@@ -305,7 +305,7 @@ impl<B: Block> Counter<B> {
     const JUDGED: bool = B::DETAIL as u8 > Detail::Addresses as u8;
 
     /// Counts in blocks. `repeats` says which accesses are no visits.
-    fn count(&mut self, batch: Counted<'_>) {
+    fn count(&mut self, batch: MarkedBatch<'_>) {
         if self.counts == Counts::Together {
             self.together.batch(&batch, &mut self.sorted);
             return;
@@ -353,7 +353,7 @@ impl<B: Block> Counter<B> {
         }
         if is_counted {
             Store::<B>::of_one(paddr, access, |batch| {
-                self.count(Counted { batch: *batch, repeats: &[visit == Visit::No] });
+                self.count(MarkedBatch { batch: *batch, repeats: &[visit == Visit::No] });
             });
         }
     }
@@ -432,7 +432,7 @@ impl<B: Block> Sink for Counter<B> {
         if Self::JUDGED {
             self.trails.mark(batch, &mut repeats);
         }
-        self.count(Counted { batch: *batch, repeats: &repeats });
+        self.count(MarkedBatch { batch: *batch, repeats: &repeats });
         self.repeats = repeats;
     }
 

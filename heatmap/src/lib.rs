@@ -12,7 +12,6 @@
 
 mod backing;
 mod budget;
-mod counted;
 mod counters;
 mod decision;
 mod decode;
@@ -29,6 +28,7 @@ mod judging;
 mod latency;
 mod left_out;
 pub mod live;
+mod marked_batch;
 mod nothing_counted;
 mod page_size;
 mod parts;
@@ -45,10 +45,9 @@ mod verdict;
 mod visits;
 
 pub use backing::{Backing, Mapping};
-pub use counted::Counted;
 pub use counters::Counters;
 pub use decision::Decision;
-pub use decode::{Countable, CounterOfFiles, decode};
+pub use decode::{Countable, decode};
 pub use distribution::{TenPercentBuckets, touched_percent};
 pub use facts::Facts;
 pub use filter::{
@@ -60,6 +59,7 @@ pub use judging::{
     BlockEvidence, Conditions, Finding, InvalidColdShare, MaxColdShare, cold_share, proposable,
 };
 pub use latency::Latencies;
+pub use marked_batch::MarkedBatch;
 pub use nothing_counted::nothing_counted;
 pub use page_size::{BadPageSize, PageSize};
 pub use parts::CORE_UNITS;

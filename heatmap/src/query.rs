@@ -179,7 +179,7 @@ fn unsigned(input: &str) -> IResult<&str, u64> {
 }
 
 /// A list of numbers and ranges: `1,4-7`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NumberList {
     /// In ascending order; no two overlap or touch.
     ranges: Vec<RangeInclusive<u32>>,
@@ -199,13 +199,8 @@ impl NumberList {
     }
 
     /// How many numbers it has.
-    pub fn len(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.ranges.iter().map(|range| u64::from(range.end() - range.start()) + 1).sum()
-    }
-
-    /// Whether it has none.
-    pub fn is_empty(&self) -> bool {
-        self.ranges.is_empty()
     }
 }
 
@@ -488,14 +483,17 @@ mod tests {
         let list: NumberList = "4-7,20,30-31".parse().unwrap();
         let contained: Vec<u32> = (0..40).filter(|number| list.contains(*number)).collect();
         assert_eq!(contained, [4, 5, 6, 7, 20, 30, 31]);
-        assert_eq!(list.len(), 7);
+        assert_eq!(list.count(), 7);
         let single = |text: &str| text.parse::<NumberList>().map(|list| list.single());
         assert_eq!(single("7,7-7"), Ok(Some(7)));
         assert_eq!((single("7-8"), single("7,9")), (Ok(None), Ok(None)));
-        assert!(!list.contains(u32::MAX) && !NumberList::default().contains(0));
+        assert!(!list.contains(0) && !list.contains(u32::MAX));
         let all: NumberList = "0-4294967295".parse().unwrap();
         assert!(all.contains(0) && all.contains(u32::MAX));
-        assert_eq!(all.len(), 1 << 32);
+        assert_eq!(all.count(), 1 << 32);
+        let several = ["1-4", "3-9", "11"].map(|text| text.parse::<NumberList>().unwrap());
+        let several: NumberList = several.into_iter().collect();
+        assert_eq!(several.ranges, [1..=9, 11..=11]);
     }
 
     #[test]

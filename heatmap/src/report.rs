@@ -18,7 +18,7 @@ pub struct Report {
     pub order: u32,
     /// Percent of hot chunks from which a block is hot; in 0..=100.
     pub hot_threshold: u32,
-    /// Counted accesses.
+    /// MarkedBatch accesses.
     pub accesses: u64,
     /// Pages of 4 KiB with at least one counted access.
     pub pages: u64,

@@ -6,10 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use decoder::{Access, AccessFlags, Batch, FOLIO_SHIFT, FolioPfn, PhysAddr, Source, Touch};
 
 use crate::budget::Share;
-use crate::counted::Counted;
 use crate::counters::Counters;
 use crate::folio::{Block, Folio};
 use crate::index::Index;
+use crate::marked_batch::MarkedBatch;
 use crate::slab::Slab;
 
 /// How much of a store one eviction frees, as a part of it.
@@ -204,7 +204,7 @@ impl<B: Block> Store<B> {
     /// Counts so many accesses to a page, of which no more is known.
     pub(crate) fn add(&mut self, paddr: PhysAddr, times: u32, source: Source) {
         let addresses = [paddr];
-        let batch = Counted::from(Batch::of_addresses(source, &addresses));
+        let batch = MarkedBatch::from(Batch::of_addresses(source, &addresses));
         self.make_time();
         self.find(&batch);
         self.clock += 1;
@@ -228,7 +228,7 @@ impl<B: Block> Store<B> {
     }
 
     /// Counts the accesses of a batch.
-    pub fn batch(&mut self, batch: &Counted<'_>) {
+    pub fn batch(&mut self, batch: &MarkedBatch<'_>) {
         let mut rest = *batch;
         while !rest.addresses.is_empty() {
             rest = rest.rest(self.count(&rest));
@@ -236,7 +236,7 @@ impl<B: Block> Store<B> {
     }
 
     /// Counts the first accesses of a batch, at least one, and says how many.
-    fn count(&mut self, batch: &Counted<'_>) -> usize {
+    fn count(&mut self, batch: &MarkedBatch<'_>) -> usize {
         self.make_time();
         let found = self.find(batch);
         if self.share.used() > self.read_ahead {
@@ -260,7 +260,7 @@ impl<B: Block> Store<B> {
 
     /// Reads what counting is about to change. No read waits for another, as it would where
     /// branches depend on them; so the processor does many at once.
-    fn read_ahead(&self, batch: &Counted<'_>, found: usize) {
+    fn read_ahead(&self, batch: &MarkedBatch<'_>, found: usize) {
         let places = || self.places[..found].iter().map(|place| *place as usize);
         let uses = places().fold(0, |sum, place| sum ^ self.entries.at(place).last_use);
         let counts = places().zip(batch.addresses).fold(0, |sum, (place, paddr)| {
@@ -271,7 +271,7 @@ impl<B: Block> Store<B> {
 
     /// Finds or makes the blocks of the first accesses of a batch, at least of one. Says of how
     /// many.
-    fn find(&mut self, batch: &Counted<'_>) -> usize {
+    fn find(&mut self, batch: &MarkedBatch<'_>) -> usize {
         let wanted = batch.addresses.len().min(GATHERED);
         if self.share.used() > self.read_ahead {
             let numbers = batch.addresses[..wanted].iter().map(|paddr| paddr.get() >> FOLIO_SHIFT);
@@ -304,7 +304,13 @@ impl<B: Block> Store<B> {
     /// Counts access `at` of a batch so many times. It may need memory, or come from another source than the
     /// block's first. Whether others had to go for it.
     #[cold]
-    fn count_growing(&mut self, place: usize, batch: &Counted<'_>, at: usize, times: u32) -> bool {
+    fn count_growing(
+        &mut self,
+        place: usize,
+        batch: &MarkedBatch<'_>,
+        at: usize,
+        times: u32,
+    ) -> bool {
         let number = self.entries.at(place).number;
         let evicted = self.take_for_change(number);
         let place = if evicted { self.kept(number) } else { place };

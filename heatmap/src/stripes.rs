@@ -4,13 +4,16 @@
 //! Large ones would hold the same blocks once for each thread, so what has grown large is put
 //! together here: in stores of which each has a part of all blocks, behind a lock of its own, so
 //! that threads seldom meet.
+//!
+//! This is for workers that read samples and streams. Parts of a file's AUX queues are counted
+//! apart, since one that turns out to be wrong is dropped.
 
 use std::sync::Mutex;
 
 use decoder::{Batch, Direction, FOLIO_SHIFT, PhysAddr, Touch, TraceOffset};
 
-use crate::counted::Counted;
 use crate::folio::Block;
+use crate::marked_batch::MarkedBatch;
 use crate::store::{Store, lock};
 
 /// Least and most stores.
@@ -52,7 +55,7 @@ impl<B: Block> Stripes<B> {
     }
 
     /// Counts the accesses of a batch.
-    pub(crate) fn batch(&self, batch: &Counted<'_>, sorted: &mut Sorted) {
+    pub(crate) fn batch(&self, batch: &MarkedBatch<'_>, sorted: &mut Sorted) {
         let mut rest = *batch;
         while !rest.addresses.is_empty() {
             let now = rest.addresses.len().min(SORTED);
@@ -62,7 +65,7 @@ impl<B: Block> Stripes<B> {
     }
 
     /// Counts at most as many accesses as can be sorted.
-    fn count(&self, batch: &Counted<'_>, sorted: &mut Sorted) {
+    fn count(&self, batch: &MarkedBatch<'_>, sorted: &mut Sorted) {
         let which = |address: &PhysAddr| self.which(address.get() >> FOLIO_SHIFT);
         // How many come before each store's first; then, behind each store's last.
         let mut ends = [0u8; *STRIPES.end() + 1];
@@ -94,7 +97,7 @@ impl<B: Block> Stripes<B> {
             let repeats =
                 if batch.repeats.is_empty() { &[] } else { &sorted.repeats[range.clone()] };
             let batch = Batch { addresses: &sorted.addresses[range], touches, ..batch.batch };
-            lock(store).batch(&Counted { batch, repeats });
+            lock(store).batch(&MarkedBatch { batch, repeats });
         }
     }
 

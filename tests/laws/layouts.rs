@@ -204,13 +204,13 @@ fn asked_for_less(pieces: &[(Continuity, &[u8])]) {
             queue.begin(Chunk {
                 offset: at.offset.0,
                 data_len: bytes.len() as u64,
-                join: *join,
+                continuity: *join,
                 repeated: 0,
                 breaks: Vec::new(),
                 clock,
                 reference: None,
                 event: None,
-                unit: AuxFormat::ArmSpe(Encoding::Common),
+                format: AuxFormat::ArmSpe(Encoding::Common),
             });
             queue.bytes(bytes, at, &SideBand::default(), &mut given);
             at.offset.0 += bytes.len() as u64;

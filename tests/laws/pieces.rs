@@ -107,13 +107,13 @@ fn cut_up<'a>(
         let piece = Chunk {
             offset: place,
             data_len,
-            join,
+            continuity: join,
             repeated: choices.below(3) as u64 * 5,
             breaks,
             clock: None,
             reference: choices.flag().then(|| choices.u64()),
             event: None,
-            unit: unit.clone(),
+            format: unit.clone(),
         };
         place = place.wrapping_add(bytes.len() as u64);
         pieces.push((piece, bytes));

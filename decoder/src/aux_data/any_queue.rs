@@ -28,8 +28,8 @@ pub(crate) struct Account {
 
 impl AnyQueue {
     /// A queue of this tracer before its first chunk.
-    pub(crate) fn new(key: QueueKey, unit: &AuxFormat) -> Self {
-        match unit {
+    pub(crate) fn new(key: QueueKey, format: &AuxFormat) -> Self {
+        match format {
             AuxFormat::ArmSpe(_) => Self::ArmSpe(Box::new(spe::Queue::new(key))),
             AuxFormat::IntelPt(_) => Self::IntelPt(Box::new(intel_pt::Queue::new(key))),
         }

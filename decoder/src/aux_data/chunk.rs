@@ -14,7 +14,7 @@ pub struct Chunk {
     /// Bytes of data in it; zeros behind them are perf's filling.
     pub data_len: u64,
     /// How it follows the chunk before.
-    pub join: Continuity,
+    pub continuity: Continuity,
     /// First bytes that the chunk before had too, by their place in the running count.
     pub repeated: u64,
     /// Places at which data was lost, in ascending order.
@@ -26,7 +26,7 @@ pub struct Chunk {
     /// The event it belongs to. `None` also if it holds records of several.
     pub event: Option<EventIndex>,
     /// The unit that wrote it.
-    pub unit: AuxFormat,
+    pub format: AuxFormat,
 }
 
 /// Which unit wrote AUX data, and what reading it takes.
@@ -61,7 +61,7 @@ pub enum Continuity {
 impl Chunk {
     /// Whether the chunk only goes on where the one before it ended.
     pub fn changes_nothing(&self) -> bool {
-        self.join == Continuity::Continued && self.repeated == 0 && self.breaks.is_empty()
+        self.continuity == Continuity::Continued && self.repeated == 0 && self.breaks.is_empty()
     }
 }
 
@@ -112,7 +112,7 @@ impl ChunkReader {
             chunk.breaks.sort_unstable();
             chunk.breaks.dedup();
         }
-        let (filled, kept) = match chunk.join {
+        let (filled, kept) = match chunk.continuity {
             Continuity::Kept(zeros) => (self.filled, usize::from(zeros).min(self.filled)),
             Continuity::Continued => (self.filled, self.kept),
             Continuity::Trimmed(_) | Continuity::Gap | Continuity::Snapshot { .. } => (0, 0),
@@ -268,17 +268,17 @@ mod tests {
         }
     }
 
-    fn chunk(offset: u64, data_len: u64, join: Continuity, breaks: &[u64]) -> Chunk {
+    fn chunk(offset: u64, data_len: u64, continuity: Continuity, breaks: &[u64]) -> Chunk {
         Chunk {
             offset,
             data_len,
-            join,
+            continuity,
             repeated: 0,
             breaks: breaks.to_vec(),
             clock: None,
             reference: None,
             event: None,
-            unit: AuxFormat::ArmSpe(Encoding::Unknown),
+            format: AuxFormat::ArmSpe(Encoding::Unknown),
         }
     }
 

@@ -76,13 +76,13 @@ pub struct Queue<D> {
 }
 
 /// What becomes of a queue's bytes.
-struct Decoding<'a, D, S: ?Sized> {
+struct DecodeChunk<'a, D, S: ?Sized> {
     decoder: &'a mut D,
     timed: &'a mut Timed,
     into: GiveTo<'a, S>,
 }
 
-impl<D: AuxDecoder, S: Sink + ?Sized> ChunkHandler for Decoding<'_, D, S> {
+impl<D: AuxDecoder, S: Sink + ?Sized> ChunkHandler for DecodeChunk<'_, D, S> {
     fn overlap(&mut self, len: u64) {
         self.decoder.fed_mut().account.overlap += len;
     }
@@ -144,7 +144,7 @@ impl<D: AuxDecoder> Queue<D> {
     ) {
         let Self { key, reader, decoder, threads, timed } = self;
         let into = GiveTo { key: *key, threads, sideband, sink };
-        reader.bytes(bytes, at, &mut Decoding { decoder, timed, into });
+        reader.bytes(bytes, at, &mut DecodeChunk { decoder, timed, into });
     }
 
     /// The queue has ended. Returns its account, the number of bytes that were fed, counted

@@ -23,7 +23,7 @@ impl AuxDecoder for Decoder {
             self.gap();
             (chunk.repeated, 0)
         } else {
-            self.join(chunk.join);
+            self.join(chunk.continuity);
             (0, 0)
         }
     }
@@ -72,7 +72,7 @@ fn give<S: Sink + ?Sized>(
 ) {
     let time_ns = chunk.clock.zip(record.ticks).map(|(clock, ticks)| clock.nanoseconds(ticks));
     let thread = threads.of(key, None, time_ns, sideband);
-    let pebs = if let AuxFormat::IntelPt(pebs) = &chunk.unit { Some(pebs) } else { None };
+    let pebs = if let AuxFormat::IntelPt(pebs) = &chunk.format { Some(pebs) } else { None };
     let core = pebs.map_or(Core::Other, |pebs| pebs.core);
     let mut sample = |event: Option<EventIndex>| {
         cost::steps(1);
@@ -143,17 +143,17 @@ mod tests {
         [&basic[..], &[0x02, 0x63, 0x05, 0x04], &address, &[0x02, 0x33]].concat()
     }
 
-    fn chunk(offset: u64, bytes: &[u8], join: Continuity, repeated: u64) -> Chunk {
+    fn chunk(offset: u64, bytes: &[u8], continuity: Continuity, repeated: u64) -> Chunk {
         Chunk {
             offset,
             data_len: bytes.len() as u64,
-            join,
+            continuity,
             repeated,
             breaks: Vec::new(),
             clock: None,
             reference: None,
             event: None,
-            unit: AuxFormat::IntelPt(Pebs::default()),
+            format: AuxFormat::IntelPt(Pebs::default()),
         }
     }
 

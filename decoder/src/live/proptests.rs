@@ -108,7 +108,7 @@ impl Ring for Beside {
     }
 }
 
-/// Where the bytes of a lane's rings lie.
+/// Where the bytes of a CPU's rings lie.
 struct Memory {
     records: Range<usize>,
     aux: Range<usize>,
@@ -171,11 +171,11 @@ struct Watch<'o, O> {
     inner: &'o mut O,
     kernel: Shared,
     memory: Vec<Memory>,
-    /// Which lane is emptied.
-    lane: Rc<Cell<usize>>,
-    /// Places of the next record and of the next byte of AUX data, of each lane.
+    /// The CPU whose rings are emptied.
+    emptied: Rc<Cell<usize>>,
+    /// Places of the next record and of the next byte of AUX data, of each CPU.
     next: Vec<(u64, u64)>,
-    /// How many AUX records of each lane came, if they are to come before what they tell of.
+    /// How many AUX records of each CPU came, if they are to come before what they tell of.
     announced: Option<Vec<usize>>,
     /// Runs of records that were copied.
     copied: u64,
@@ -185,14 +185,14 @@ struct Watch<'o, O> {
 
 impl<O> Watch<'_, O> {
     /// Counts AUX records that tell of bytes, and records of tasks.
-    fn count(&mut self, lane: usize, records: &[u8]) {
+    fn count(&mut self, cpu: usize, records: &[u8]) {
         let mut rest = records;
         while let Next::Record(record) = record::next(rest, NATIVE) {
             self.tasks += u64::from(record.kind == kind::COMM);
             if let Some(announced) = &mut self.announced {
                 let size = record.body.get(8..16);
                 let tells = record.kind == kind::AUX && size != Some(&[0; 8]);
-                announced[lane] += usize::from(tells);
+                announced[cpu] += usize::from(tells);
             }
             rest = &rest[record.size()..];
         }
@@ -213,8 +213,8 @@ impl<O: RecordingWriter> RecordingWriter for Watch<'_, O> {
     }
 
     fn records(&mut self, records: &[u8]) -> io::Result<()> {
-        let lane = self.lane.get();
-        let (ring, next) = (&self.memory[lane].records, &mut self.next[lane].0);
+        let cpu = self.emptied.get();
+        let (ring, next) = (&self.memory[cpu].records, &mut self.next[cpu].0);
         let start = *next % ring.len() as u64;
         match place_in(ring, records) {
             Some(at) => assert_eq!(at, start, "in their order, none twice"),
@@ -225,30 +225,30 @@ impl<O: RecordingWriter> RecordingWriter for Watch<'_, O> {
                 assert!(start + size > ring.len() as u64, "and one that the ring's end cuts");
             }
         }
-        let held_from = self.kernel.borrow().cpus[lane].data_tail();
+        let held_from = self.kernel.borrow().cpus[cpu].data_tail();
         assert!(next.wrapping_sub(held_from) < ring.len() as u64, "it is not given back yet");
         *next = next.wrapping_add(records.len() as u64);
-        self.count(lane, records);
+        self.count(cpu, records);
         self.kernel.borrow_mut().meanwhile();
         self.inner.records(records)
     }
 
     fn aux(&mut self, chunk: &Auxtrace, bytes: [&[u8]; 2]) -> io::Result<()> {
-        let lane = self.lane.get();
-        assert_eq!(chunk.queue.cpu, u32::try_from(lane).ok());
-        let (ring, next) = (&self.memory[lane].aux, &mut self.next[lane].1);
+        let cpu = self.emptied.get();
+        assert_eq!(chunk.queue.cpu, u32::try_from(cpu).ok());
+        let (ring, next) = (&self.memory[cpu].aux, &mut self.next[cpu].1);
         assert_eq!(chunk.offset, *next, "in its order, none twice");
         for bytes in bytes.into_iter().filter(|bytes| !bytes.is_empty()) {
             assert_eq!(place_in(ring, bytes), Some(*next % ring.len() as u64), "in place");
             *next += bytes.len() as u64;
         }
         assert_eq!(chunk.size, (*next - chunk.offset).next_multiple_of(8));
-        let tail = self.kernel.borrow().cpus[lane].aux_tail();
+        let tail = self.kernel.borrow().cpus[cpu].aux_tail();
         assert_eq!(tail, chunk.offset, "it is not given back yet");
         if let Some(announced) = &self.announced {
-            let ends = &self.kernel.borrow().cpus[lane].told.aux_ends;
-            let of_these = ends.iter().take_while(|end| **end <= self.next[lane].1).count();
-            assert!(announced[lane] >= of_these, "what is told of bytes comes before them");
+            let ends = &self.kernel.borrow().cpus[cpu].told.aux_ends;
+            let of_these = ends.iter().take_while(|end| **end <= self.next[cpu].1).count();
+            assert!(announced[cpu] >= of_these, "what is told of bytes comes before them");
         }
         self.kernel.borrow_mut().meanwhile();
         self.inner.aux(chunk, bytes)
@@ -327,20 +327,20 @@ struct Captured {
 /// The loop of a capture, with a kernel that goes on beside it.
 struct Loop {
     kernel: Shared,
-    lanes: Vec<CpuRings<Beside>>,
+    cpu_rings: Vec<CpuRings<Beside>>,
     units: Vec<AuxRestart>,
-    lane: Rc<Cell<usize>>,
+    emptied: Rc<Cell<usize>>,
     total: Passed,
 }
 
 impl Loop {
     /// A pass over all rings, as `capture.rs` makes one. Whether there was anything in them.
-    fn pass(&mut self, last: bool, outlet: &mut impl RecordingWriter) -> io::Result<bool> {
+    fn pass(&mut self, last: bool, writer: &mut impl RecordingWriter) -> io::Result<bool> {
         let mut all = Passed::default();
         let mut resumed = Vec::new();
-        for (number, (lane, unit)) in self.lanes.iter_mut().zip(&mut self.units).enumerate() {
-            self.lane.set(number);
-            let passed = lane.drain(last, outlet)?;
+        for (number, (rings, unit)) in self.cpu_rings.iter_mut().zip(&mut self.units).enumerate() {
+            self.emptied.set(number);
+            let passed = rings.drain(last, writer)?;
             if unit.goes_on(&passed) && !last {
                 resumed.push(number);
             }
@@ -349,7 +349,7 @@ impl Loop {
         for number in resumed {
             self.kernel.borrow_mut().cpus[number].enable();
         }
-        outlet.pass_ended()?;
+        writer.pass_ended()?;
         self.total.add(&all);
         Ok(all.record_bytes + all.aux_bytes > 0)
     }
@@ -363,14 +363,14 @@ impl Loop {
         }
     }
 
-    fn run(&mut self, plan: &Plan, outlet: &mut impl RecordingWriter) -> io::Result<Vec<bool>> {
+    fn run(&mut self, plan: &Plan, writer: &mut impl RecordingWriter) -> io::Result<Vec<bool>> {
         for pass in 1.. {
             let moves = {
                 let kernel = &mut *self.kernel.borrow_mut();
                 kernel.dice.below(plan.between + 1)
             };
             self.kernel.borrow_mut().makes(moves);
-            self.pass(false, outlet)?;
+            self.pass(false, writer)?;
             if pass % plan.flush_every == 0 {
                 self.flush();
             }
@@ -379,21 +379,21 @@ impl Loop {
             }
         }
         // Nothing happens any more. A unit whose ring was full was told to go on.
-        self.pass(false, outlet)?;
-        self.pass(false, outlet)?;
+        self.pass(false, writer)?;
+        self.pass(false, writer)?;
         let off = |kernel: &Kernel| kernel.cpus.iter().map(|cpu| !cpu.is_on()).collect();
         let off_with_signs: Vec<bool> = off(&self.kernel.borrow());
         for _ in 0..2 {
             self.flush();
-            self.pass(false, outlet)?;
+            self.pass(false, writer)?;
         }
         let off_at_last: Vec<bool> = off(&self.kernel.borrow());
         assert!(!off_at_last.contains(&true), "a quiet unit goes on: {off_at_last:?}");
         self.kernel.borrow_mut().cpus.iter_mut().for_each(Cpu::finish);
-        while self.pass(true, outlet)? {}
-        for lane in &self.lanes {
-            let aux = lane.aux.as_ref().expect("it has one").ring();
-            let records = lane.records.ring();
+        while self.pass(true, writer)? {}
+        for rings in &self.cpu_rings {
+            let aux = rings.aux.as_ref().expect("it has one").ring();
+            let records = rings.records.ring();
             assert_eq!((aux.tail(), records.tail()), (aux.head(), records.head()), "all is out");
         }
         Ok(off_with_signs)
@@ -431,19 +431,19 @@ fn run(plan: &Plan) -> Captured {
     let dice = Rng::new(plan.seed);
     let kernel = Rc::new(RefCell::new(Kernel { cpus, dice, most: plan.most }));
     let beside = |ring| Beside { ring, kernel: Rc::clone(&kernel) };
-    let lanes: Vec<_> = (0u32..)
+    let cpu_rings: Vec<_> = (0u32..)
         .zip(maps)
         .map(|(cpu, (records, aux))| {
             CpuRings::new(cpu, Some(cpu), beside(records), Some(beside(aux)))
         })
         .collect();
-    let lane = Rc::new(Cell::new(0));
-    let units = vec![AuxRestart::default(); lanes.len()];
+    let emptied = Rc::new(Cell::new(0));
+    let units = vec![AuxRestart::default(); cpu_rings.len()];
     let mut all = Loop {
         kernel: Rc::clone(&kernel),
-        lanes,
+        cpu_rings,
         units,
-        lane: Rc::clone(&lane),
+        emptied: Rc::clone(&emptied),
         total: Passed::default(),
     };
     let mut list = List::default();
@@ -456,7 +456,8 @@ fn run(plan: &Plan) -> Captured {
         let kernel = Rc::clone(&kernel);
         let announced = (!plan.manner.early).then(|| vec![0; plan.cpus.len()]);
         let inner = &mut tee;
-        let mut watch = Watch { inner, kernel, memory, lane, next, announced, copied: 0, tasks: 0 };
+        let mut watch =
+            Watch { inner, kernel, memory, emptied, next, announced, copied: 0, tasks: 0 };
         let left_off = all.run(plan, &mut watch)?;
         let (copied, tasks) = (watch.copied, watch.tasks);
         let (stream, file) = (tee.stream.finish()?, tee.file.finish()?.into_inner());
@@ -604,6 +605,28 @@ proptest! {
     }
 }
 
+/// By hand: three records, five words of a fourth, then four records in a collision.
+#[test]
+fn what_a_fault_cut_is_cut_off() {
+    let trace = |records: usize| Step::Trace { bytes: 64 * records };
+    let steps =
+        vec![trace(3), Step::Fault { after: 40 }, trace(4), Step::Interrupt { collision: true }];
+    let captured = run(&Plan {
+        cpus: vec![steps],
+        manner: Manner { whole: true, early: false },
+        pages: (8, 8),
+        start: 0,
+        seed: 1,
+        most: 0,
+        between: 1,
+        flush_every: 5,
+    });
+    check(&captured);
+    let ledger = captured.ledger;
+    assert_eq!((ledger.cut_off_bytes, ledger.aux_partial, ledger.aux_collision), (40, 1, 1));
+    assert_eq!((captured.accesses.len(), ledger.aux_truncated, ledger.lost_records), (7, 1, 0));
+}
+
 /// Bytes came before the record that announces them, and ended in zeros of a record: what was lost
 /// was the record.
 #[test]
@@ -693,10 +716,10 @@ fn plans_come_to_all_that_can_happen() {
 }
 
 /// Two rings of one CPU, mapped, and what a pass over them came to.
-fn drain(lane: &mut CpuRings<MappedRing>) -> (Passed, crate::Recording) {
+fn drain(rings: &mut CpuRings<MappedRing>) -> (Passed, crate::Recording) {
     let (recording, passed) = decode(&mut List::default(), |decoding| {
         decoding.begin(&about(1))?;
-        lane.drain(false, decoding)
+        rings.drain(false, decoding)
     })
     .expect("nothing is written");
     (passed, recording)
@@ -709,7 +732,7 @@ fn heads_that_cannot_be_are_given_up_and_counted() {
     let manner = Manner { whole: true, early: false };
     let cpu = Cpu::new(0, memory, (page, page, 2 * page), 0, manner, Vec::new());
     let (records, aux) = map(&cpu, (page, 2 * page));
-    let mut lane = CpuRings::new(0, Some(0), records, Some(aux));
+    let mut rings = CpuRings::new(0, Some(0), records, Some(aux));
     let page = page as u64;
     let cases = [
         ("nothing", 0, 0, 0),
@@ -722,7 +745,7 @@ fn heads_that_cannot_be_are_given_up_and_counted() {
     ];
     for (name, of_records, of_aux, overruns) in cases {
         cpu.store_heads(of_records, of_aux);
-        let (passed, recording) = drain(&mut lane);
+        let (passed, recording) = drain(&mut rings);
         assert_eq!(passed.overruns, overruns, "{name}");
         assert_eq!(recording.problem_count, overruns, "{name}: {:?}", recording.problems);
         assert_eq!(recording.ledger.aux_bytes, passed.aux_bytes, "{name}");

@@ -56,7 +56,7 @@ impl<'a: 'scope, 'scope, S: Shard + 'scope> Visitor<'a> for Collect<'_, '_, 'sco
                     self.chunks += usize::from(self.queues[index].begin(&chunk, position));
                     Target::Queue(index)
                 } else {
-                    let what = "more pieces of AUX data than are remembered";
+                    let what = "more chunks of AUX data than are remembered";
                     self.session.problems.add(what, position.offset.0, "its data is skipped");
                     Target::Skipped
                 }

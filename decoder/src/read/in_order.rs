@@ -65,7 +65,7 @@ impl<'a, S: Sink> Visitor<'a> for Immediate<'_, S> {
         self.target = match self.session.target(aux, position, self.sink) {
             Ok((index, key, chunk)) => {
                 if index == self.queues.len() {
-                    self.queues.push(AnyQueue::new(key, &chunk.unit));
+                    self.queues.push(AnyQueue::new(key, &chunk.format));
                 }
                 self.queues[index].begin(chunk);
                 Target::Queue(index)

@@ -3,7 +3,7 @@
 //! A mapped input is walked once: sample records are read on the way, by workers if there are
 //! several threads; chunks of AUX data are only placed, and then the queues are decoded. In a
 //! stream the workers decode AUX data too, as it comes. Where the order of the records matters,
-//! and with one thread, all is decoded where it stands.
+//! and in a stream that one thread reads, all is decoded where it stands.
 
 pub(crate) mod aux_records;
 pub(crate) mod channel;
@@ -252,15 +252,15 @@ fn read_with<'scope, S: Shard + 'scope>(
     Ok(())
 }
 
-/// Takes a stream from whoever has its bytes, piece by piece.
-pub(crate) struct Pieces<'s, S> {
+/// A stream whose bytes are pushed by whoever has them.
+pub(crate) struct PushedStream<'s, S> {
     walk: RecordStream,
     visitor: Immediate<'s, S>,
     /// Where the next byte stands.
     offset: u64,
 }
 
-impl<S: Sink> Pieces<'_, S> {
+impl<S: Sink> PushedStream<'_, S> {
     /// Takes whole records, or any part of the AUX data that the last one announced.
     pub(crate) fn take(&mut self, bytes: &[u8]) {
         let taken = self.walk.advance(bytes, self.offset, &mut self.visitor);
@@ -278,16 +278,19 @@ impl<S: Sink> Pieces<'_, S> {
 }
 
 /// Decodes the stream that `feed` hands over behind its header, where its bytes are.
-pub(crate) fn decode_pieces<S: Sink, T, E>(
+pub(crate) fn decode_pushed<S: Sink, T, E>(
     order: ByteOrder,
     sink: &mut S,
-    feed: impl for<'s> FnOnce(Pieces<'s, S>) -> (Pieces<'s, S>, Result<T, E>),
+    feed: impl for<'s> FnOnce(PushedStream<'s, S>) -> (PushedStream<'s, S>, Result<T, E>),
 ) -> Result<(Recording, T), E> {
     let mut session = Session::of_stream(order);
     let visitor = Immediate::new(&mut session, &mut *sink, InputKind::Stream, 1);
-    let chunks =
-        Pieces { walk: RecordStream::new(order, 0), visitor, offset: STREAM_HEADER_LEN as u64 };
-    let (Pieces { walk, mut visitor, offset }, done) = feed(chunks);
+    let stream = PushedStream {
+        walk: RecordStream::new(order, 0),
+        visitor,
+        offset: STREAM_HEADER_LEN as u64,
+    };
+    let (PushedStream { walk, mut visitor, offset }, done) = feed(stream);
     let end = walk.position(offset);
     walk.finish(0, offset, &mut visitor);
     visitor.finish(end);

@@ -42,7 +42,7 @@ pub(crate) const MAX_CHUNKS: usize = 1 << 21;
 pub(crate) struct Collected<'a> {
     key: QueueKey,
     event: Option<EventIndex>,
-    unit: AuxFormat,
+    format: AuxFormat,
     chunks: Vec<Stored<'a>>,
     /// Of all chunks since an index, each.
     clocks: Vec<(usize, Option<Clock>)>,
@@ -55,7 +55,7 @@ struct Stored<'a> {
     at: Position,
     offset: u64,
     data_len: u64,
-    join: Continuity,
+    continuity: Continuity,
     repeated: u64,
     breaks: Box<[u64]>,
     reference: Option<NonZero<u64>>,
@@ -63,22 +63,22 @@ struct Stored<'a> {
 
 impl<'a> Stored<'a> {
     fn new(chunk: &Chunk, at: Position) -> Self {
-        let Chunk { offset, data_len, join, repeated, ref breaks, reference, .. } = *chunk;
+        let Chunk { offset, data_len, continuity, repeated, ref breaks, reference, .. } = *chunk;
         let breaks = breaks.as_slice().into();
         let reference = reference.and_then(NonZero::new);
-        Self { bytes: &[], at, offset, data_len, join, repeated, breaks, reference }
+        Self { bytes: &[], at, offset, data_len, continuity, repeated, breaks, reference }
     }
 
     /// Joins another chunk to this one, if beginning one after the other is the same as beginning
     /// one alone: nothing but gaps lies between two chunks of which the first has no bytes.
     fn merge(&mut self, mut next: Self) -> Option<Self> {
         let merges = self.bytes.is_empty()
-            && match (self.join, next.join) {
+            && match (self.continuity, next.continuity) {
                 (Continuity::Continued, _) if self.repeated == 0 && self.breaks.is_empty() => true,
                 (Continuity::Gap, Continuity::Continued | Continuity::Gap)
                     if next.repeated == 0 =>
                 {
-                    next.join = Continuity::Gap;
+                    next.continuity = Continuity::Gap;
                     true
                 }
                 // A snapshot forgets how the queue came there; known by their place, neither counts.
@@ -102,8 +102,8 @@ impl<'a> Stored<'a> {
 impl<'a> Collected<'a> {
     /// A queue that begins with this chunk.
     pub(crate) fn new(key: QueueKey, first: &Chunk) -> Self {
-        let (event, unit) = (first.event, first.unit.clone());
-        Self { key, event, unit, chunks: Vec::new(), clocks: Vec::new(), len: 0 }
+        let (event, format) = (first.event, first.format.clone());
+        Self { key, event, format, chunks: Vec::new(), clocks: Vec::new(), len: 0 }
     }
 
     /// Adds a chunk. Returns whether that is one more than there were.
@@ -146,13 +146,13 @@ impl<'a> Collected<'a> {
             queue.begin(Chunk {
                 offset: stored.offset,
                 data_len: stored.data_len,
-                join: stored.join,
+                continuity: stored.continuity,
                 repeated: stored.repeated,
                 breaks: stored.breaks.to_vec(),
                 clock: clocks.checked_sub(1).and_then(|last| self.clocks[last].1),
                 reference: stored.reference.map(NonZero::get),
                 event: self.event,
-                unit: self.unit.clone(),
+                format: self.format.clone(),
             });
             queue.bytes(stored.bytes, stored.at, sideband, sink);
         }
@@ -162,9 +162,10 @@ impl<'a> Collected<'a> {
     /// and what is expected before it.
     fn cut(&self, parts: usize) -> Vec<(usize, ResumeState)> {
         let whole = |chunk: &Stored<'_>| {
-            chunk.repeated > 0 || matches!(chunk.join, Continuity::Snapshot { .. })
+            chunk.repeated > 0 || matches!(chunk.continuity, Continuity::Snapshot { .. })
         };
-        let cuttable = matches!(self.unit, AuxFormat::ArmSpe(_)) && !self.chunks.iter().any(whole);
+        let cuttable =
+            matches!(self.format, AuxFormat::ArmSpe(_)) && !self.chunks.iter().any(whole);
         if parts <= 1 || !cuttable {
             return Vec::new();
         }
@@ -174,7 +175,7 @@ impl<'a> Collected<'a> {
             if number > 0
                 && cuts.len() + 1 < parts
                 && before >= due
-                && chunk.join == Continuity::Continued
+                && chunk.continuity == Continuity::Continued
                 // Zeros before it that were taken for filling are no matter.
                 && chunk.data_len > 0
                 && let Some(state) = expected_before(chunk.bytes)
@@ -214,7 +215,7 @@ impl<'a, S: Shard> Chain<'a, S> {
     fn decode(&self, part: usize, sideband: &SideBand, sink: &mut S) {
         let mut going_on = if let Some(state) = self.hand_over.begin(part) {
             let mut state =
-                state.unwrap_or_else(|| AnyQueue::new(self.queue.key, &self.queue.unit));
+                state.unwrap_or_else(|| AnyQueue::new(self.queue.key, &self.queue.format));
             self.run_in_order(part, &mut state, sideband, sink);
             self.settled(part, state)
         } else {
@@ -385,17 +386,17 @@ mod tests {
     /// Bytes of a chunk: five branches.
     const PIECE: usize = 5 * BRANCH.len();
 
-    fn chunk(offset: u64, bytes: &[u8], join: Continuity) -> Chunk {
+    fn chunk(offset: u64, bytes: &[u8], continuity: Continuity) -> Chunk {
         Chunk {
             offset,
             data_len: bytes.len() as u64,
-            join,
+            continuity,
             repeated: 0,
             breaks: Vec::new(),
             clock: None,
             reference: None,
             event: None,
-            unit: AuxFormat::ArmSpe(Encoding::Unknown),
+            format: AuxFormat::ArmSpe(Encoding::Unknown),
         }
     }
 

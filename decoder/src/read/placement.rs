@@ -78,7 +78,7 @@ impl Session {
         let index = *self.queue_index.entry(key).or_insert(next_index);
         if index == next_index {
             cost::steps(QUEUE_STEPS);
-            let (event, unit) = match source {
+            let (event, format) = match source {
                 Source::IntelPt => self.pebs_facts(),
                 _ => self.spe_facts(aux.queue.cpu),
             };
@@ -91,7 +91,7 @@ impl Session {
                 started: false,
                 clock: None,
                 event,
-                unit,
+                format,
             });
         }
         let announced = match (aux.queue.cpu, aux.queue.tid) {
@@ -118,18 +118,27 @@ impl Session {
         let clock = self.clock.filter(|_| !self.events.use_other_clock());
         let queue = &mut self.queues[index];
         let (offset, reference) = (aux.offset, aux.reference);
-        let (event, unit) = (queue.event, queue.unit.clone());
+        let (event, format) = (queue.event, queue.format.clone());
         queue.clock = clock;
         if aux.size == 0 && queue.started && offset == queue.end {
             // It says nothing of what the last bytes were.
-            let join = Continuity::Continued;
+            let continuity = Continuity::Continued;
             let (data_len, repeated) = (0, 0);
-            let chunk =
-                Chunk { offset, data_len, join, repeated, breaks, clock, reference, event, unit };
+            let chunk = Chunk {
+                offset,
+                data_len,
+                continuity,
+                repeated,
+                breaks,
+                clock,
+                reference,
+                event,
+                format,
+            };
             return Placement::Queue(index, chunk);
         }
         let kept = queue.take_filling(offset);
-        let (join, repeated) = match queue.join(offset, overwrites) {
+        let (continuity, repeated) = match queue.follow_on(offset, overwrites) {
             (Continuity::Continued, 0) if kept > 0 => (Continuity::Kept(kept), 0),
             follows => follows,
         };
@@ -141,8 +150,17 @@ impl Session {
         }
         queue.tail_zeros = 0;
         let data_len = aux.size - u64::from(filling);
-        let chunk =
-            Chunk { offset, data_len, join, repeated, breaks, clock, reference, event, unit };
+        let chunk = Chunk {
+            offset,
+            data_len,
+            continuity,
+            repeated,
+            breaks,
+            clock,
+            reference,
+            event,
+            format,
+        };
         Placement::Queue(index, chunk)
     }
 
@@ -163,13 +181,13 @@ impl Session {
                 let chunk = Chunk {
                     offset,
                     data_len: 0,
-                    join: Continuity::Kept(kept),
+                    continuity: Continuity::Kept(kept),
                     repeated: 0,
                     breaks: Vec::new(),
                     clock: queue.clock,
                     reference: None,
                     event: queue.event,
-                    unit: queue.unit.clone(),
+                    format: queue.format.clone(),
                 };
                 rests.push((index, queue.key, chunk));
             }

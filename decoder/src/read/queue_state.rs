@@ -26,7 +26,7 @@ pub(super) struct QueueState {
     pub(super) started: bool,
     pub(super) clock: Option<Clock>,
     pub(super) event: Option<EventIndex>,
-    pub(super) unit: AuxFormat,
+    pub(super) format: AuxFormat,
 }
 
 /// What AUX records said of the data of one CPU or thread.
@@ -60,16 +60,16 @@ impl QueueState {
     }
 
     /// How a chunk at `offset` follows, and how many of its bytes came before.
-    pub(super) fn join(&self, offset: u64, overwrites: bool) -> (Continuity, u64) {
+    pub(super) fn follow_on(&self, offset: u64, overwrites: bool) -> (Continuity, u64) {
         if !self.started {
-            let join = if overwrites {
+            let continuity = if overwrites {
                 Continuity::Snapshot { repeated_before: 0 }
             } else if offset == 0 {
                 Continuity::Continued
             } else {
                 Continuity::Gap
             };
-            return (join, 0);
+            return (continuity, 0);
         }
         let repeated = if self.covered.contains(&offset) { self.covered.end - offset } else { 0 };
         if offset == self.end {

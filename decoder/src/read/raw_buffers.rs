@@ -103,18 +103,18 @@ fn decode_spe(
     sink: &mut impl Sink,
 ) -> Result<Recording, Error> {
     let mut session = Session::new(ByteOrder::Little);
-    let unit = AuxFormat::ArmSpe(midr.map_or(Encoding::Unknown, encoding));
-    let mut queue = AnyQueue::new(QueueKey { idx: 0, cpu: None, tid: None }, &unit);
+    let format = AuxFormat::ArmSpe(midr.map_or(Encoding::Unknown, encoding));
+    let mut queue = AnyQueue::new(QueueKey { idx: 0, cpu: None, tid: None }, &format);
     queue.begin(Chunk {
         offset: 0,
         data_len: u64::MAX,
-        join: Continuity::Continued,
+        continuity: Continuity::Continued,
         repeated: 0,
         breaks: Vec::new(),
         clock: None,
         reference: None,
         event: None,
-        unit,
+        format,
     });
     loop {
         let (window, offset) = stream.window();

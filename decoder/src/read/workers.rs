@@ -2,7 +2,8 @@
 //!
 //! One thread walks over the records, since each says where the next one starts. What takes
 //! longer, it leaves to workers: it notes in a parcel what is to be done with which bytes, and
-//! sends the parcel to those who have something to do in it.
+//! sends the parcel to those who have something to do in it. Of a mapped file that is its samples
+//! alone: its AUX data waits for [`parallel`](super::parallel).
 //!
 //! ```text
 //! walk:    window of bytes -> parcel: AUX bytes of queue 3 at ..., sample at ..., names are now ...
@@ -195,7 +196,7 @@ impl<S: Shard> Worker<S> {
                     let queue = self
                         .queues
                         .entry(*index)
-                        .or_insert_with(|| AnyQueue::new(*key, &chunk.unit));
+                        .or_insert_with(|| AnyQueue::new(*key, &chunk.format));
                     queue.begin(chunk.clone());
                 }
                 Job::Bytes(index, place, number) => {
@@ -603,13 +604,13 @@ mod tests {
                     let chunk = Chunk {
                         offset: 0,
                         data_len: 1,
-                        join: crate::Continuity::Continued,
+                        continuity: crate::Continuity::Continued,
                         repeated: 0,
                         breaks: Vec::new(),
                         clock: None,
                         reference: None,
                         event: None,
-                        unit: crate::AuxFormat::ArmSpe(crate::spe::Encoding::Unknown),
+                        format: crate::AuxFormat::ArmSpe(crate::spe::Encoding::Unknown),
                     };
                     crew.begin(queue, key, chunk, &Arc::default());
                     crew.bytes(queue, &[1], Position::default(), &Arc::default(), &Fuse);

@@ -22,7 +22,7 @@ impl Chunk {
 
     /// How its CPU encodes data sources.
     fn encoding(&self) -> Encoding {
-        match self.unit {
+        match self.format {
             AuxFormat::ArmSpe(encoding) => encoding,
             AuxFormat::IntelPt(_) => Encoding::Unknown,
         }
@@ -107,7 +107,7 @@ impl AuxDecoder for Decoder {
         if chunk.repeated > 0 && !self.is_timed() {
             (chunk.repeated, 0)
         } else {
-            (0, self.join(chunk.join))
+            (0, self.join(chunk.continuity))
         }
     }
 

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use clap::{ArgAction, Args, ValueEnum};
+use tracing_subscriber::filter::Targets;
 
 /// When to use colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -99,16 +100,15 @@ impl Messages {
     /// Has what a daemon tells of its life written to standard error, a line for each event; or to
     /// the journal, if that is where standard error goes.
     pub fn log(&self) {
-        use tracing_subscriber::filter::Targets;
-        use tracing_subscriber::layer::{Layer, SubscriberExt};
+        use tracing_subscriber::layer::SubscriberExt;
         use tracing_subscriber::util::SubscriberInitExt;
         let level = match (self.quiet, self.verbose) {
             (true, _) => "error",
             (_, true) => "debug",
             _ => "info",
         };
-        let asked = std::env::var("RUST_LOG").ok().and_then(|text| text.parse().ok());
-        let filter: Targets = asked.unwrap_or_else(|| level.parse().expect("the name of a level"));
+        let asked = std::env::var("RUST_LOG").unwrap_or_default();
+        let filter = targets(&asked).unwrap_or_else(|| level.parse().expect("the name of a level"));
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
         let color = match self.color {
@@ -120,18 +120,18 @@ impl Messages {
             && to_journal()
             && let Ok(journal) = tracing_journald::layer()
         {
-            tracing_subscriber::registry().with(journal.with_filter(filter)).init();
+            tracing_subscriber::registry().with(filter).with(journal).init();
             return;
         }
         let log = tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
             // That a line was not written would be said in the same place.
             .log_internal_errors(false);
-        let registry = tracing_subscriber::registry();
+        let registry = tracing_subscriber::registry().with(filter);
         if self.json {
-            registry.with(log.json().flatten_event(true).with_filter(filter)).init();
+            registry.with(log.json().flatten_event(true)).init();
         } else {
-            registry.with(log.with_ansi(color).with_target(false).with_filter(filter)).init();
+            registry.with(log.with_ansi(color).with_target(false)).init();
         }
     }
 
@@ -145,6 +145,15 @@ impl Messages {
         // Where there is no room for it, there is nobody to tell.
         let _ = writeln!(std::io::stderr(), "{line}");
     }
+}
+
+/// What `RUST_LOG` asks for: levels, and targets with theirs, `info,service=debug`. `None` where it
+/// asks for nothing, or for what is not known here, such as spans and their fields.
+fn targets(asked: &str) -> Option<Targets> {
+    let parts: Vec<_> = asked.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    let known = |part: &&str| !part.ends_with('=') && !part.contains(['[', '{', '*', ' ']);
+    let all_known = !parts.is_empty() && parts.iter().all(known);
+    if all_known { parts.join(",").parse().ok() } else { None }
 }
 
 /// A message as a terminal may show it: names in it may come from a recording.
@@ -167,6 +176,24 @@ fn to_journal() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn levels_and_targets_are_read_and_nothing_else() {
+        let shown = |asked: &str| targets(asked).map(|targets| targets.to_string());
+        for (asked, want) in [
+            ("debug", "debug"),
+            (" info , ", "info"),
+            ("service=debug,", "service=debug"),
+            ("off", "off"),
+            ("a=debug, b=info", "a=debug,b=info"),
+        ] {
+            let want: Targets = want.parse().unwrap();
+            assert_eq!(shown(asked), Some(want.to_string()), "{asked:?}");
+        }
+        for asked in ["", ",", "service=", "service[span]=debug", "[span]", "*=info", "a=b=c"] {
+            assert_eq!(shown(asked), None, "{asked:?}");
+        }
+    }
 
     #[test]
     fn a_name_cannot_steer_the_terminal() {

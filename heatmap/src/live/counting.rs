@@ -9,11 +9,11 @@ use super::clock::Clock;
 use super::heat::{Accessed, Heat, Moment};
 use super::settings::Settings;
 use super::snapshot::{InputState, Known, Snapshot};
-use crate::counted::Counted;
 use crate::facts::Facts;
 use crate::folio::Folio;
 use crate::ingest::{Account, Located};
 use crate::left_out::LeftOutBlocks;
+use crate::marked_batch::MarkedBatch;
 use crate::query::{Fate, Filters};
 use crate::store::Store;
 use crate::summary::least_span;
@@ -112,7 +112,7 @@ impl Counting {
         if fate == Fate::Kept {
             let repeats = &[visit == Visit::No];
             Store::<Folio>::of_one(paddr, access, |batch| {
-                self.count(&Counted { batch: *batch, repeats });
+                self.count(&MarkedBatch { batch: *batch, repeats });
             });
             return;
         }
@@ -131,7 +131,7 @@ impl Counting {
     }
 
     /// Counts the accesses of a batch, each in its epoch.
-    pub(super) fn count(&mut self, batch: &Counted<'_>) {
+    pub(super) fn count(&mut self, batch: &MarkedBatch<'_>) {
         self.goes_on();
         let mut start = 0;
         let mut run = None;
@@ -161,7 +161,7 @@ impl Counting {
 
     pub(super) fn count_run(
         &mut self,
-        batch: &Counted<'_>,
+        batch: &MarkedBatch<'_>,
         run: core::ops::Range<usize>,
         epoch: Option<u64>,
     ) {
@@ -170,7 +170,8 @@ impl Counting {
         self.open(epoch).store.batch(&part);
     }
 
-    /// Puts the counters of all epochs that have closed into the heat.
+    /// Puts the counters of all epochs that have closed into the heat. What is published follows
+    /// as soon as the decoder has told what the recording says, see `Live::recording_so_far`.
     pub(super) fn close(&mut self) {
         let Some(open) = self.clock.open() else { return };
         let mut closed: Vec<_> = self.open.extract_if(.., |it| it.epoch < open).collect();

@@ -66,16 +66,16 @@ impl Ends {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::counted::Counted;
     use crate::filter::HotThreshold;
     use crate::folio::Block;
+    use crate::marked_batch::MarkedBatch;
     use decoder::{Batch, PhysAddr, Source};
 
     fn folio(pages: &[(u64, u32)]) -> Folio {
         let mut folio = Folio::default();
         for (page, visits) in pages {
             let address = [PhysAddr::new_truncate(page << 12)];
-            folio.add(&Counted::from(Batch::of_addresses(Source::Pebs, &address)), 0, *visits);
+            folio.add(&MarkedBatch::from(Batch::of_addresses(Source::Pebs, &address)), 0, *visits);
         }
         folio
     }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! access -> clock: its epoch -> counters of that epoch (at most two are open)
-//! an epoch closes: its counters -> heat (halved up to there) -> snapshot -> readers
+//! an epoch closes: its counters -> heat (halved up to there), and a snapshot is wanted
+//! the decoder tells what the recording says so far: heat, ledger -> snapshot -> readers
 //! ```
 //!
 //! Whoever counts owns the open epochs; readers have snapshots, which do not change. Neither
@@ -27,10 +28,10 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use decoder::{Access, Batch, Detail, EventIndex, Origin, Recording, Shard, Sink};
 
-use crate::counted::Counted;
 use crate::facts::Facts;
 use crate::folio::{Block, Folio};
 use crate::ingest::Account;
+use crate::marked_batch::MarkedBatch;
 use crate::query::Filters;
 use crate::store::Store;
 use crate::visits::Trails;
@@ -198,7 +199,7 @@ impl Live {
         counting.account.batch(batch);
         let mut repeats = core::mem::take(&mut counting.repeats);
         counting.trails.mark(batch, &mut repeats);
-        counting.count(&Counted { batch: *batch, repeats: &repeats });
+        counting.count(&MarkedBatch { batch: *batch, repeats: &repeats });
         counting.repeats = repeats;
     }
 
@@ -267,6 +268,7 @@ impl Sink for Live {
         }
     }
 
+    /// When an epoch has closed: a snapshot has the ledger of its moment.
     fn wants_recording(&self) -> bool {
         let counting = self.lock();
         counting.changed || counting.known.is_none()
@@ -276,6 +278,7 @@ impl Sink for Live {
         self.lock().changed = true;
     }
 
+    /// Publishes a snapshot. It is the decoder that knows what goes into it besides the counters.
     fn recording_so_far(&mut self, recording: &Recording) {
         let mut counting = self.lock();
         let settings = counting.settings;

@@ -1,4 +1,5 @@
-//! What is known at the end of an epoch. It never changes: readers may keep it as long as they
+//! What is known when it is published: counters as of the end of an epoch, ledger and state as of
+//! that moment. It never changes: readers may keep it as long as they
 //! like, and ingest goes on meanwhile.
 
 use std::collections::BTreeMap;

@@ -32,7 +32,7 @@ Examples:
 
 Damage: KIND:NUMBER, separated by commas.
   flip          inverted bits of AUX data
-  drop          announced pieces of AUX data that were never copied
+  drop          announced chunks of AUX data that were never copied
   shorten       pieces whose end is missing, cut inside a record
   truncated     AUX records with TRUNCATED, records whole
   partial       AUX records with TRUNCATED and PARTIAL, the last record of the piece incomplete

@@ -26,6 +26,7 @@ const DATA_HEAD: u64 = 1024;
 const DATA_TAIL: u64 = 1032;
 const AUX_HEAD: u64 = 1056;
 const AUX_TAIL: u64 = 1064;
+const AUX_OFFSET: u64 = 1072;
 
 /// Ids of the unit's events; each CPU adds its number. Those of the events that tell of tasks are [`TASK_ID`].
 pub const SPE_ID: u64 = 100;
@@ -213,9 +214,9 @@ impl Cpu {
         &self.memory
     }
 
-    /// Where AUX data is mapped, at an offset that whoever maps it chooses: the power of two behind twice the
-    /// control page and the records.
-    pub fn aux_at(&self) -> u64 {
+    /// Where AUX data lies: the power of two behind twice the control page and the records. Whoever maps it says so
+    /// in the control page, as the kernel demands.
+    fn aux_at(&self) -> u64 {
         (2 * (self.page + self.record_len)).next_power_of_two()
     }
 
@@ -264,7 +265,7 @@ impl Cpu {
     }
 
     /// Makes the next move.
-    pub fn go_on(&mut self) {
+    fn go_on(&mut self) {
         if self.moves.is_empty()
             && let Some(step) = self.steps.pop_front()
         {
@@ -456,6 +457,7 @@ impl Cpu {
         match next {
             Move::AuxBytes(place, bytes) => {
                 self.told.aux_bytes += bytes.len() as u64;
+                assert_eq!(self.load(AUX_OFFSET), self.aux_at(), "AUX data is mapped elsewhere");
                 self.write(self.aux_at(), self.aux_len, place, &bytes);
             }
             Move::AuxHead(head) => self.store(AUX_HEAD, head),

@@ -54,26 +54,26 @@ pub fn try_open(options: &Options) -> Result<(), Error> {
     OpenEvents::new(&options)?.open_on(1)
 }
 
-/// As [`capture`], into any outlet.
+/// As [`capture`], into any writer: a file, a stream, or the decoder.
 ///
 /// # Errors
-/// See [`capture`]; and what the outlet says.
+/// See [`capture`]; and what the writer says.
 pub fn record(
     options: &Options,
     stop: &AtomicBool,
     mut progress: impl FnMut(&Progress),
-    outlet: &mut impl RecordingWriter,
+    writer: &mut impl RecordingWriter,
 ) -> Result<Progress, Error> {
-    let mut rig = OpenEvents::new(options)?;
-    let waited = waiting::open(&mut rig, options, stop, &mut progress)?;
-    rig.watch_tasks()?;
-    let about = rig.about()?;
-    outlet.begin(&about).map_err(Error::output)?;
+    let mut open_events = OpenEvents::new(options)?;
+    let waited = waiting::open(&mut open_events, options, stop, &mut progress)?;
+    open_events.watch_tasks()?;
+    let about = open_events.about()?;
+    writer.begin(&about).map_err(Error::output)?;
     let mut told = Told::default();
-    told.begin(&rig, &about.events);
+    told.begin(&open_events, &about.events);
     let state = Progress {
-        cpus: rig.lanes.len(),
-        period: rig.period(),
+        cpus: open_events.open_cpus.len(),
+        period: open_events.period(),
         waited: waited.time,
         waiting_for: waited.in_vain,
         ..Progress::default()
@@ -82,14 +82,14 @@ pub fn record(
         return Ok(state);
     }
     let (start, own) = (Instant::now(), own_time());
-    let mut child = rig.start(options.command_to_stderr)?;
+    let mut child = open_events.start(options.command_to_stderr)?;
     if child.is_none() {
-        rig.enable()?;
+        open_events.enable()?;
     }
     let begin = Moment { when: start, own, total: Passed::default() };
     let mut capture = Capture {
-        rig,
-        outlet,
+        open_events,
+        writer,
         progress,
         budget: options.max_overhead.map(Budget::new),
         told,
@@ -139,11 +139,11 @@ impl Moment {
 }
 
 struct Capture<'o, O, P> {
-    rig: OpenEvents,
-    outlet: &'o mut O,
+    open_events: OpenEvents,
+    writer: &'o mut O,
     progress: P,
     budget: Option<Budget>,
-    /// What the outlet was told of the pace.
+    /// What the writer was told of the rates.
     told: Told,
     turns: Turns,
     begin: Moment,
@@ -167,8 +167,8 @@ impl<O: RecordingWriter, P: FnMut(&Progress)> Capture<'_, O, P> {
         loop {
             let over = most.is_some_and(|most| self.begin.when.elapsed() >= most);
             let ended = child.as_mut().is_some_and(|child| child.has_ended());
-            let gone = self.rig.is_left();
-            if stop.load(Ordering::Relaxed) || over || ended || gone || self.outlet.has_enough() {
+            let gone = self.open_events.is_left();
+            if stop.load(Ordering::Relaxed) || over || ended || gone || self.writer.has_enough() {
                 break;
             }
             let left = most.map(|most| most.saturating_sub(self.begin.when.elapsed()));
@@ -176,12 +176,14 @@ impl<O: RecordingWriter, P: FnMut(&Progress)> Capture<'_, O, P> {
             self.pass(false)?;
             self.keep_budget();
             self.look()?;
-            self.told.tell(&self.rig, self.state.stretched, self.outlet).map_err(Error::output)?;
+            self.told
+                .tell(&self.open_events, self.state.stretched, self.writer)
+                .map_err(Error::output)?;
             if self.flushed.elapsed() >= flush_every {
                 self.flush();
             }
         }
-        self.rig.disable();
+        self.open_events.disable();
         for _ in 0..LAST_PASSES {
             if !self.pass(true)? {
                 break;
@@ -193,11 +195,11 @@ impl<O: RecordingWriter, P: FnMut(&Progress)> Capture<'_, O, P> {
     /// Waits until a ring is filled to its mark, or the time is over.
     fn wait(&mut self, most: Duration) {
         let (numbers, mut waiting): (Vec<_>, Vec<_>) = self
-            .rig
+            .open_events
             .descriptors()
             .map(|(number, event)| (number, PollFd::from_borrowed_fd(event, PollFlags::IN)))
             .unzip();
-        if self.rig.resting {
+        if self.open_events.resting {
             // Tasks that end wake whoever waits for their events, and nothing else happens.
             waiting.clear();
         }
@@ -211,7 +213,7 @@ impl<O: RecordingWriter, P: FnMut(&Progress)> Capture<'_, O, P> {
             .map(|(number, _)| number)
             .collect();
         for number in hung_up {
-            self.rig.lanes[number].next_speaker();
+            self.open_events.open_cpus[number].next_speaker();
         }
     }
 
@@ -219,27 +221,28 @@ impl<O: RecordingWriter, P: FnMut(&Progress)> Capture<'_, O, P> {
     fn pass(&mut self, last: bool) -> Result<bool, Error> {
         let mut all = Passed::default();
         let mut resumed = Vec::new();
-        for (number, open) in self.rig.lanes.iter_mut().enumerate() {
-            let passed = open.lane.drain(last, self.outlet).map_err(Error::output)?;
-            if open.unit.goes_on(&passed) && !last {
+        for (number, open_cpu) in self.open_events.open_cpus.iter_mut().enumerate() {
+            let passed = open_cpu.rings.drain(last, self.writer).map_err(Error::output)?;
+            if open_cpu.unit.goes_on(&passed) && !last {
                 resumed.push(number);
             }
             all.add(&passed);
         }
         for number in resumed {
-            self.rig.resume(&self.rig.lanes[number]);
+            self.open_events.resume(&self.open_events.open_cpus[number]);
         }
-        self.outlet.pass_ended().map_err(Error::output)?;
+        self.writer.pass_ended().map_err(Error::output)?;
         let state = &mut self.state;
         state.total.add(&all);
         state.passes += 1;
-        state.cpus = self.rig.lanes.len();
+        state.cpus = self.open_events.open_cpus.len();
         let now = Moment { when: Instant::now(), own: own_time(), total: state.total };
         let cost = self.begin.cost(&now, state.cpus);
         (state.elapsed, state.own) = (cost.elapsed, cost.own);
         state.average_overhead = cost.share();
-        state.quiet_cpus = self.rig.lanes.iter().filter(|lane| lane.is_quiet()).count();
-        state.unfollowed_cpus = self.rig.unfollowed.len();
+        state.quiet_cpus =
+            self.open_events.open_cpus.iter().filter(|open_cpu| open_cpu.is_quiet()).count();
+        state.unfollowed_cpus = self.open_events.unfollowed.len();
         state.shared = self.turns.shared();
         state.gave_way = self.turns.gave_way(state.elapsed);
         (self.progress)(state);
@@ -248,10 +251,13 @@ impl<O: RecordingWriter, P: FnMut(&Progress)> Capture<'_, O, P> {
 
     /// Has the units of CPUs that were quiet publish what they hold.
     fn flush(&mut self) {
-        let publishes = self.rig.lanes.iter_mut().map(|lane| lane.unit.publishes());
+        let publishes =
+            self.open_events.open_cpus.iter_mut().map(|open_cpu| open_cpu.unit.publishes());
         let publishes: Vec<_> = publishes.collect();
-        for (lane, _) in self.rig.lanes.iter().zip(publishes).filter(|(_, publishes)| *publishes) {
-            self.rig.flush(lane);
+        for (open_cpu, _) in
+            self.open_events.open_cpus.iter().zip(publishes).filter(|(_, publishes)| *publishes)
+        {
+            self.open_events.flush(open_cpu);
         }
         self.flushed = Instant::now();
     }
@@ -265,7 +271,7 @@ impl<O: RecordingWriter, P: FnMut(&Progress)> Capture<'_, O, P> {
     fn keep_budget(&mut self) {
         let now = self.now();
         let Some(budget) = &mut self.budget else { return };
-        let cost = self.accounted.cost(&now, self.rig.lanes.len());
+        let cost = self.accounted.cost(&now, self.open_events.open_cpus.len());
         if !budget.is_due(&cost) {
             return;
         }
@@ -279,10 +285,10 @@ impl<O: RecordingWriter, P: FnMut(&Progress)> Capture<'_, O, P> {
         }
         if let Some(pace) = budget.adapt(&cost) {
             if pace.factor != self.state.stretched {
-                self.rig.stretch(pace.factor);
+                self.open_events.stretch(pace.factor);
                 self.state.stretched = pace.factor;
             }
-            self.rig.rest(pace.rests);
+            self.open_events.rest(pace.rests);
         }
         self.state.fixed_overhead = budget.fixed();
     }
@@ -292,25 +298,25 @@ impl<O: RecordingWriter, P: FnMut(&Progress)> Capture<'_, O, P> {
         if self.looked.when.elapsed() < LOOK_EVERY {
             return Ok(());
         }
-        let times = self.rig.times();
-        for mut open in self.rig.leave(&times) {
-            let passed = open.lane.drain(true, self.outlet).map_err(Error::output)?;
+        let times = self.open_events.times();
+        for mut open_cpu in self.open_events.leave(&times) {
+            let passed = open_cpu.rings.drain(true, self.writer).map_err(Error::output)?;
             self.state.total.add(&passed);
         }
         // Not before: of what they held there may be one only.
-        let told = self.rig.join();
+        let told = self.open_events.join();
         for event in &told {
-            self.outlet.more_ids(event).map_err(Error::output)?;
+            self.writer.more_ids(event).map_err(Error::output)?;
         }
-        self.told.begin(&self.rig, &told);
+        self.told.begin(&self.open_events, &told);
         if !told.is_empty() && self.state.stretched > 1.0 {
-            self.rig.stretch(self.state.stretched);
+            self.open_events.stretch(self.state.stretched);
         }
         let theirs = self.turns.look(self.begin.when.elapsed(), &times);
         let rests = self.budget.as_ref().is_some_and(Budget::rests);
-        self.rig.rest(theirs || rests);
+        self.open_events.rest(theirs || rests);
         let now = self.now();
-        self.state.overhead = self.looked.cost(&now, self.rig.lanes.len()).share();
+        self.state.overhead = self.looked.cost(&now, self.open_events.open_cpus.len()).share();
         self.looked = now;
         Ok(())
     }

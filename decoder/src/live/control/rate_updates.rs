@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::budget::Pace;
 use crate::live::output::RecordingWriter;
 use crate::live::output::synthesized::EventAbout;
 use crate::live::setup::open_events::OpenEvents;
@@ -19,14 +20,6 @@ struct Event {
     setup: usize,
     id: u64,
     told: Pace,
-}
-
-/// How an event is recorded.
-#[derive(Clone, Copy, Debug)]
-struct Pace {
-    /// By how much its period is stretched.
-    factor: f64,
-    rests: bool,
 }
 
 impl Pace {
@@ -48,9 +41,9 @@ impl Pace {
 
 impl Told {
     /// Readers are told of these events, whose periods are as they were asked for.
-    pub(in crate::live) fn begin(&mut self, rig: &OpenEvents, events: &[EventAbout]) {
+    pub(in crate::live) fn begin(&mut self, open_events: &OpenEvents, events: &[EventAbout]) {
         for event in events {
-            let Some(setup) = rig.sampling(event) else { continue };
+            let Some(setup) = open_events.sampling(event) else { continue };
             let new = event.first_ids().map(|id| Event { setup, id, told: Pace::ASKED });
             self.events.extend(new);
         }
@@ -60,14 +53,15 @@ impl Told {
     /// `factor`.
     pub(in crate::live) fn tell(
         &mut self,
-        rig: &OpenEvents,
+        open_events: &OpenEvents,
         factor: f64,
-        outlet: &mut impl RecordingWriter,
+        writer: &mut impl RecordingWriter,
     ) -> io::Result<()> {
         for event in &mut self.events {
-            let pace = Pace { factor: rig.scale(event.setup, factor), rests: rig.resting };
+            let pace =
+                Pace { factor: open_events.scale(event.setup, factor), rests: open_events.resting };
             for scale in event.told.update(pace) {
-                outlet.scale(event.id, scale)?;
+                writer.scale(event.id, scale)?;
             }
         }
         Ok(())

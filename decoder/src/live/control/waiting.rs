@@ -31,21 +31,21 @@ pub(in crate::live) struct Waited {
 /// # Errors
 /// As [`OpenEvents::open`].
 pub(in crate::live) fn open(
-    rig: &mut OpenEvents,
+    open_events: &mut OpenEvents,
     options: &Options,
     stop: &AtomicBool,
     progress: &mut impl FnMut(&Progress),
 ) -> Result<Waited, Error> {
     let begin = Instant::now();
     loop {
-        let cpu = match rig.open() {
+        let cpu = match open_events.open() {
             Ok(()) => return Ok(Waited { time: begin.elapsed(), in_vain: None }),
             Err(Error::Refused(refusal)) if options.give_way && refusal.is_busy() => refusal.cpu,
             Err(error) => return Err(error),
         };
         let time = begin.elapsed();
         progress(&Progress { waited: time, waiting_for: Some(cpu), ..Progress::default() });
-        if !pause(options, stop, begin) || rig.is_pointless() {
+        if !pause(options, stop, begin) || open_events.is_pointless() {
             return Ok(Waited { time: begin.elapsed(), in_vain: Some(cpu) });
         }
     }

@@ -127,8 +127,8 @@ impl<R: Ring> CpuRings<R> {
     /// AUX data is taken too if it is no multiple of 8.
     ///
     /// # Errors
-    /// What the outlet says.
-    pub fn drain(&mut self, last: bool, outlet: &mut impl RecordingWriter) -> io::Result<Passed> {
+    /// What the writer says.
+    pub fn drain(&mut self, last: bool, writer: &mut impl RecordingWriter) -> io::Result<Passed> {
         let mut passed = Passed::default();
         // First of all: see above.
         let aux_head = self.aux.as_ref().map(AuxRing::head);
@@ -138,12 +138,12 @@ impl<R: Ring> CpuRings<R> {
                 passed.look(&record);
                 at += record.size();
             }
-            outlet.records(records)
+            writer.records(records)
         })?;
         (passed.record_bytes, passed.unreadable) = (drained.bytes, drained.unreadable);
         passed.overruns += u64::from(drained.overrun);
         if drained.unreadable > 0 {
-            outlet.unreadable(drained.unreadable);
+            writer.unreadable(drained.unreadable);
         }
         if let (Some(aux), Some(head)) = (&mut self.aux, aux_head) {
             let to = if last { head } else { head / PIECE_ALIGN * PIECE_ALIGN };
@@ -156,12 +156,12 @@ impl<R: Ring> CpuRings<R> {
                     reference: None,
                     queue,
                 };
-                outlet.aux(&chunk, bytes)
+                writer.aux(&chunk, bytes)
             })?;
             passed.aux_bytes = drained.bytes;
             passed.overruns += u64::from(drained.overrun);
         }
-        (0..passed.overruns).for_each(|_| outlet.overrun());
+        (0..passed.overruns).for_each(|_| writer.overrun());
         Ok(passed)
     }
 }

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use super::event::Role;
 use super::open;
-use super::open_events::{OpenCpuRings, OpenEvents};
+use super::open_events::{OpenCpu, OpenEvents};
 use super::refusal::Attempt;
 use crate::live::error::Error;
 use crate::live::output::synthesized::{About, Bytes, EventAbout, SpeCpuAbout, TaskAbout, feature};
@@ -13,8 +13,9 @@ use crate::live::ring::mapped::TimeConversion;
 impl OpenEvents {
     /// What stands around the records, of all events that are open now.
     pub(in crate::live) fn about(&self) -> Result<About, Error> {
-        let events: Result<Vec<_>, Error> =
-            (0..self.setups.len()).map(|number| self.event_about(number, &self.lanes)).collect();
+        let events: Result<Vec<_>, Error> = (0..self.setups.len())
+            .map(|number| self.event_about(number, &self.open_cpus))
+            .collect();
         Ok(About {
             events: events?,
             features: self.features(),
@@ -27,15 +28,15 @@ impl OpenEvents {
     pub(super) fn event_about(
         &self,
         number: usize,
-        lanes: &[OpenCpuRings],
+        open_cpus: &[OpenCpu],
     ) -> Result<EventAbout, Error> {
         let setup = &self.setups[number];
         let mut ids = Vec::new();
-        for lane in lanes {
-            for (_, event) in lane.events.iter().filter(|(of, _)| *of == number) {
+        for open_cpu in open_cpus {
+            for (_, event) in open_cpu.events.iter().filter(|(of, _)| *of == number) {
                 let id = open::id(event.as_fd());
                 ids.push(id.map_err(|error| {
-                    self.refusal(Attempt::Control, &setup.name, lane.cpu, &error)
+                    self.refusal(Attempt::Control, &setup.name, open_cpu.cpu, &error)
                 })?);
             }
         }
@@ -46,19 +47,19 @@ impl OpenEvents {
 
     /// The kernel's clock, where AUX data has another one's ticks.
     pub(super) fn time_conversion(&self) -> Option<TimeConversion> {
-        let lane = self.lanes.iter().find(|lane| lane.lane.aux.is_some())?;
-        lane.lane.records.ring().time_conversion()
+        let open_cpu = self.open_cpus.iter().find(|open_cpu| open_cpu.rings.aux.is_some())?;
+        open_cpu.rings.records.ring().time_conversion()
     }
 
     /// The CPUs whose AUX data is captured.
     pub(super) fn spe(&self) -> Vec<SpeCpuAbout> {
         let mut cpus = Vec::new();
-        for lane in &self.lanes {
-            let tracer = lane.events.iter().map(|(number, _)| &self.setups[*number]);
+        for open_cpu in &self.open_cpus {
+            let tracer = open_cpu.events.iter().map(|(number, _)| &self.setups[*number]);
             for setup in tracer.filter(|setup| setup.role == Role::Tracer).take(1) {
                 cpus.push(SpeCpuAbout {
-                    cpu: lane.cpu,
-                    midr: self.host.midr(lane.cpu).unwrap_or(0),
+                    cpu: open_cpu.cpu,
+                    midr: self.host.midr(open_cpu.cpu).unwrap_or(0),
                     pmu_type: setup.attr.type_,
                     min_interval: setup.least,
                 });

@@ -48,9 +48,9 @@ const WATERMARK_PART: usize = 4;
 
 /// The events of one CPU, and their rings.
 #[derive(Debug)]
-pub(in crate::live) struct OpenCpuRings {
+pub(in crate::live) struct OpenCpu {
     pub(in crate::live) cpu: u32,
-    pub(in crate::live) lane: CpuRings<MappedRing>,
+    pub(in crate::live) rings: CpuRings<MappedRing>,
     /// Each with the number of its setup.
     pub(super) events: Vec<(usize, OwnedFd)>,
     /// What its unit is to be told.
@@ -60,7 +60,7 @@ pub(in crate::live) struct OpenCpuRings {
     pub(super) speaker: usize,
 }
 
-impl OpenCpuRings {
+impl OpenCpu {
     /// Whether all that the events were to observe is gone.
     pub(in crate::live) fn hung_up(&self) -> bool {
         self.speaker >= self.events.len()
@@ -68,7 +68,7 @@ impl OpenCpuRings {
 
     /// Whether its unit writes AUX data and gave none when it was told to publish it.
     pub(in crate::live) fn is_quiet(&self) -> bool {
-        self.lane.aux.is_some() && self.unit.is_silent()
+        self.rings.aux.is_some() && self.unit.is_silent()
     }
 
     /// Stops its events; what their units have written is in the rings then.
@@ -99,7 +99,7 @@ pub(in crate::live) struct OpenEvents {
     pub(super) aux_len: usize,
     pub(super) max_overhead: Option<f64>,
     pub(super) next_idx: u32,
-    pub(in crate::live) lanes: Vec<OpenCpuRings>,
+    pub(in crate::live) open_cpus: Vec<OpenCpu>,
     /// CPUs that could not be followed when they came.
     pub(in crate::live) unfollowed: Vec<u32>,
     /// Events are off for a while; those of CPUs that come meanwhile stay off too.
@@ -134,7 +134,7 @@ impl OpenEvents {
         }
         let scope = if options.target == Target::AllCpus { Scope::AllCpus } else { Scope::Process };
         let command = matches!(options.target, Target::Command(_));
-        let mut rig = Self {
+        let mut open_events = Self {
             starter: command.then(Starter::new).transpose()?,
             host: options.host.clone(),
             target: options.target.clone(),
@@ -145,14 +145,14 @@ impl OpenEvents {
             aux_len: options.aux_len,
             max_overhead: options.max_overhead,
             next_idx: 0,
-            lanes: Vec::new(),
+            open_cpus: Vec::new(),
             unfollowed: Vec::new(),
             resting: false,
             slept: asleep(),
             enabled: BTreeMap::new(),
         };
-        rig.mark();
-        Ok(rig)
+        open_events.mark();
+        Ok(open_events)
     }
 
     /// Sets how much of a ring is filled when it wakes us.
@@ -190,7 +190,7 @@ impl OpenEvents {
     pub(in crate::live) fn open_on(&mut self, cpus: usize) -> Result<(), Error> {
         let mut tries = MOST_TRIES;
         loop {
-            self.lanes.clear();
+            self.open_cpus.clear();
             self.tids = self.threads();
             match self.open_once(cpus) {
                 Err(Error::Refused(refusal)) if refusal.is_memory() && self.shrink() => {}
@@ -198,7 +198,7 @@ impl OpenEvents {
                 Ok(()) if self.has_new_threads() && tries > 0 => tries -= 1,
                 done => {
                     if done.is_err() {
-                        self.lanes.clear();
+                        self.open_cpus.clear();
                     }
                     return done;
                 }
@@ -220,11 +220,11 @@ impl OpenEvents {
         })?;
         for cpu in online {
             self.add(cpu)?;
-            if self.lanes.len() >= cpus {
+            if self.open_cpus.len() >= cpus {
                 break;
             }
         }
-        if self.lanes.is_empty() {
+        if self.open_cpus.is_empty() {
             return Err(Error::unusable(
                 "no CPU that is online has the unit: choose another --event",
             ));
@@ -319,11 +319,11 @@ impl OpenEvents {
             ),
             _ => None,
         };
-        let lane = CpuRings::new(self.next_idx, Some(cpu), records, aux);
+        let rings = CpuRings::new(self.next_idx, Some(cpu), records, aux);
         self.next_idx += 1;
-        self.lanes.push(OpenCpuRings {
+        self.open_cpus.push(OpenCpu {
             cpu,
-            lane,
+            rings,
             events,
             unit: AuxRestart::default(),
             speaker: first,
@@ -334,20 +334,22 @@ impl OpenEvents {
     /// Has the kernel tell what tasks do from now on, before those that there are are looked up.
     /// Not before all is open: on a large machine the rings would be full by then.
     pub(in crate::live) fn watch_tasks(&self) -> Result<(), Error> {
-        self.lanes.iter().try_for_each(|lane| self.enable_lane(lane, |role| role == Role::SideBand))
+        self.open_cpus
+            .iter()
+            .try_for_each(|open_cpu| self.enable_on(open_cpu, |role| role == Role::SideBand))
     }
 
     /// Lets all events count. A command's do so by themselves once it runs.
     pub(in crate::live) fn enable(&self) -> Result<(), Error> {
-        self.lanes.iter().try_for_each(|lane| self.enable_lane(lane, |_| true))
+        self.open_cpus.iter().try_for_each(|open_cpu| self.enable_on(open_cpu, |_| true))
     }
 
-    fn enable_lane(&self, lane: &OpenCpuRings, wanted: impl Fn(Role) -> bool) -> Result<(), Error> {
-        for (number, event) in &lane.events {
+    fn enable_on(&self, open_cpu: &OpenCpu, wanted: impl Fn(Role) -> bool) -> Result<(), Error> {
+        for (number, event) in &open_cpu.events {
             let setup = &self.setups[*number];
             if wanted(setup.role) {
                 open::enable(event.as_fd()).map_err(|error| {
-                    self.refusal(Attempt::Control, &setup.name, lane.cpu, &error)
+                    self.refusal(Attempt::Control, &setup.name, open_cpu.cpu, &error)
                 })?;
             }
         }
@@ -361,7 +363,7 @@ impl OpenEvents {
         }
         self.resting = rests;
         self.enabled.clear();
-        for (number, event) in self.lanes.iter().flat_map(|lane| &lane.events) {
+        for (number, event) in self.open_cpus.iter().flat_map(|open_cpu| &open_cpu.events) {
             if self.setups[*number].role != Role::SideBand {
                 let event = event.as_fd();
                 // One that does not obey is gone with its CPU.
@@ -373,8 +375,9 @@ impl OpenEvents {
     /// For how much of their time events had their units. Only told where all CPUs are captured:
     /// those of tasks do not run for other reasons too.
     pub(in crate::live) fn times(&self) -> Vec<(Place, Times)> {
-        let lanes = self.lanes.iter().filter(|_| self.scope == Scope::AllCpus);
-        let events = lanes.flat_map(|lane| lane.events.iter().map(move |event| (lane.cpu, event)));
+        let open_cpus = self.open_cpus.iter().filter(|_| self.scope == Scope::AllCpus);
+        let events = open_cpus
+            .flat_map(|open_cpu| open_cpu.events.iter().map(move |event| (open_cpu.cpu, event)));
         let units = events.filter(|(_, (number, _))| self.setups[*number].role != Role::SideBand);
         units
             .filter_map(|(cpu, (number, event))| Some(((cpu, *number), times(event.as_fd())?)))
@@ -383,36 +386,36 @@ impl OpenEvents {
 
     /// Stops all events; what their units have written is in the rings then.
     pub(in crate::live) fn disable(&self) {
-        self.lanes.iter().for_each(OpenCpuRings::disable);
+        self.open_cpus.iter().for_each(OpenCpu::disable);
     }
 
     /// Whether all tasks that were to be observed are gone.
     pub(in crate::live) fn is_left(&self) -> bool {
-        self.scope == Scope::Process && self.lanes.iter().all(OpenCpuRings::hung_up)
+        self.scope == Scope::Process && self.open_cpus.iter().all(OpenCpu::hung_up)
     }
 
     /// The events that write AUX data, of one CPU.
-    fn tracers<'l>(&'l self, lane: &'l OpenCpuRings) -> impl Iterator<Item = BorrowedFd<'l>> {
+    fn tracers<'l>(&'l self, open_cpu: &'l OpenCpu) -> impl Iterator<Item = BorrowedFd<'l>> {
         let is_tracer = |number: usize| self.setups[number].role == Role::Tracer;
-        lane.events.iter().filter(move |(of, _)| is_tracer(*of)).map(|(_, event)| event.as_fd())
+        open_cpu.events.iter().filter(move |(of, _)| is_tracer(*of)).map(|(_, event)| event.as_fd())
     }
 
     /// Goes on after a ring of AUX data was full.
-    pub(in crate::live) fn resume(&self, lane: &OpenCpuRings) {
+    pub(in crate::live) fn resume(&self, open_cpu: &OpenCpu) {
         if self.resting {
             return;
         }
-        for event in self.tracers(lane) {
+        for event in self.tracers(open_cpu) {
             let _ = open::enable(event);
         }
     }
 
     /// Has a unit publish what it holds, although that is less than what would wake us.
-    pub(in crate::live) fn flush(&self, lane: &OpenCpuRings) {
+    pub(in crate::live) fn flush(&self, open_cpu: &OpenCpu) {
         if self.resting {
             return;
         }
-        for event in self.tracers(lane) {
+        for event in self.tracers(open_cpu) {
             let _ = open::disable(event);
             let _ = open::enable(event);
         }
@@ -420,8 +423,8 @@ impl OpenEvents {
 
     /// One descriptor for each CPU: those that tell when there is something to take.
     pub(in crate::live) fn descriptors(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
-        self.lanes.iter().enumerate().filter_map(|(number, lane)| {
-            let (_, speaker) = lane.events.get(lane.speaker)?;
+        self.open_cpus.iter().enumerate().filter_map(|(number, open_cpu)| {
+            let (_, speaker) = open_cpu.events.get(open_cpu.speaker)?;
             Some((number, speaker.as_fd()))
         })
     }
@@ -431,20 +434,20 @@ impl OpenEvents {
     /// machine all. `times` are those of all events, of now.
     ///
     /// Events of tasks go wherever their tasks do, and wait for a CPU that is offline.
-    pub(in crate::live) fn leave(&mut self, times: &[(Place, Times)]) -> Vec<OpenCpuRings> {
+    pub(in crate::live) fn leave(&mut self, times: &[(Place, Times)]) -> Vec<OpenCpu> {
         if self.scope != Scope::AllCpus {
             return Vec::new();
         }
         let Some(online) = self.host.online() else { return Vec::new() };
         let slept = self.has_slept();
         let stopped = self.stopped(times);
-        let stays = |lane: &OpenCpuRings| {
-            !slept && online.contains(&lane.cpu) && !stopped.contains(&lane.cpu)
+        let stays = |open_cpu: &OpenCpu| {
+            !slept && online.contains(&open_cpu.cpu) && !stopped.contains(&open_cpu.cpu)
         };
-        let lanes = core::mem::take(&mut self.lanes);
-        let (kept, gone): (_, Vec<_>) = lanes.into_iter().partition(stays);
-        self.lanes = kept;
-        gone.iter().for_each(OpenCpuRings::disable);
+        let open_cpus = core::mem::take(&mut self.open_cpus);
+        let (kept, gone): (_, Vec<_>) = open_cpus.into_iter().partition(stays);
+        self.open_cpus = kept;
+        gone.iter().for_each(OpenCpu::disable);
         gone
     }
 
@@ -462,7 +465,7 @@ impl OpenEvents {
         }
         let before = core::mem::take(&mut self.enabled);
         self.enabled = times.iter().map(|(place, times)| (*place, times.enabled)).collect();
-        let cpus = self.lanes.iter().map(|lane| lane.cpu);
+        let cpus = self.open_cpus.iter().map(|open_cpu| open_cpu.cpu);
         cpus.filter(|cpu| {
             let mut now = self.enabled.range((*cpu, 0)..=(*cpu, usize::MAX)).peekable();
             let stood = |(place, enabled)| before.get(place) == Some(enabled);
@@ -475,10 +478,10 @@ impl OpenEvents {
     /// returned.
     pub(in crate::live) fn join(&mut self) -> Vec<EventAbout> {
         let Some(online) = self.host.online() else { return Vec::new() };
-        let known = self.lanes.len();
+        let known = self.open_cpus.len();
         let new: Vec<_> = online
             .iter()
-            .filter(|cpu| !self.lanes.iter().any(|lane| lane.cpu == **cpu))
+            .filter(|cpu| !self.open_cpus.iter().any(|open_cpu| open_cpu.cpu == **cpu))
             .copied()
             .collect();
         if !new.is_empty() {
@@ -494,12 +497,12 @@ impl OpenEvents {
                 unfollowed.push(cpu);
             }
         }
-        let fresh = &self.lanes[known..];
-        for lane in fresh {
+        let fresh = &self.open_cpus[known..];
+        for open_cpu in fresh {
             let rests = self.resting;
-            let enabled = self.enable_lane(lane, |role| !rests || role == Role::SideBand);
+            let enabled = self.enable_on(open_cpu, |role| !rests || role == Role::SideBand);
             if enabled.is_err() {
-                unfollowed.push(lane.cpu);
+                unfollowed.push(open_cpu.cpu);
             }
         }
         let told = (0..self.setups.len()).filter_map(|number| {
@@ -547,7 +550,7 @@ impl OpenEvents {
 
     /// Multiplies the periods that were asked for.
     pub(in crate::live) fn stretch(&self, factor: f64) {
-        for (number, event) in self.lanes.iter().flat_map(|lane| &lane.events) {
+        for (number, event) in self.open_cpus.iter().flat_map(|open_cpu| &open_cpu.events) {
             let setup = &self.setups[*number];
             if matches!(setup.role, Role::Tracer | Role::Sampler) {
                 // One that does not take it goes on as it is.
@@ -674,76 +677,84 @@ mod tests {
         online("0");
         let event = "minor-faults".parse().unwrap();
         let options = Options { event, host: Host::at(&root), ..Options::default() };
-        let mut rig = OpenEvents::new(&options).unwrap();
-        if let Err(error) = rig.open() {
+        let mut open_events = OpenEvents::new(&options).unwrap();
+        if let Err(error) = open_events.open() {
             std::fs::remove_dir_all(&root).unwrap();
             // Not by a macro, whose output is kept where a test passes.
             let _ = writeln!(io::stderr(), "DID NOT RUN: CPUs that come and go: {error}");
             return;
         }
-        let cpus = |rig: &OpenEvents| rig.lanes.iter().map(|lane| lane.cpu).collect::<Vec<_>>();
-        assert_eq!((cpus(&rig), rig.about().unwrap().events[0].ids.len()), (vec![0], 1));
-        rig.enable().unwrap();
+        let cpus = |open_events: &OpenEvents| {
+            open_events.open_cpus.iter().map(|open_cpu| open_cpu.cpu).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (cpus(&open_events), open_events.about().unwrap().events[0].ids.len()),
+            (vec![0], 1)
+        );
+        open_events.enable().unwrap();
         std::thread::sleep(Duration::from_millis(2));
-        let times = rig.times();
+        let times = open_events.times();
         assert_eq!((times.len(), times[0].0), (1, (0, 0)));
         assert!(times[0].1.enabled > Duration::from_millis(1), "{times:?}");
         assert_eq!(times[0].1.running, times[0].1.enabled, "a software event has no unit to share");
-        rig.rest(true);
-        let (off, later) = (rig.times(), rig.times());
+        open_events.rest(true);
+        let (off, later) = (open_events.times(), open_events.times());
         assert_eq!(off, later, "an event that rests is not enabled");
-        rig.rest(false);
-        assert!(rig.times()[0].1.enabled > off[0].1.enabled);
+        open_events.rest(false);
+        assert!(open_events.times()[0].1.enabled > off[0].1.enabled);
         // As if it had slept in between: the CPU's events are opened anew.
-        let ids = rig.about().unwrap().events[0].ids.clone();
-        assert_eq!(follow(&mut rig), (vec![], vec![]));
-        rig.slept += Duration::from_secs(60);
-        let (gone, told) = follow(&mut rig);
-        assert_eq!((&gone[..], cpus(&rig)), (&[0][..], vec![0]));
+        let ids = open_events.about().unwrap().events[0].ids.clone();
+        assert_eq!(follow(&mut open_events), (vec![], vec![]));
+        open_events.slept += Duration::from_secs(60);
+        let (gone, told) = follow(&mut open_events);
+        assert_eq!((&gone[..], cpus(&open_events)), (&[0][..], vec![0]));
         assert_ne!(told, ids, "they are others");
-        assert_eq!(follow(&mut rig), (vec![], vec![]), "once");
+        assert_eq!(follow(&mut open_events), (vec![], vec![]), "once");
         // A list that cannot be read says nothing of CPUs.
         std::fs::remove_file(folder.join("online")).unwrap();
-        assert_eq!(follow(&mut rig), (vec![], vec![]));
-        assert_eq!((cpus(&rig), rig.unfollowed.len()), (vec![0], 0));
+        assert_eq!(follow(&mut open_events), (vec![], vec![]));
+        assert_eq!((cpus(&open_events), open_events.unfollowed.len()), (vec![0], 0));
         let second = Host::default().online().into_iter().flatten().find(|cpu| *cpu != 0);
         if let Some(second) = second {
             online(&format!("0,{second}"));
-            let (gone, told) = follow(&mut rig);
+            let (gone, told) = follow(&mut open_events);
             assert_eq!((gone.len(), told.len()), (0, 1));
-            assert_eq!((cpus(&rig), rig.unfollowed.len()), (vec![0, second], 0));
+            assert_eq!((cpus(&open_events), open_events.unfollowed.len()), (vec![0, second], 0));
             online(&second.to_string());
-            let gone = rig.leave(&[]);
-            assert_eq!((gone[0].cpu, rig.join().len(), cpus(&rig)), (0, 0, vec![second]));
-            let ring = gone[0].lane.records.ring();
+            let gone = open_events.leave(&[]);
+            assert_eq!(
+                (gone[0].cpu, open_events.join().len(), cpus(&open_events)),
+                (0, 0, vec![second])
+            );
+            let ring = gone[0].rings.records.ring();
             assert!(ring.head() >= ring.tail(), "it can still be emptied");
         }
         // One that is not there is told of as long as it is said to be, and the others go on.
         for unfollowed in [&[8000][..], &[8000], &[]] {
             online(if unfollowed.is_empty() { "0" } else { "0,8000" });
-            follow(&mut rig);
-            assert_eq!((cpus(&rig), &rig.unfollowed[..]), (vec![0], unfollowed));
+            follow(&mut open_events);
+            assert_eq!((cpus(&open_events), &open_events.unfollowed[..]), (vec![0], unfollowed));
         }
         // As if it had been offline since the last look, and is back.
-        for (_, event) in &rig.lanes[0].events {
+        for (_, event) in &open_events.open_cpus[0].events {
             open::disable(event.as_fd()).unwrap();
         }
-        assert_eq!(follow(&mut rig).0, [], "it was on for some time");
-        assert_eq!(follow(&mut rig).0, [0], "and then not");
-        assert_eq!(follow(&mut rig).0, [], "it is opened anew");
+        assert_eq!(follow(&mut open_events).0, [], "it was on for some time");
+        assert_eq!(follow(&mut open_events).0, [0], "and then not");
+        assert_eq!(follow(&mut open_events).0, [], "it is opened anew");
         // Off because it rests is something else.
-        rig.rest(true);
-        assert_eq!([follow(&mut rig).0, follow(&mut rig).0].concat(), []);
-        rig.rest(false);
-        assert_eq!([follow(&mut rig).0, follow(&mut rig).0].concat(), []);
+        open_events.rest(true);
+        assert_eq!([follow(&mut open_events).0, follow(&mut open_events).0].concat(), []);
+        open_events.rest(false);
+        assert_eq!([follow(&mut open_events).0, follow(&mut open_events).0].concat(), []);
         std::fs::remove_dir_all(&root).unwrap();
     }
 
     /// The CPUs that have left, and the ids of those that have joined.
-    fn follow(rig: &mut OpenEvents) -> (Vec<u32>, Vec<u64>) {
-        let times = rig.times();
-        let gone = rig.leave(&times).into_iter().map(|lane| lane.cpu).collect();
-        (gone, rig.join().into_iter().flat_map(|about| about.ids).collect())
+    fn follow(open_events: &mut OpenEvents) -> (Vec<u32>, Vec<u64>) {
+        let times = open_events.times();
+        let gone = open_events.leave(&times).into_iter().map(|open_cpu| open_cpu.cpu).collect();
+        (gone, open_events.join().into_iter().flat_map(|about| about.ids).collect())
     }
 
     /// Events of tasks stay where they are: they wait for their CPU. What a process has started by
@@ -764,26 +775,30 @@ mod tests {
             target: Target::Pid(pid),
             ..Options::default()
         };
-        let mut rig = OpenEvents::new(&options).unwrap();
+        let mut open_events = OpenEvents::new(&options).unwrap();
         online("0");
         children("");
-        rig.join();
+        open_events.join();
         // Whether a kernel lets them be opened at all, and on a second CPU.
-        let opened = rig.lanes.len();
-        assert_eq!(rig.unfollowed.len(), 1 - opened);
+        let opened = open_events.open_cpus.len();
+        assert_eq!(open_events.unfollowed.len(), 1 - opened);
         let second = Host::default().online().is_some_and(|cpus| cpus.contains(&1));
         online("1");
-        rig.slept += Duration::from_secs(60);
-        assert_eq!(rig.leave(&[]).len(), 0);
-        assert_eq!(rig.lanes.len(), opened);
+        open_events.slept += Duration::from_secs(60);
+        assert_eq!(open_events.leave(&[]).len(), 0);
+        assert_eq!(open_events.open_cpus.len(), opened);
         children("8 9");
-        rig.join();
-        assert!(rig.unfollowed.contains(&1), "its children are missing there");
-        assert_eq!(rig.lanes.len(), opened * if second { 2 } else { 1 }, "and it is not");
-        rig.target = Target::Command(Vec::new());
+        open_events.join();
+        assert!(open_events.unfollowed.contains(&1), "its children are missing there");
+        assert_eq!(
+            open_events.open_cpus.len(),
+            opened * if second { 2 } else { 1 },
+            "and it is not"
+        );
+        open_events.target = Target::Command(Vec::new());
         online("1,2");
-        rig.join();
-        assert!(rig.unfollowed.contains(&2), "it ran there without being recorded");
+        open_events.join();
+        assert!(open_events.unfollowed.contains(&2), "it ran there without being recorded");
         std::fs::remove_dir_all(&root).unwrap();
     }
 
@@ -793,17 +808,20 @@ mod tests {
         let watched = [0_u64; 3];
         let places: Vec<_> = watched.iter().map(|word| format!("mem:{:p}/8:w", word)).collect();
         let options = Options { event: places.join(",").parse().unwrap(), ..Options::default() };
-        let mut rig = OpenEvents::new(&options).unwrap();
-        if let Err(error) = rig.open() {
+        let mut open_events = OpenEvents::new(&options).unwrap();
+        if let Err(error) = open_events.open() {
             let _ = writeln!(io::stderr(), "DID NOT RUN: a CPU's events opened anew: {error}");
             return;
         }
-        let lanes = rig.lanes.len();
-        rig.slept += Duration::from_secs(60);
-        let times = rig.times();
-        assert_eq!(rig.leave(&times).len(), lanes);
-        assert!(!rig.is_left(), "all CPUs are observed, whichever there are");
-        rig.join();
-        assert_eq!((rig.lanes.len(), &rig.unfollowed[..]), (lanes, &[][..]));
+        let open_cpus = open_events.open_cpus.len();
+        open_events.slept += Duration::from_secs(60);
+        let times = open_events.times();
+        assert_eq!(open_events.leave(&times).len(), open_cpus);
+        assert!(!open_events.is_left(), "all CPUs are observed, whichever there are");
+        open_events.join();
+        assert_eq!(
+            (open_events.open_cpus.len(), &open_events.unfollowed[..]),
+            (open_cpus, &[][..])
+        );
     }
 }

@@ -33,8 +33,8 @@ impl InputOptions {
         self.inputs.iter().chain(&self.page_map).map(PathBuf::as_path)
     }
 
-    /// Decodes all inputs into a sink, in their order, which it gives back. `decode` decodes one,
-    /// whose first file has this number.
+    /// Decodes all inputs into a sink, in their order, and gives the sink back. `decode` does that
+    /// for one input, given the number of its first file.
     pub(super) fn decode<S: Shard>(
         &self,
         raw: Option<Raw>,

@@ -38,7 +38,7 @@ impl Machine {
         let cpuinfo = host.proc_text("cpuinfo").unwrap_or_default();
         Self {
             maker: maker(&cpuinfo),
-            cpus: host.numbers("devices/system/cpu/online").map_or(1, |cpus| cpus.len().max(1)),
+            cpus: host.numbers("devices/system/cpu/online").map_or(1, |cpus| cpus.count().max(1)),
             page_size: page_size(&host.proc_text("self/smaps").unwrap_or_default()),
             release: host.proc_text("sys/kernel/osrelease"),
             hypervisor: hypervisor(host, &cpuinfo),

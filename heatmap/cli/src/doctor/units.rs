@@ -63,7 +63,7 @@ fn spe(host: &Host, machine: &Machine, devices: &Path) -> Found {
     let min_interval = intervals.max();
     let masks: Option<Vec<_>> =
         found.iter().map(|device| host.numbers(&file(device, "cpumask"))).collect();
-    let covered: Option<u64> = masks.map(|masks| masks.iter().map(|mask| mask.len()).sum());
+    let covered: Option<u64> = masks.map(|masks| masks.iter().map(|mask| mask.count()).sum());
     let mut finding = found.join(", ");
     if let Some(interval) = min_interval {
         finding += &format!("; at least {interval} operations between samples");

@@ -6,7 +6,7 @@ use decoder::Batch;
 
 /// A batch, and which of its accesses are no visits (`visits.rs`).
 #[derive(Clone, Copy, Debug)]
-pub struct Counted<'a> {
+pub struct MarkedBatch<'a> {
     /// The accesses.
     pub batch: Batch<'a>,
     /// For each access whether it is none, in the same order; empty if all are visits, or nobody
@@ -14,7 +14,7 @@ pub struct Counted<'a> {
     pub repeats: &'a [bool],
 }
 
-impl<'a> Counted<'a> {
+impl<'a> MarkedBatch<'a> {
     /// The accesses from one on, and as many as are wanted.
     pub(crate) fn part(&self, from: usize, len: usize) -> Self {
         let to = from + len;
@@ -38,13 +38,13 @@ impl<'a> Counted<'a> {
     }
 }
 
-impl<'a> From<Batch<'a>> for Counted<'a> {
+impl<'a> From<Batch<'a>> for MarkedBatch<'a> {
     fn from(batch: Batch<'a>) -> Self {
         Self { batch, repeats: &[] }
     }
 }
 
-impl<'a> Deref for Counted<'a> {
+impl<'a> Deref for MarkedBatch<'a> {
     type Target = Batch<'a>;
 
     fn deref(&self) -> &Batch<'a> {
