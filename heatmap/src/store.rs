@@ -1,6 +1,8 @@
 //! The counter store: a block for every 2 MiB of physical memory that was accessed, as many as
 //! the memory budget holds.
 
+mod evict;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use decoder::{Access, AccessFlags, Batch, FOLIO_SHIFT, FolioPfn, PhysAddr, Source, Touch};
@@ -12,8 +14,6 @@ use crate::index::Index;
 use crate::marked_batch::MarkedBatch;
 use crate::slab::Slab;
 
-/// How much of a store one eviction frees, as a part of it.
-const EVICTED_PART: usize = 8;
 /// Accesses that are looked up together before any is counted.
 const GATHERED: usize = 128;
 /// Memory in bytes from which on counters are read ahead of counting: what caches hold is
@@ -490,61 +490,6 @@ impl<B: Block> Store<B> {
             self.entries.at_mut(place).last_use = self.clock;
             self.change(place, |known| known.merge(entry));
         }
-    }
-
-    /// Frees a part of the budget, and room for so many bytes. The block `keep` stays.
-    #[cold]
-    fn evict(&mut self, room: usize, keep: u64) {
-        let wanted = self.share.over(room) + self.share.used() / EVICTED_PART;
-        let mut words: Vec<u64> = Vec::with_capacity(self.entries.len());
-        words.extend(self.entries.iter().map(|entry| entry.block.total()));
-        let middle = words.len() / 2;
-        let median = *words.select_nth_unstable(middle).1;
-        words.clear();
-        // By heat against the median, then by last use; the place is for finding it.
-        words.extend(self.entries.iter().enumerate().map(|(place, entry)| {
-            let class = entry.block.total().cmp(&median) as i8 + 1;
-            u64::from(class.unsigned_abs()) << 62 | u64::from(entry.last_use) << 29 | place as u64
-        }));
-        words.sort_unstable();
-        let mut freed = 0;
-        for word in words {
-            let entry = self.entries.at_mut(Index::place(word));
-            if entry.number == keep {
-                continue;
-            }
-            if freed >= wanted {
-                break;
-            }
-            let heap = entry.heap_bytes();
-            for (sum, count) in self.evicted.iter_mut().zip(entry.by_source()) {
-                *sum += count;
-            }
-            (entry.number, entry.block, entry.others) = (GONE, B::default(), None);
-            self.share.give_back(heap);
-            freed += heap + Self::PIECE_BYTES / Slab::<Entry<B>>::PIECE;
-        }
-        self.close_gaps();
-    }
-
-    /// Moves blocks from the end to where others have gone.
-    fn close_gaps(&mut self) {
-        let pieces = self.entries.pieces();
-        let mut place = 0;
-        while place < self.entries.len() {
-            if self.entries.at(place).number != GONE {
-                place += 1;
-                continue;
-            }
-            let last = self.entries.pop().expect("place is in it");
-            if last.number != GONE {
-                *self.entries.at_mut(place) = last;
-            }
-        }
-        self.share.give_back((pieces - self.entries.pieces()) * Self::PIECE_BYTES);
-        self.index.clear();
-        let numbers = self.entries.iter().map(|entry| entry.number);
-        numbers.enumerate().for_each(|(place, number)| self.index.insert(number, place));
     }
 
     /// Accesses that were counted in blocks that had to go, by source in the order of

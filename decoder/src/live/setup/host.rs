@@ -2,6 +2,9 @@
 //! (`Documentation/ABI/testing/sysfs-bus-event_source-devices*`).
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::live::output::synthesized::TaskAbout;
 use crate::perf::CpuSet;
@@ -9,6 +12,10 @@ use crate::perf::CpuSet;
 /// Tasks that are told of at the start; a machine with more is rare, and the rest is learned as
 /// it runs.
 const MAX_TASKS: usize = 1 << 17;
+/// Clocks that are read one after the other are read again if this much passes in between, ...
+const MOST_APART: Duration = Duration::from_millis(1);
+/// ... so many times at most.
+const MOST_READINGS: usize = 4;
 
 /// A host, by the folder that its `/sys`, `/proc` and `/etc` lie in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -224,6 +231,25 @@ impl Format {
 /// Reads a list of CPUs as the kernel prints it: `0-3,8`.
 pub(in crate::live) fn cpu_list(text: &str) -> Option<Vec<u32>> {
     CpuSet::parse(text).map(|cpus| cpus.iter().collect())
+}
+
+/// How long this machine has slept since it started.
+pub(super) fn asleep() -> Duration {
+    let now = |clock| {
+        let time = clock_gettime(clock);
+        let (secs, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+        Duration::new(secs.unwrap_or(0), nanos.unwrap_or(0))
+    };
+    let mut tries = MOST_READINGS;
+    loop {
+        let awake = now(ClockId::Monotonic);
+        let boot = now(ClockId::Boottime);
+        // Time that passes in between would look like sleep.
+        tries -= 1;
+        if now(ClockId::Monotonic).saturating_sub(awake) < MOST_APART || tries == 0 {
+            return boot.saturating_sub(awake);
+        }
+    }
 }
 
 #[cfg(test)]

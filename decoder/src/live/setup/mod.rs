@@ -4,6 +4,7 @@
 mod about;
 pub(in crate::live) mod event;
 pub(in crate::live) mod event_choice;
+mod followed_cpus;
 pub(in crate::live) mod host;
 pub(in crate::live) mod open;
 pub(in crate::live) mod open_events;

@@ -10,11 +10,10 @@ use perf_event_open_sys::bindings::{
     PERF_FORMAT_TOTAL_TIME_ENABLED, PERF_FORMAT_TOTAL_TIME_RUNNING,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::time::{ClockId, clock_gettime};
 
 use super::event;
 use super::event::{Role, Setup};
-use super::host::Host;
+use super::host::{Host, asleep};
 use super::open;
 use super::refusal::{Attempt, Refusal, Scope};
 use crate::live::control::budget;
@@ -30,13 +29,8 @@ use crate::live::ring::mapped::MappedRing;
 
 /// Rings are not made smaller than this many pages where there is too little locked memory.
 pub(in crate::live) const LEAST_PAGES: usize = 4;
-/// How often events are opened again since threads have started meanwhile, and clocks read again
-/// since time has passed.
+/// How often events are opened again since threads have started meanwhile.
 const MOST_TRIES: usize = 4;
-/// The clocks of a machine that did not sleep differ by less.
-const LEAST_SLEEP: Duration = Duration::from_millis(50);
-/// Clocks that are read one after the other are read again if this much passes in between.
-const MOST_APART: Duration = Duration::from_millis(1);
 /// A ring of AUX data wakes us when this part of it is filled.
 const AUX_WATERMARK_PART: usize = 8;
 /// About the length of a sample record.
@@ -72,7 +66,7 @@ impl OpenCpu {
     }
 
     /// Stops its events; what their units have written is in the rings then.
-    fn disable(&self) {
+    pub(super) fn disable(&self) {
         for (_, event) in &self.events {
             // One that cannot be stopped has stopped already: its CPU is gone.
             let _ = open::disable(event.as_fd());
@@ -243,7 +237,7 @@ impl OpenEvents {
     }
 
     /// The threads whose events are opened, as the kernel numbers them: -1 stands for all.
-    fn threads(&self) -> Vec<i32> {
+    pub(super) fn threads(&self) -> Vec<i32> {
         match &self.target {
             Target::AllCpus => vec![-1],
             // What is started from there inherits the events.
@@ -268,7 +262,7 @@ impl OpenEvents {
     }
 
     /// Opens the events of one CPU, if it has a unit of theirs.
-    fn add(&mut self, cpu: u32) -> Result<(), Error> {
+    pub(super) fn add(&mut self, cpu: u32) -> Result<(), Error> {
         let has = |setup: &Setup| setup.cpus.as_ref().is_none_or(|cpus| cpus.contains(&cpu));
         let here: Vec<_> = (0..).zip(&self.setups).filter(|(_, setup)| has(setup)).collect();
         if !here.iter().any(|(_, setup)| matches!(setup.role, Role::Tracer | Role::Sampler)) {
@@ -344,7 +338,11 @@ impl OpenEvents {
         self.open_cpus.iter().try_for_each(|open_cpu| self.enable_on(open_cpu, |_| true))
     }
 
-    fn enable_on(&self, open_cpu: &OpenCpu, wanted: impl Fn(Role) -> bool) -> Result<(), Error> {
+    pub(super) fn enable_on(
+        &self,
+        open_cpu: &OpenCpu,
+        wanted: impl Fn(Role) -> bool,
+    ) -> Result<(), Error> {
         for (number, event) in &open_cpu.events {
             let setup = &self.setups[*number];
             if wanted(setup.role) {
@@ -429,104 +427,6 @@ impl OpenEvents {
         })
     }
 
-    /// CPUs that have lost the events that are not of a task, stopped, for their rings to be
-    /// emptied: those that are offline, that were so since the last look, and after a sleep of the
-    /// machine all. `times` are those of all events, of now.
-    ///
-    /// Events of tasks go wherever their tasks do, and wait for a CPU that is offline.
-    pub(in crate::live) fn leave(&mut self, times: &[(Place, Times)]) -> Vec<OpenCpu> {
-        if self.scope != Scope::AllCpus {
-            return Vec::new();
-        }
-        let Some(online) = self.host.online() else { return Vec::new() };
-        let slept = self.has_slept();
-        let stopped = self.stopped(times);
-        let stays = |open_cpu: &OpenCpu| {
-            !slept && online.contains(&open_cpu.cpu) && !stopped.contains(&open_cpu.cpu)
-        };
-        let open_cpus = core::mem::take(&mut self.open_cpus);
-        let (kept, gone): (_, Vec<_>) = open_cpus.into_iter().partition(stays);
-        self.open_cpus = kept;
-        gone.iter().for_each(OpenCpu::disable);
-        gone
-    }
-
-    /// Whether the machine has slept since it was last asked. Nothing else tells so.
-    fn has_slept(&mut self) -> bool {
-        let asleep = asleep();
-        asleep.abs_diff(core::mem::replace(&mut self.slept, asleep)) > LEAST_SLEEP
-    }
-
-    /// CPUs whose events are on and were not enabled for any time since the last look: they have
-    /// been offline in between.
-    fn stopped(&mut self, times: &[(Place, Times)]) -> Vec<u32> {
-        if self.resting {
-            return Vec::new();
-        }
-        let before = core::mem::take(&mut self.enabled);
-        self.enabled = times.iter().map(|(place, times)| (*place, times.enabled)).collect();
-        let cpus = self.open_cpus.iter().map(|open_cpu| open_cpu.cpu);
-        cpus.filter(|cpu| {
-            let mut now = self.enabled.range((*cpu, 0)..=(*cpu, usize::MAX)).peekable();
-            let stood = |(place, enabled)| before.get(place) == Some(enabled);
-            now.peek().is_some() && now.all(stood)
-        })
-        .collect()
-    }
-
-    /// Opens the events of CPUs that are online and have none. What is to be told of them is
-    /// returned.
-    pub(in crate::live) fn join(&mut self) -> Vec<EventAbout> {
-        let Some(online) = self.host.online() else { return Vec::new() };
-        let known = self.open_cpus.len();
-        let new: Vec<_> = online
-            .iter()
-            .filter(|cpu| !self.open_cpus.iter().any(|open_cpu| open_cpu.cpu == **cpu))
-            .copied()
-            .collect();
-        if !new.is_empty() {
-            self.tids = self.threads();
-        }
-        let mut unfollowed = Vec::new();
-        for cpu in new {
-            // A CPU that cannot be followed is told of; the others go on. Of a command there is only
-            // what has started already.
-            let command = matches!(self.target, Target::Command(_));
-            let followed = !command && self.add(cpu).is_ok();
-            if !followed || self.is_too_late() {
-                unfollowed.push(cpu);
-            }
-        }
-        let fresh = &self.open_cpus[known..];
-        for open_cpu in fresh {
-            let rests = self.resting;
-            let enabled = self.enable_on(open_cpu, |role| !rests || role == Role::SideBand);
-            if enabled.is_err() {
-                unfollowed.push(open_cpu.cpu);
-            }
-        }
-        let told = (0..self.setups.len()).filter_map(|number| {
-            self.event_about(number, fresh).ok().filter(|about| !about.ids.is_empty())
-        });
-        let told = if fresh.is_empty() { Vec::new() } else { told.collect() };
-        // Of tasks it stays so: what runs already has no part of events that are opened now.
-        let tasks = self.scope == Scope::Process;
-        self.unfollowed.retain(|cpu| tasks || online.contains(cpu) && unfollowed.contains(cpu));
-        unfollowed.retain(|cpu| !self.unfollowed.contains(cpu));
-        self.unfollowed.extend(unfollowed);
-        told
-    }
-
-    /// Whether something runs that would have no part of events that are opened now: what a
-    /// command, or an observed process, has started.
-    fn is_too_late(&self) -> bool {
-        match &self.target {
-            Target::AllCpus => false,
-            Target::Pid(pid) => self.host.has_children(*pid),
-            Target::Command(_) => true,
-        }
-    }
-
     /// The period of the first event that has one that can be changed.
     pub(in crate::live) fn period(&self) -> u64 {
         let sampling =
@@ -569,25 +469,6 @@ fn raise_files() -> bool {
         (None, Some(_)) => false,
     };
     more && setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits }).is_ok()
-}
-
-/// How long this machine has slept since it started.
-fn asleep() -> Duration {
-    let now = |clock| {
-        let time = clock_gettime(clock);
-        let (secs, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
-        Duration::new(secs.unwrap_or(0), nanos.unwrap_or(0))
-    };
-    let mut tries = MOST_TRIES;
-    loop {
-        let awake = now(ClockId::Monotonic);
-        let boot = now(ClockId::Boottime);
-        // Time that passes in between would look like sleep.
-        tries -= 1;
-        if now(ClockId::Monotonic).saturating_sub(awake) < MOST_APART || tries == 0 {
-            return boot.saturating_sub(awake);
-        }
-    }
 }
 
 /// Bytes of records, and of AUX data, at which rings wake us: a part of them, or less if that is
