@@ -30,14 +30,19 @@ const NETWORK: [&str; 8] = ["axum", "http", "hyper", "prost", "rustls", "tokio",
 type Known = BTreeMap<String, BTreeSet<String>>;
 
 /// What `cargo metadata` says.
-fn dependencies() -> Known {
+pub(crate) fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .output()
         .expect("cargo starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// Who depends on whom.
+fn dependencies() -> Known {
+    let metadata = metadata();
     let packages = metadata["packages"].as_array().expect("packages");
     let text = |value: &Value| value.as_str().expect("a name").to_owned();
     packages

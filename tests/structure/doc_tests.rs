@@ -1,0 +1,77 @@
+//! Do all examples in comments run? Libraries without any have `doctest = false`, which spares building them once more.
+
+use std::path::Path;
+
+use crate::layers::metadata;
+
+/// Lines that open a block of code which `cargo test` would run.
+fn examples(source: &str) -> Vec<usize> {
+    let mut inside = false;
+    let mut found = Vec::new();
+    for (number, line) in source.lines().enumerate() {
+        let line = line.trim_start();
+        let Some(comment) = line.strip_prefix("///").or_else(|| line.strip_prefix("//!")) else {
+            inside = false;
+            continue;
+        };
+        if let Some(kind) = comment.trim_start().strip_prefix("```") {
+            let runs = !inside && kind.trim() != "text";
+            found.extend(runs.then_some(number + 1));
+            inside = !inside;
+        }
+    }
+    found
+}
+
+/// All sources below a folder.
+fn sources(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        // A folder with a manifest is another package.
+        if path.is_dir() && path.join("Cargo.toml").exists() {
+            continue;
+        }
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn no_example_is_passed_over() {
+    let metadata = metadata();
+    let mut libraries = 0;
+    for package in metadata["packages"].as_array().expect("packages") {
+        for target in package["targets"].as_array().expect("targets") {
+            let is_library =
+                target["kind"].as_array().is_some_and(|kind| kind.iter().any(|kind| kind == "lib"));
+            if !is_library || target["doctest"] != false {
+                continue;
+            }
+            libraries += 1;
+            let root = Path::new(target["src_path"].as_str().expect("a path"));
+            let mut files = Vec::new();
+            sources(root.parent().expect("a folder"), &mut files);
+            for file in files {
+                let source = std::fs::read_to_string(&file).expect("text");
+                assert!(
+                    examples(&source).is_empty(),
+                    "{}: {:?}",
+                    file.display(),
+                    examples(&source)
+                );
+            }
+        }
+    }
+    assert!(libraries > 0, "this test looks at something");
+}
+
+#[test]
+fn an_example_is_found() {
+    let text = "/// ```text\n/// a -> b\n/// ```\nfn a() {}\n";
+    assert!(examples(text).is_empty());
+    let code = "//! Say:\n//! ```\n//! a();\n//! ```\n/// ```no_run\n/// b();\n/// ```\n";
+    assert_eq!(examples(code), [2, 5]);
+}
