@@ -35,29 +35,24 @@ pub trait Countable: Block + Send + Sized {
     ) -> Result<Recording, Error>;
 }
 
-impl Countable for Folio {
-    fn decode(
-        input: Input,
-        raw: Option<Raw>,
-        first_file: u32,
-        options: &Options,
-        counter: &mut CounterOfFiles<Self>,
-    ) -> Result<Recording, Error> {
-        decode(input, raw, first_file, options, counter)
-    }
+/// A method in the trait would be compiled by whoever calls it.
+macro_rules! countable {
+    ($($block:ty),*) => {$(
+        impl Countable for $block {
+            fn decode(
+                input: Input,
+                raw: Option<Raw>,
+                first_file: u32,
+                options: &Options,
+                counter: &mut CounterOfFiles<Self>,
+            ) -> Result<Recording, Error> {
+                decode(input, raw, first_file, options, counter)
+            }
+        }
+    )*};
 }
 
-impl Countable for Counters {
-    fn decode(
-        input: Input,
-        raw: Option<Raw>,
-        first_file: u32,
-        options: &Options,
-        counter: &mut CounterOfFiles<Self>,
-    ) -> Result<Recording, Error> {
-        decode(input, raw, first_file, options, counter)
-    }
-}
+countable!(Folio, Counters);
 
 /// Decodes an input into any sink: a recording, or bytes without a container.
 ///

@@ -6,7 +6,7 @@
 //! tests do not count.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, UseTree, Visibility};
@@ -18,6 +18,22 @@ type Written = Vec<String>;
 
 /// Re-exports may lead to re-exports so often.
 const MAX_STEPS: usize = 16;
+
+/// All source files of a package below a folder. A folder with a manifest is another package.
+pub fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let (mut folders, mut files) = (vec![folder.to_path_buf()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_some_and(|ending| ending == "rs") {
+                files.push(path);
+            } else if path.is_dir() && !path.join("Cargo.toml").exists() {
+                folders.push(path);
+            }
+        }
+    }
+    files
+}
 
 /// A module of this name in another one.
 fn below(module: &[String], name: &str) -> Module {

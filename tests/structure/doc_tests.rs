@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::crate_files::rust_files;
 use crate::layers::metadata;
 
 /// Lines that open a block of code which `cargo test` would run.
@@ -23,22 +24,6 @@ fn examples(source: &str) -> Vec<usize> {
     found
 }
 
-/// All sources below a folder.
-fn sources(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
-    for entry in std::fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        // A folder with a manifest is another package.
-        if path.is_dir() && path.join("Cargo.toml").exists() {
-            continue;
-        }
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
-            found.push(path);
-        }
-    }
-}
-
 #[test]
 fn no_example_is_passed_over() {
     let metadata = metadata();
@@ -52,16 +37,9 @@ fn no_example_is_passed_over() {
             }
             libraries += 1;
             let root = Path::new(target["src_path"].as_str().expect("a path"));
-            let mut files = Vec::new();
-            sources(root.parent().expect("a folder"), &mut files);
-            for file in files {
-                let source = std::fs::read_to_string(&file).expect("text");
-                assert!(
-                    examples(&source).is_empty(),
-                    "{}: {:?}",
-                    file.display(),
-                    examples(&source)
-                );
+            for file in rust_files(root.parent().expect("a folder")) {
+                let found = examples(&std::fs::read_to_string(&file).expect("text"));
+                assert!(found.is_empty(), "{}: {found:?}", file.display());
             }
         }
     }

@@ -3,29 +3,20 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::crate_files::rust_files;
+
 /// The sources of programs and libraries, without their tests.
 fn sources() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").to_path_buf();
     let crates = ["heatmap", "heatmap/report", "heatmap/service", "heatmap/cli", "feeder"];
-    let mut folders: Vec<PathBuf> =
-        crates.iter().map(|folder| root.join(folder).join("src")).collect();
-    let mut sources = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("sources") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|it| it == "rs") && !path.ends_with("tests.rs") {
-                let text = std::fs::read_to_string(&path).expect("text");
-                // Tests stand at the end, or in a file of their own.
-                let text =
-                    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned();
-                let name = path.strip_prefix(&root).expect("below it").display().to_string();
-                sources.push((name, text));
-            }
-        }
-    }
-    sources
+    let files = crates.iter().flat_map(|folder| rust_files(&root.join(folder).join("src")));
+    let source = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).expect("text");
+        // Tests stand at the end, or in a file of their own.
+        let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned();
+        (path.strip_prefix(&root).expect("below it").display().to_string(), text)
+    };
+    files.filter(|path| !path.ends_with("tests.rs")).map(source).collect()
 }
 
 /// The files in which one of these words stands.

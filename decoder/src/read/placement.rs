@@ -120,22 +120,20 @@ impl Session {
         let (offset, reference) = (aux.offset, aux.reference);
         let (event, format) = (queue.event, queue.format.clone());
         queue.clock = clock;
+        let chunk = |continuity, repeated, data_len| Chunk {
+            offset,
+            data_len,
+            continuity,
+            repeated,
+            breaks,
+            clock,
+            reference,
+            event,
+            format,
+        };
         if aux.size == 0 && queue.started && offset == queue.end {
             // It says nothing of what the last bytes were.
-            let continuity = Continuity::Continued;
-            let (data_len, repeated) = (0, 0);
-            let chunk = Chunk {
-                offset,
-                data_len,
-                continuity,
-                repeated,
-                breaks,
-                clock,
-                reference,
-                event,
-                format,
-            };
-            return Placement::Queue(index, chunk);
+            return Placement::Queue(index, chunk(Continuity::Continued, 0, 0));
         }
         let kept = queue.take_filling(offset);
         let (continuity, repeated) = match queue.follow_on(offset, overwrites) {
@@ -150,18 +148,7 @@ impl Session {
         }
         queue.tail_zeros = 0;
         let data_len = aux.size - u64::from(filling);
-        let chunk = Chunk {
-            offset,
-            data_len,
-            continuity,
-            repeated,
-            breaks,
-            clock,
-            reference,
-            event,
-            format,
-        };
-        Placement::Queue(index, chunk)
+        Placement::Queue(index, chunk(continuity, repeated, data_len))
     }
 
     /// What is to be added to queues whose end was taken for perf's filling, but was announced
