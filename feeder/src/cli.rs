@@ -197,7 +197,7 @@ enum Planned {
 }
 
 fn verdict(name: &str) -> Result<Verdict, String> {
-    feeder::decisions::verdict_named(name).ok_or_else(|| {
+    heatmap::Verdict::from_name(name).ok_or_else(|| {
         "a verdict is hot, sparse, undersampled, filtered or unsplittable".to_owned()
     })
 }

@@ -85,7 +85,7 @@ fn parse(line: &[u8], asked: Asked) -> anyhow::Result<Decision> {
     let verdict = line.verdict.as_deref().context(
         "has no verdict: blocks of a kernel with base pages of 16 or 64 KiB are not judged",
     )?;
-    let verdict = verdict_named(verdict).with_context(|| format!("verdict {verdict:?}"))?;
+    let verdict = Verdict::from_name(verdict).with_context(|| format!("verdict {verdict:?}"))?;
     let hot_chunks = match &line.counts {
         Some(counts) => {
             let mut counters = [0; 512];
@@ -112,11 +112,8 @@ impl Line {
     /// What it says of the evidence; lines of older programs say less.
     fn evidence(&self, asked: Asked) -> anyhow::Result<Evidence> {
         let backing = match self.backing.as_deref() {
-            Some("thp") => Backing::Thp,
-            Some("hugetlb") => Backing::Hugetlb,
-            Some("smaller") => Backing::Smaller,
-            Some("unknown") | None => Backing::Unknown,
-            Some(other) => bail!("backing {other:?}"),
+            Some(name) => Backing::from_name(name).with_context(|| format!("backing {name:?}"))?,
+            None => Backing::Unknown,
         };
         // The share is rounded down, so that it is asked only where there is nothing better.
         let share = self.cold_share.map(|share| (share.into(), 100));
@@ -134,18 +131,6 @@ fn hexadecimal(name: &str, text: &str) -> anyhow::Result<u64> {
     text.strip_prefix("0x")
         .and_then(|digits| u64::from_str_radix(digits, 16).ok())
         .with_context(|| format!("{name} {text:?} is no hexadecimal number"))
-}
-
-/// The verdict of a name.
-pub fn verdict_named(name: &str) -> Option<Verdict> {
-    Some(match name {
-        "hot" => Verdict::Hot,
-        "sparse" => Verdict::Sparse,
-        "undersampled" => Verdict::Undersampled,
-        "filtered" => Verdict::Filtered,
-        "unsplittable" => Verdict::Unsplittable,
-        _ => return None,
-    })
 }
 
 /// The chunks of a bitmap: hexadecimal, most significant digit first, bit 0 is chunk 0.

@@ -160,23 +160,15 @@ impl State {
             decision.order,
             decision.hot_threshold
         );
-        let verdict = match decision.verdict() {
-            v1::Verdict::Hot => Verdict::Hot,
-            v1::Verdict::Sparse => Verdict::Sparse,
-            v1::Verdict::Undersampled => Verdict::Undersampled,
-            v1::Verdict::Filtered => Verdict::Filtered,
-            v1::Verdict::Unsplittable => Verdict::Unsplittable,
-            v1::Verdict::Unspecified => return Ok(None),
+        let Some(verdict) = decision.verdict().word().and_then(Verdict::from_name) else {
+            return Ok(None);
         };
         let hot_chunks = chunks(&decision.hot_bitmap, self.asked.order)
             .with_context(|| format!("folio {folio_pfn:#x}"))?;
         let evidence = Evidence {
-            backing: match decision.backing() {
-                v1::Backing::Thp => Backing::Thp,
-                v1::Backing::Hugetlb => Backing::Hugetlb,
-                v1::Backing::Smaller => Backing::Smaller,
-                v1::Backing::Unknown | v1::Backing::Unspecified => Backing::Unknown,
-            },
+            backing: (decision.backing().word())
+                .and_then(Backing::from_name)
+                .unwrap_or(Backing::Unknown),
             cold: Some((decision.cold_visits, decision.visits)),
             steady: decision.steady,
             left_out: decision.left_out,

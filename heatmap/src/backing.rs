@@ -19,6 +19,9 @@ pub enum Backing {
 }
 
 impl Backing {
+    /// Every backing.
+    pub const ALL: [Self; 4] = [Self::Thp, Self::Hugetlb, Self::Smaller, Self::Unknown];
+
     /// The name in every format.
     pub const fn name(self) -> &'static str {
         match self {
@@ -27,6 +30,11 @@ impl Backing {
             Self::Smaller => "smaller",
             Self::Unknown => "unknown",
         }
+    }
+
+    /// The backing of this name; none if no backing has it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|backing| backing.name() == name)
     }
 }
 

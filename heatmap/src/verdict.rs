@@ -84,6 +84,11 @@ impl Verdict {
             Self::Undersampled => "undersampled",
         }
     }
+
+    /// The verdict of this name; none if no verdict has it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|verdict| verdict.as_str() == name)
+    }
 }
 
 impl serde::Serialize for Verdict {

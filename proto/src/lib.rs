@@ -12,5 +12,7 @@
 #[path = "gen/folioscope.v1.rs"]
 pub mod v1;
 
+mod words;
+
 /// The interface's description, a `FileDescriptorSet`, as server reflection gives it out.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("gen/folioscope.v1.bin");

@@ -181,7 +181,7 @@ fn decision_of(line: &str) -> Decision {
     };
     Decision {
         folio_pfn: number(&text("folio_pfn")),
-        verdict: feeder::decisions::verdict_named(&text("verdict")).expect("a verdict"),
+        verdict: heatmap::Verdict::from_name(&text("verdict")).expect("a verdict"),
         accesses: line["accesses"].as_u64().expect("a number"),
         hot_chunks: digits.enumerate().flat_map(of_digit).collect(),
         standing: feeder::decision::Standing::AsTold,

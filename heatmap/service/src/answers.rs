@@ -187,13 +187,7 @@ pub(super) fn list_folios(
         Ok(0) => PAGE_SIZE.0,
         Ok(size) => size.min(PAGE_SIZE.1),
     };
-    let mut verdicts = Vec::new();
-    for verdict in &request.verdicts {
-        match v1::Verdict::try_from(*verdict).ok().and_then(convert::wanted_verdict) {
-            Some(verdict) => verdicts.push(verdict),
-            None => return Err(Refusal::wrong("verdicts", format!("{verdict} is no verdict"))),
-        }
-    }
+    let verdicts = convert::wanted_verdicts(&request.verdicts)?;
     let percents = [
         ("min_hot_percent", request.min_hot_percent),
         ("max_hot_percent", request.max_hot_percent),

@@ -9,6 +9,7 @@ use heatmap::live::{LiveFolio, LiveFraction};
 use proto::v1;
 
 use super::asked::Asked;
+use super::refusal::Refusal;
 
 /// A length of time.
 pub(super) fn duration(ns: u64) -> prost_types::Duration {
@@ -23,36 +24,28 @@ pub(super) fn timestamp(time: SystemTime) -> prost_types::Timestamp {
     prost_types::Timestamp::from(time)
 }
 
-pub(super) fn verdict(verdict: Option<Verdict>) -> v1::Verdict {
-    match verdict {
-        None => v1::Verdict::Unspecified,
-        Some(Verdict::Hot) => v1::Verdict::Hot,
-        Some(Verdict::Sparse) => v1::Verdict::Sparse,
-        Some(Verdict::Undersampled) => v1::Verdict::Undersampled,
-        Some(Verdict::Filtered) => v1::Verdict::Filtered,
-        Some(Verdict::Unsplittable) => v1::Verdict::Unsplittable,
-    }
+fn verdict(verdict: Option<Verdict>) -> v1::Verdict {
+    verdict.and_then(|verdict| v1::Verdict::from_word(verdict.as_str())).unwrap_or_default()
 }
 
-/// A verdict that is asked for.
-pub(super) fn wanted_verdict(verdict: v1::Verdict) -> Option<Verdict> {
-    match verdict {
-        v1::Verdict::Unspecified => None,
-        v1::Verdict::Hot => Some(Verdict::Hot),
-        v1::Verdict::Sparse => Some(Verdict::Sparse),
-        v1::Verdict::Undersampled => Some(Verdict::Undersampled),
-        v1::Verdict::Filtered => Some(Verdict::Filtered),
-        v1::Verdict::Unsplittable => Some(Verdict::Unsplittable),
-    }
+/// The verdicts that a request asks for.
+///
+/// # Errors
+///
+/// A number that stands for no verdict.
+pub(super) fn wanted_verdicts(numbers: &[i32]) -> Result<Vec<Verdict>, Refusal> {
+    let wanted = |number: &i32| {
+        v1::Verdict::try_from(*number)
+            .ok()
+            .and_then(v1::Verdict::word)
+            .and_then(Verdict::from_name)
+            .ok_or_else(|| Refusal::wrong("verdicts", format!("{number} is no verdict")))
+    };
+    numbers.iter().map(wanted).collect()
 }
 
 fn backing(backing: Backing) -> v1::Backing {
-    match backing {
-        Backing::Thp => v1::Backing::Thp,
-        Backing::Hugetlb => v1::Backing::Hugetlb,
-        Backing::Smaller => v1::Backing::Smaller,
-        Backing::Unknown => v1::Backing::Unknown,
-    }
+    v1::Backing::from_word(backing.name()).unwrap_or_default()
 }
 
 pub(super) fn hot_fraction(
@@ -181,5 +174,27 @@ pub(super) fn ledger(ledger: &decoder::Ledger, incomplete: &[Reason]) -> v1::Led
         lost_samples: ledger.lost_samples,
         saturated_counters: ledger.saturated_counters,
         recording_incomplete: incomplete.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_is_judged_has_a_value_on_the_wire() {
+        for told in Verdict::ALL {
+            let sent = verdict(Some(told));
+            assert_ne!(sent, v1::Verdict::Unspecified, "{told}");
+            assert_eq!(wanted_verdicts(&[sent.into()]).ok(), Some(vec![told]));
+        }
+        assert_eq!(verdict(None), v1::Verdict::Unspecified);
+        for number in [v1::Verdict::Unspecified.into(), -1, 99] {
+            assert!(wanted_verdicts(&[number]).is_err(), "{number}");
+        }
+        for told in Backing::ALL {
+            let sent = backing(told);
+            assert_eq!(sent.word().and_then(Backing::from_name), Some(told), "{sent:?}");
+        }
     }
 }

@@ -53,13 +53,7 @@ pub(super) fn watch(
         request.hot_threshold,
         state.config.hot_threshold,
     )?;
-    let mut verdicts = Vec::new();
-    for verdict in &request.verdicts {
-        match v1::Verdict::try_from(*verdict).ok().and_then(convert::wanted_verdict) {
-            Some(verdict) => verdicts.push(verdict),
-            None => return Err(Refusal::wrong("verdicts", format!("{verdict} is no verdict"))),
-        }
-    }
+    let verdicts = convert::wanted_verdicts(&request.verdicts)?;
     let question = Question { order, threshold, verdicts, counts: request.include_counts };
     let place = Place::take(state)?;
     // One for a message on its way, one for how it ends.

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 use client::messages::Messages;
 use heatmap::ChunkOrder;
-use heatmap::NOT_JUDGED;
+use heatmap::{Backing, NOT_JUDGED, Verdict};
 use proto::v1;
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
@@ -334,11 +334,11 @@ fn table(folios: &[v1::Folio], room: usize) -> Table<'static> {
 
 fn cells(folio: &v1::Folio) -> [String; COLUMNS.len()] {
     let fraction = folio.fraction.unwrap_or_default();
-    let verdict = match fraction.verdict() {
-        v1::Verdict::Unspecified | v1::Verdict::Filtered => NOT_JUDGED.to_owned(),
-        verdict => verdict.as_str_name().trim_start_matches("VERDICT_").to_lowercase(),
-    };
-    let backing = folio.backing().as_str_name().trim_start_matches("BACKING_").to_lowercase();
+    let verdict = (fraction.verdict().word())
+        .and_then(Verdict::from_name)
+        .map_or(NOT_JUDGED, Verdict::words)
+        .to_owned();
+    let backing = folio.backing().word().unwrap_or(Backing::Unknown.name()).to_owned();
     let age = fraction.age.map_or_else(
         || "-".to_owned(),
         |age| format!("{}.{} s", age.seconds, age.nanos / 100_000_000),
