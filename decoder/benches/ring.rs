@@ -86,7 +86,13 @@ fn about(cpus: u32) -> About {
     }
     let ids = (1..=u64::from(cpus)).collect();
     let event = EventAbout { attr, ids, name: "arm_spe_0//".to_owned(), cpus: None };
-    let spe = |cpu| SpeCpuAbout { cpu, midr: 0x410f_d0c0, pmu_type: 11, min_interval: 1024 };
+    let spe = |cpu| SpeCpuAbout {
+        cpu,
+        midr: 0x410f_d0c0,
+        pmu_type: 11,
+        min_interval: 1024,
+        event_filter: 0,
+    };
     About { events: vec![event], spe: (0..cpus).map(spe).collect(), ..About::default() }
 }
 

@@ -799,7 +799,14 @@ fn spe_file(bytes: &[u8]) -> Vec<u8> {
         events: vec![EventAbout { attr, ids: vec![1], name, cpus: None }],
         features: Vec::new(),
         time: Some(decoder::live::TimeConversion { shift: 0, mult: 1, zero: 0, short: None }),
-        spe: vec![SpeCpuAbout { cpu: 0, midr: 0x410f_d0c0, pmu_type: PMU, min_interval: 1024 }],
+        spe: vec![SpeCpuAbout {
+            cpu: 0,
+            midr: 0x410f_d0c0,
+            pmu_type: PMU,
+            min_interval: 1024,
+            event_filter: 0,
+        }],
+        spe_metadata: decoder::live::SpeMetadata::Version1,
         tasks: vec![TaskAbout { pid: 7, tid: 8, name: "worker".to_owned() }],
     };
     let mut writer = FileWriter::new(Cursor::new(Vec::new()));

@@ -6,8 +6,8 @@
 #![expect(unsafe_code, reason = "mapping memory and handling its faults; see each SAFETY comment")]
 
 use std::fs::File;
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Once, OnceLock};
 
 use memmap2::Mmap;
 
@@ -114,32 +114,38 @@ impl Slot {
     }
 }
 
-/// The handler is installed once, with the first mapping, and stays. It replaces the one of
-/// Rust's runtime, which only words the message of a stack overflow.
+/// The handler is installed once, with the first mapping, and stays.
 static INSTALL: Once = Once::new();
 static PAGE_SIZE: AtomicUsize = AtomicUsize::new(4096);
+/// What was to be done before: faults that are not ours are left to it. It may be a handler of the program that uses this
+/// library, or the one of Rust's runtime.
+static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
 
 fn install_handler() {
     INSTALL.call_once(|| {
         PAGE_SIZE.store(rustix::param::page_size(), Ordering::Release);
-        // SAFETY: `sigaction` reads the structure that its second argument points to, which
-        // lives until the call returns, and its third argument may be null. All-zero bytes are
-        // a valid `sigaction`: an empty mask and no flags. The handler has the signature that
-        // SA_SIGINFO asks for, and does only what is allowed in a handler: see there.
+        // SAFETY: `sigaction` reads the structure that its second argument points to and writes the one of its third, and
+        // both live until the call returns; either may be null. All-zero bytes are a valid `sigaction`: an empty mask and no
+        // flags. The handler has the signature that SA_SIGINFO asks for, and does only what is allowed in a handler: see
+        // there. What was before is stored first, so that the handler finds it.
         unsafe {
+            let mut before: libc::sigaction = core::mem::zeroed();
+            if libc::sigaction(libc::SIGBUS, core::ptr::null(), &raw mut before) == 0 {
+                let _ = BEFORE.set(before);
+            }
             let mut action: libc::sigaction = core::mem::zeroed();
             action.sa_sigaction = on_bus_error as *const () as usize;
-            action.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER;
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER | libc::SA_ONSTACK;
             libc::sigaction(libc::SIGBUS, &raw const action, core::ptr::null_mut());
         }
     });
 }
 
-/// Puts a page of zeros where a watched file no longer is.
+/// Puts a page of zeros where a watched file no longer is; leaves all other faults to the handler before.
 extern "C" fn on_bus_error(
-    _signal: libc::c_int,
+    signal: libc::c_int,
     info: *mut libc::siginfo_t,
-    _context: *mut libc::c_void,
+    context: *mut libc::c_void,
 ) {
     // SAFETY: with SA_SIGINFO the kernel passes a valid `siginfo_t`, and for SIGBUS its address
     // field is filled in.
@@ -168,6 +174,24 @@ extern "C" fn on_bus_error(
                 return;
             }
         }
+    }
+    // A fault cannot be ignored: the kernel ends the process there, too.
+    let before =
+        BEFORE.get().filter(|it| ![libc::SIG_DFL, libc::SIG_IGN].contains(&it.sa_sigaction));
+    if let Some(before) = before {
+        // SAFETY: the address is that of a handler, since it is neither of the two that stand for none, and whoever installed
+        // it promised the signature that its flags tell. It is called with what the kernel gave us.
+        unsafe {
+            if before.sa_flags & libc::SA_SIGINFO == 0 {
+                let handler: extern "C" fn(libc::c_int) = core::mem::transmute(before.sa_sigaction);
+                handler(signal);
+            } else {
+                let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
+                    core::mem::transmute(before.sa_sigaction);
+                handler(signal, info, context);
+            }
+        }
+        return;
     }
     // SAFETY: as in `install_handler`; SIG_DFL is a valid action. The fault comes again and
     // ends the process as it would have without this handler.

@@ -31,7 +31,7 @@ pub use error::Error;
 pub use options::{Options, Target};
 pub use output::RecordingWriter;
 pub use output::decoding::{Decoding, decode};
-pub use output::synthesized::{About, EventAbout, SpeCpuAbout, TaskAbout};
+pub use output::synthesized::{About, EventAbout, SpeCpuAbout, SpeMetadata, TaskAbout};
 pub use output::writer::{FileWriter, StreamWriter};
 pub use progress::Progress;
 pub use ring::cpu_rings::{CpuRings, Passed};

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use super::output::synthesized::SpeMetadata;
 use super::setup::event_choice::{EventChoice, Side};
 use super::setup::host::Host;
 use crate::page_map::{Frames, LookUp};
@@ -54,6 +55,8 @@ pub struct Options {
     pub ring_len: usize,
     /// Bytes of a CPU's ring of AUX data: a power of two of pages.
     pub aux_len: usize,
+    /// How a recording tells what is known of Arm SPE.
+    pub spe_metadata: SpeMetadata,
     /// The host whose kernel is asked.
     pub host: Host,
 }
@@ -89,6 +92,7 @@ impl Default for Options {
             // With its control page, what the kernel lets everybody lock on each CPU.
             ring_len: 512 << 10,
             aux_len: 4 << 20,
+            spe_metadata: SpeMetadata::default(),
             host: Host::default(),
         }
     }

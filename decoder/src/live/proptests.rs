@@ -19,7 +19,7 @@ use tracegen::rings::{Cpu, Kernel, Manner, SPE_ID, Step, TASK_ID, TRAILER, Told}
 use tracegen::rng::Rng;
 
 use super::output::RecordingWriter;
-use super::output::synthesized::{About, EventAbout, SpeCpuAbout};
+use super::output::synthesized::{About, EventAbout, SpeCpuAbout, SpeMetadata};
 use super::output::writer::{FileWriter, StreamWriter};
 use super::ring::aux_restart::AuxRestart;
 use super::ring::cpu_rings::{CpuRings, Passed};
@@ -56,7 +56,13 @@ fn about(cpus: u32) -> About {
         name: name.to_owned(),
         cpus: None,
     };
-    let spe = |cpu| SpeCpuAbout { cpu, midr: 0x410f_d0c0, pmu_type: PMU, min_interval: 1024 };
+    let spe = |cpu| SpeCpuAbout {
+        cpu,
+        midr: 0x410f_d0c0,
+        pmu_type: PMU,
+        min_interval: 1024,
+        event_filter: 0,
+    };
     About {
         events: vec![
             event(attr(PMU, 3, TRAILER | 1 | 1 << 15 | 1 << 19), SPE_ID, "arm_spe_0/pa_enable=1/"),
@@ -65,6 +71,7 @@ fn about(cpus: u32) -> About {
         features: Vec::new(),
         time: Some(TimeConversion { shift: 0, mult: 1, zero: 0, short: None }),
         spe: (0..cpus).map(spe).collect(),
+        spe_metadata: SpeMetadata::Version1,
         tasks: Vec::new(),
     }
 }

@@ -116,6 +116,14 @@ impl Counting {
             });
             return;
         }
+        let epoch = self.pass(time_ns);
+        if fate == Fate::LeftOut {
+            self.open(epoch).left_out.insert(paddr.get() >> FOLIO_SHIFT);
+        }
+    }
+
+    /// Lets the time of a record pass that is counted in no block, such as a branch. Gives the epoch it belongs to.
+    pub(super) fn pass(&mut self, time_ns: Option<u64>) -> u64 {
         self.goes_on();
         let before = self.clock.open();
         let epoch = match time_ns {
@@ -125,9 +133,7 @@ impl Counting {
         if self.clock.open() != before && before.is_some() {
             self.close();
         }
-        if fate == Fate::LeftOut {
-            self.open(epoch).left_out.insert(paddr.get() >> FOLIO_SHIFT);
-        }
+        epoch
     }
 
     /// Counts the accesses of a batch, each in its epoch.

@@ -187,7 +187,7 @@ impl Live {
         part.drain(|held| match held {
             Held::Batch(batch) => self.count_batch(&batch),
             Held::Access(access) => self.count_access(&access),
-            Held::Other(origin) => self.lock().account.other(&origin),
+            Held::Other(origin) => self.count_other(&origin),
             Held::EventName(event, name) => self.lock().account.event_name(event, &name),
         });
         self.part = Some(part);
@@ -206,9 +206,17 @@ impl Live {
     fn count_access(&self, access: &Access) {
         self.pace(access.origin.time_ns);
         let mut counting = self.lock();
-        if let Some(located) = counting.account.access(access) {
-            counting.take(located, access);
+        match counting.account.access(access) {
+            Some(located) => counting.take(located, access),
+            None => _ = counting.pass(access.origin.time_ns),
         }
+    }
+
+    fn count_other(&self, origin: &Origin) {
+        self.pace(origin.time_ns);
+        let mut counting = self.lock();
+        counting.account.other(origin);
+        counting.pass(origin.time_ns);
     }
 
     /// Takes accesses in no faster than the trace's time passes at the wanted speed.
@@ -262,7 +270,7 @@ impl Sink for Live {
 
     fn other(&mut self, origin: &Origin) {
         if self.is_its_turn() {
-            self.lock().account.other(origin);
+            self.count_other(origin);
         } else if let Some(part) = &mut self.part {
             part.hold(Held::Other(*origin));
         }

@@ -72,7 +72,7 @@ pub fn record(
     let mut told = Told::default();
     told.begin(&open_events, &about.events);
     let state = Progress {
-        cpus: open_events.open_cpus.len(),
+        cpus: open_events.sampled_cpus(),
         period: open_events.period(),
         waited: waited.time,
         waiting_for: waited.in_vain,
@@ -235,7 +235,7 @@ impl<O: RecordingWriter, P: FnMut(&Progress)> Capture<'_, O, P> {
         let state = &mut self.state;
         state.total.add(&all);
         state.passes += 1;
-        state.cpus = self.open_events.open_cpus.len();
+        state.cpus = self.open_events.sampled_cpus();
         let now = Moment { when: Instant::now(), own: own_time(), total: state.total };
         let cost = self.begin.cost(&now, state.cpus);
         (state.elapsed, state.own) = (cost.elapsed, cost.own);
@@ -271,7 +271,7 @@ impl<O: RecordingWriter, P: FnMut(&Progress)> Capture<'_, O, P> {
     fn keep_budget(&mut self) {
         let now = self.now();
         let Some(budget) = &mut self.budget else { return };
-        let cost = self.accounted.cost(&now, self.open_events.open_cpus.len());
+        let cost = self.accounted.cost(&now, self.open_events.sampled_cpus());
         if !budget.is_due(&cost) {
             return;
         }
@@ -312,11 +312,12 @@ impl<O: RecordingWriter, P: FnMut(&Progress)> Capture<'_, O, P> {
         if !told.is_empty() && self.state.stretched > 1.0 {
             self.open_events.stretch(self.state.stretched);
         }
+        let times = self.open_events.of_shared_units(&times);
         let theirs = self.turns.look(self.begin.when.elapsed(), &times);
         let rests = self.budget.as_ref().is_some_and(Budget::rests);
         self.open_events.rest(theirs || rests);
         let now = self.now();
-        self.state.overhead = self.looked.cost(&now, self.open_events.open_cpus.len()).share();
+        self.state.overhead = self.looked.cost(&now, self.open_events.sampled_cpus()).share();
         self.looked = now;
         Ok(())
     }

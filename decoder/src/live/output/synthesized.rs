@@ -56,6 +56,19 @@ pub struct SpeCpuAbout {
     pub pmu_type: u32,
     /// Least sampling period of its unit.
     pub min_interval: u64,
+    /// The events that its unit can filter by (`caps/event_filter`), a bit each; 0 if it does not say.
+    pub event_filter: u64,
+}
+
+/// The form of AUXTRACE_INFO, which says what is known of Arm SPE.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SpeMetadata {
+    /// One unit for all CPUs, which every perf reads; perf since 6.13 calls it old. Where the CPUs differ, version 2 is
+    /// written all the same.
+    #[default]
+    Version1,
+    /// MIDR_EL1, unit, least period and event filter of each CPU. perf before 6.13 does not read it.
+    Version2,
 }
 
 /// A thread that there was before the recording began.
@@ -80,6 +93,8 @@ pub struct About {
     pub time: Option<TimeConversion>,
     /// The CPUs with Arm SPE, if their AUX data is captured.
     pub spe: Vec<SpeCpuAbout>,
+    /// How these are told.
+    pub spe_metadata: SpeMetadata,
     /// Threads that there are already, where records name threads alone.
     pub tasks: Vec<TaskAbout>,
 }
@@ -244,20 +259,20 @@ impl About {
         records
     }
 
-    /// AUXTRACE_INFO: version 1, which perf before 6.13 reads too, where it says all; where the
-    /// CPUs differ, version 2.
+    /// AUXTRACE_INFO: `arm_spe_info_fill` in `tools/perf/arch/arm64/util/arm-spe.c`.
     fn auxtrace_info(&self, first: &SpeCpuAbout) -> Vec<u8> {
         let mut body = Bytes::default();
         body.u32(TYPE_ARM_SPE).u32(0);
         let alike = |cpu: &SpeCpuAbout| (cpu.midr, cpu.pmu_type) == (first.midr, first.pmu_type);
-        if self.spe.iter().all(alike) {
+        if self.spe_metadata == SpeMetadata::Version1 && self.spe.iter().all(alike) {
             const PER_CPU: u64 = 1;
             body.u64(u64::from(first.pmu_type)).u64(PER_CPU);
         } else {
             body.u64(2).u64(4).u64(u64::from(first.pmu_type)).u64(self.spe.len() as u64);
             for cpu in &self.spe {
-                body.u64(CPU_MAGIC).u64(u64::from(cpu.cpu)).u64(3).u64(cpu.midr);
-                body.u64(u64::from(cpu.pmu_type)).u64(cpu.min_interval);
+                const PARAMETERS: u64 = 4;
+                body.u64(CPU_MAGIC).u64(u64::from(cpu.cpu)).u64(PARAMETERS).u64(cpu.midr);
+                body.u64(u64::from(cpu.pmu_type)).u64(cpu.min_interval).u64(cpu.event_filter);
             }
         }
         record(kind::AUXTRACE_INFO, &body.0).unwrap_or_default()
@@ -322,12 +337,19 @@ mod tests {
         let name = "arm_spe_0/pa_enable=1/".to_owned();
         let event = EventAbout { attr, ids: vec![7, 9], name, cpus: None };
         let time = TimeConversion { shift: 10, mult: 10_240, zero: 5000, short: None };
-        let spe = |cpu, midr| SpeCpuAbout { cpu, midr, pmu_type: 11, min_interval: 1024 };
+        let spe = |cpu, midr| SpeCpuAbout {
+            cpu,
+            midr,
+            pmu_type: 11,
+            min_interval: 1024,
+            event_filter: 0xf2,
+        };
         About {
             events: vec![event],
             features: vec![(feature::ARCH, Bytes::default().string("aarch64").0.clone())],
             time: Some(time),
             spe: vec![spe(0, 0x410f_d0c0), spe(1, 0x410f_d0c0)],
+            spe_metadata: SpeMetadata::Version1,
             tasks: vec![TaskAbout { pid: 40, tid: 41, name: "a name of many letters".into() }],
         }
     }
@@ -366,6 +388,20 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(info(&first[1].1), SpeInfo::new(Some(11), vec![]));
+
+        let mut asked = about();
+        asked.spe_metadata = SpeMetadata::Version2;
+        let body = &records(&asked.first_records())[1].1;
+        // perf's words: version, length of the header, unit, CPUs; of each CPU the magic, its number, how many parameters,
+        // and these.
+        let cpu = |number| [0x1010_1010_1010_1010, number, 4, 0x410f_d0c0, 11, 1024, 0xf2];
+        let words = [&[2, 4, 11, 2][..], &cpu(0), &cpu(1)].concat();
+        let words: Vec<u8> = words.into_iter().flat_map(u64::to_ne_bytes).collect();
+        assert_eq!(
+            (body[..8].to_vec(), &body[8..]),
+            ([4u32, 0].map(u32::to_ne_bytes).concat(), &words[..])
+        );
+        assert_eq!(info(body).cpus().len(), 2);
 
         let mut about = about();
         about.spe[1].midr = 0x410f_d490;

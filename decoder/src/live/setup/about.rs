@@ -21,6 +21,7 @@ impl OpenEvents {
             features: self.features(),
             time: self.time_conversion(),
             spe: self.spe(),
+            spe_metadata: self.spe_metadata,
             tasks: self.tasks(),
         })
     }
@@ -62,6 +63,7 @@ impl OpenEvents {
                     midr: self.host.midr(open_cpu.cpu).unwrap_or(0),
                     pmu_type: setup.attr.type_,
                     min_interval: setup.least,
+                    event_filter: setup.event_filter,
                 });
             }
         }

@@ -66,6 +66,8 @@ pub(in crate::live) struct Setup {
     pub(in crate::live) most: u64,
     /// The least sampling period that the unit recommends; 0 if it does not say.
     pub(in crate::live) least: u64,
+    /// The events that Arm SPE can filter by, a bit each; 0 if the unit does not say.
+    pub(in crate::live) event_filter: u64,
 }
 
 impl fmt::Debug for Setup {
@@ -164,8 +166,17 @@ impl Setup {
         attr.sample_type = fields.bits();
         attr.set_sample_id_all(1);
         attr.set_disabled(1);
-        let (step, most, least) = (1, MOST_PERIOD, 0);
-        Self { attr, name: name.into(), role, cpus: None, period, step, most, least }
+        Self {
+            attr,
+            name: name.into(),
+            role,
+            cpus: None,
+            period,
+            step: 1,
+            most: MOST_PERIOD,
+            least: 0,
+            event_filter: 0,
+        }
     }
 
     /// Puts a value where the unit wants it.
@@ -225,6 +236,7 @@ fn arm_spe(options: &Options) -> Result<Vec<Setup>, Error> {
         setup.name = format!("{}/{}/", pmu.name, terms.join(","));
         setup.cpus = pmu.cpus();
         setup.least = least;
+        setup.event_filter = pmu.capability("event_filter").unwrap_or(0);
         (setup.step, setup.most) = (SPE_STEP, SPE_MOST);
         setups.push(setup);
     }
@@ -279,6 +291,7 @@ fn ibs_op(options: &Options) -> Result<Setup, Error> {
         terms.push(format!("{setting}={value}"));
     }
     setup.name = format!("ibs_op/{}/", terms.join(","));
+    setup.attr.set_comm(1);
     Ok(setup)
 }
 
@@ -306,6 +319,11 @@ fn pebs(options: &Options) -> Result<Vec<Setup>, Error> {
                 (None, _) => format!("{}/{event}/P", pmu.name),
             };
             if !leads {
+                // Of several samplers of a unit one tells of tasks.
+                let first = !setups
+                    .iter()
+                    .any(|before: &Setup| before.attr.comm() == 1 && before.cpus == pmu.cpus());
+                setup.attr.set_comm(u64::from(first));
                 setup.attr.sample_type |= (SampleType::DATA_SRC | SampleType::WEIGHT).bits();
                 setup.attr.set_precise_ip(precise);
             }

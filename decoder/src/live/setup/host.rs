@@ -81,7 +81,9 @@ impl Host {
 
     /// The processor as perf names it: MIDR_EL1, or vendor, family, model and stepping.
     pub(in crate::live) fn cpuid(&self) -> Option<String> {
-        if let Some(midr) = self.midr(0) {
+        // A CPU that is offline does not tell, and that may be CPU 0.
+        let online = self.online().unwrap_or_default();
+        if let Some(midr) = online.into_iter().find_map(|cpu| self.midr(cpu)) {
             return Some(format!("{midr:#018x}"));
         }
         let info = self.text("proc/cpuinfo")?;
@@ -149,7 +151,7 @@ impl Pmu<'_> {
 
     /// A number that tells what the unit can do.
     pub(in crate::live) fn capability(&self, name: &str) -> Option<u64> {
-        self.host.text(self.folder.join("caps").join(name))?.parse().ok()
+        number(&self.host.text(self.folder.join("caps").join(name))?)
     }
 
     /// The settings of an event that the kernel names, as `name=value`.

@@ -22,7 +22,7 @@ use crate::live::control::command::{Running, Starter};
 use crate::live::control::turns::{Place, Times};
 use crate::live::error::Error;
 use crate::live::options::{Options, Target};
-use crate::live::output::synthesized::EventAbout;
+use crate::live::output::synthesized::{EventAbout, SpeMetadata};
 use crate::live::ring::aux_restart::AuxRestart;
 use crate::live::ring::cpu_rings::CpuRings;
 use crate::live::ring::mapped::MappedRing;
@@ -91,6 +91,7 @@ pub(in crate::live) struct OpenEvents {
     pub(super) tids: Vec<i32>,
     pub(super) ring_len: usize,
     pub(super) aux_len: usize,
+    pub(super) spe_metadata: SpeMetadata,
     pub(super) max_overhead: Option<f64>,
     pub(super) next_idx: u32,
     pub(in crate::live) open_cpus: Vec<OpenCpu>,
@@ -137,6 +138,7 @@ impl OpenEvents {
             tids: Vec::new(),
             ring_len: options.ring_len,
             aux_len: options.aux_len,
+            spe_metadata: options.spe_metadata,
             max_overhead: options.max_overhead,
             next_idx: 0,
             open_cpus: Vec::new(),
@@ -214,16 +216,25 @@ impl OpenEvents {
         })?;
         for cpu in online {
             self.add(cpu)?;
-            if self.open_cpus.len() >= cpus {
+            if self.sampled_cpus() >= cpus {
                 break;
             }
         }
-        if self.open_cpus.is_empty() {
+        if self.sampled_cpus() == 0 {
             return Err(Error::unusable(
                 "no CPU that is online has the unit: choose another --event",
             ));
         }
         Ok(())
+    }
+
+    /// How many CPUs have the unit.
+    pub(in crate::live) fn sampled_cpus(&self) -> usize {
+        let samples = |open_cpu: &&OpenCpu| {
+            let mut roles = open_cpu.events.iter().map(|(number, _)| self.setups[*number].role);
+            roles.any(|role| matches!(role, Role::Tracer | Role::Sampler))
+        };
+        self.open_cpus.iter().filter(samples).count()
     }
 
     /// Whether threads are there that were not when events were opened.
@@ -261,11 +272,12 @@ impl OpenEvents {
         Error::Refused(Refusal::new(step, event, self.scope, cpu, error, &self.host))
     }
 
-    /// Opens the events of one CPU, if it has a unit of theirs.
+    /// Opens the events of one CPU: those whose unit it has, and the one that tells of tasks.
     pub(super) fn add(&mut self, cpu: u32) -> Result<(), Error> {
         let has = |setup: &Setup| setup.cpus.as_ref().is_none_or(|cpus| cpus.contains(&cpu));
         let here: Vec<_> = (0..).zip(&self.setups).filter(|(_, setup)| has(setup)).collect();
-        if !here.iter().any(|(_, setup)| matches!(setup.role, Role::Tracer | Role::Sampler)) {
+        // A CPU without the unit still tells of tasks: one that starts there may move to a CPU that has it.
+        if here.is_empty() {
             return Ok(());
         }
         let mut events: Vec<(usize, OwnedFd)> = Vec::new();
@@ -370,6 +382,13 @@ impl OpenEvents {
         }
     }
 
+    /// Of the times of events, those of events whose unit the kernel shares. It never shares Arm SPE's
+    /// (`PERF_PMU_CAP_EXCLUSIVE`): an event whose ring is full just does not run.
+    pub(in crate::live) fn of_shared_units(&self, times: &[(Place, Times)]) -> Vec<(Place, Times)> {
+        let shared = |(place, _): &&(Place, Times)| self.setups[place.1].role != Role::Tracer;
+        times.iter().filter(shared).copied().collect()
+    }
+
     /// For how much of their time events had their units. Only told where all CPUs are captured:
     /// those of tasks do not run for other reasons too.
     pub(in crate::live) fn times(&self) -> Vec<(Place, Times)> {
@@ -398,13 +417,22 @@ impl OpenEvents {
         open_cpu.events.iter().filter(move |(of, _)| is_tracer(*of)).map(|(_, event)| event.as_fd())
     }
 
-    /// Goes on after a ring of AUX data was full.
+    /// Makes a unit go on after its ring of AUX data was full.
+    ///
+    /// The kernel disables the event then, and ENABLE turns it on again. Kernels before "perf/aux: Fix pending disable flow
+    /// when the AUX ring buffer overruns" (1476b218327b, June 2025) forget to disable an event of a CPU, 6.11 to 6.15 on every
+    /// CPU and 6.1 to 6.10 on CPU 0: it counts as active while its unit is stopped, and ENABLE alone does nothing. So events of
+    /// CPUs are disabled first. Events of tasks revive at the next switch of tasks, and to disable them goes through all that
+    /// inherited them.
     pub(in crate::live) fn resume(&self, open_cpu: &OpenCpu) {
-        if self.resting {
-            return;
-        }
-        for event in self.tracers(open_cpu) {
-            let _ = open::enable(event);
+        match self.scope {
+            Scope::AllCpus => self.flush(open_cpu),
+            Scope::Process if self.resting => {}
+            Scope::Process => {
+                for event in self.tracers(open_cpu) {
+                    let _ = open::enable(event);
+                }
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use anyhow::Context;
 use clap::Args;
 use client::messages::Messages;
 use decoder::live::{
-    self, CommandEnd, EventChoice, FileWriter, Progress, Side, StreamWriter, Target,
+    self, CommandEnd, EventChoice, FileWriter, Progress, Side, SpeMetadata, StreamWriter, Target,
 };
 use heatmap::ChunkOrder;
 use heatmap::Counter;
@@ -96,6 +96,10 @@ pub(super) struct Record {
     /// Memory of each CPU's AUX ring, which Arm SPE writes into: a power of two [default: 4MiB]
     #[arg(long, value_name = "SIZE")]
     aux_size: Option<RingSize>,
+    /// How a recording tells what is known of Arm SPE's CPUs: 1 is read by every perf, and perf since 6.13 calls it old; 2 is
+    /// read by perf since 6.13. Where the CPUs differ it is always 2
+    #[arg(long, value_name = "VERSION", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=2))]
+    spe_metadata: u8,
     /// Set something else of the unit's, by its name under
     /// /sys/bus/event_source/devices/UNIT/format, for example event_filter=0x20, jitter=0
     #[arg(long = "set", value_name = "NAME=VALUE")]
@@ -190,6 +194,10 @@ impl Record {
             duration: self.duration.map(|most| std::time::Duration::from_nanos(most.ns)),
             max_overhead: self.max_overhead.map(|share| share.0),
             give_way: self.give_way,
+            spe_metadata: match self.spe_metadata {
+                2 => SpeMetadata::Version2,
+                _ => SpeMetadata::Version1,
+            },
             command_to_stderr: !to_file,
             ..defaults
         }
