@@ -1,4 +1,6 @@
 # shellcheck shell=dash
+# Variables of lib.sh, which stands in front.
+# shellcheck disable=SC2154,SC2086,SC2034
 # Forms of folioscope as the recorder, and what it says of the unit. Four CPUs are assumed.
 
 # expect STATUS WORD...: runs a command, whose exit status must be this one.
@@ -248,9 +250,9 @@ serve() {
     done
     expect 0 folioscope health --service unix:/tmp/f.sock
     wait $worker
-    # Programs without registered pages run meanwhile; the unit samples branches of theirs.
-    dd if=/dev/zero of=/dev/null bs=64k count=20000 2>/dev/null &
-    sleep 4
+    # A program without registered pages runs meanwhile; the unit samples branches of its.
+    timeout 8 sh -c 'while :; do :; done' &
+    sleep 6
     wget -qO "/out/$name.metrics" http://127.0.0.1:8080/metrics
     wget -qO "/out/$name.overview" http://127.0.0.1:8080/api/v1/overview
     cat $debug/log >"/out/$name.log-then"

@@ -1,4 +1,5 @@
 # shellcheck shell=dash
+# shellcheck disable=SC2034,SC2086
 # What all jobs share. `machine` puts this file in front of a job and runs both as root in the virtual machine, whose shell is
 # busybox's.
 #

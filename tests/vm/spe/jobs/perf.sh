@@ -1,4 +1,6 @@
 # shellcheck shell=dash
+# Variables of lib.sh, which stands in front.
+# shellcheck disable=SC2154,SC2086,SC2034
 # Forms of `perf record`. Four CPUs are assumed.
 
 plain() { begin; mkdir "/out/$name.maps"; run $perf record -q -e "$event" -o "/out/$name.data" -- work -s 1.5 -d "/out/$name.maps"; }
