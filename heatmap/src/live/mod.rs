@@ -194,13 +194,22 @@ impl Live {
     }
 
     fn count_batch(&self, batch: &Batch<'_>) {
-        self.pace(batch.touches.last().and_then(|touch| touch.time_ns));
+        let last = batch.touches.last().and_then(|touch| touch.time_ns);
+        // Records that are no accesses may go on behind the last one, for as long as there is no other.
+        let newest = batch
+            .times
+            .map(|(_, newest)| newest)
+            .filter(|newest| last.is_none_or(|last| *newest > last));
+        self.pace(newest.or(last));
         let mut counting = self.lock();
         counting.account.batch(batch);
         let mut repeats = core::mem::take(&mut counting.repeats);
         counting.trails.mark(batch, &mut repeats);
         counting.count(&MarkedBatch { batch: *batch, repeats: &repeats });
         counting.repeats = repeats;
+        if newest.is_some() {
+            counting.pass(newest);
+        }
     }
 
     fn count_access(&self, access: &Access) {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use decoder::InputKind;
 use decoder::{
-    Access, AccessFlags, Direction, Operation, Options, Origin, Pfn, PhysAddr, Position, Sink,
-    Source, TraceOffset,
+    Access, AccessFlags, Batch, Direction, Operation, Options, Origin, Pfn, PhysAddr, Position,
+    Sink, Source, TraceOffset,
 };
 use proptest::prelude::*;
 
@@ -204,6 +204,36 @@ proptest! {
         if let Some(epoch) = snapshot.epoch {
             prop_assert_eq!(pages(&snapshot), model.shown(epoch));
         }
+    }
+}
+
+/// The unit samples branches too: while no access comes, epochs close by their times.
+#[test]
+fn records_that_are_no_accesses_close_epochs() {
+    let recording = recording();
+    for in_batches in [false, true] {
+        let live = Live::new(settings(), Filters::default());
+        let mut sink = live.clone();
+        let branch = |sink: &mut Live, time| {
+            let Origin { source, cpu, .. } = access(0, None).origin;
+            if in_batches {
+                let (records, times) = (3, Some((time - 2, time)));
+                let none = Batch::of_addresses(source, &[]);
+                sink.batch(&Batch { cpu, records, not_memory: records, times, ..none });
+            } else {
+                sink.other(&access(0, Some(time)).origin);
+            }
+        };
+        branch(&mut sink, 9_950);
+        sink.access(&access(5, Some(10_010)));
+        branch(&mut sink, 10_190);
+        sink.recording_so_far(&recording);
+        assert_eq!(pages(&live.latest().load()), BTreeMap::new(), "its epoch is open");
+        branch(&mut sink, 10_200);
+        assert!(sink.wants_recording(), "an epoch has closed");
+        sink.recording_so_far(&recording);
+        assert_eq!(pages(&live.latest().load()), BTreeMap::from([(5, 1)]));
+        assert_eq!(live.latest().load().epoch, Some(100));
     }
 }
 
