@@ -60,6 +60,11 @@ impl Parts {
             let ids = entry + stride - 16;
             (file[entry..ids].to_vec(), section(ids).to_vec())
         });
+        // A recorder that was killed has not written how much data there is, nor anything behind it.
+        if word(48) == 0 {
+            let (attrs, records) = (attrs.collect(), file[word(40)..].to_vec());
+            return Self { endian, attrs, features: Vec::new(), records };
+        }
         let table = word(40) + word(48);
         let bits = (0..256_u32).filter(|bit| {
             let byte = 72 + index(u64::from(bit / 64 * 8));

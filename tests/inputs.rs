@@ -42,9 +42,29 @@ pub const MADE: [&str; 12] = [
     "spe-stream-zstd83-timeless",
 ];
 
+/// Recordings of a unit without hardware, whose module keeps an account of every record (tests/vm/spe).
+pub const VIRTUAL: [&str; 7] = [
+    "by-folioscope",
+    "collisions",
+    "compressed",
+    "judged",
+    "truncated",
+    "two-processes",
+    "unfinished",
+];
+
+/// All of them.
+pub fn all() -> impl Iterator<Item = &'static str> {
+    RECORDED.into_iter().chain(MADE).chain(VIRTUAL)
+}
+
 /// Where a recording or made trace is.
 pub fn input(name: &str) -> PathBuf {
-    let folder = if name.starts_with("spe-") { "made" } else { "recorded" };
+    let folder = match name {
+        _ if name.starts_with("spe-") => "made",
+        _ if VIRTUAL.contains(&name) => "virtual",
+        _ => "recorded",
+    };
     testdata().join(folder).join(format!("{name}.data"))
 }
 

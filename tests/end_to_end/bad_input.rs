@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use tests::container::{Parts, number};
 use tests::emulation::{emulated, thinned};
-use tests::inputs::{MADE, RECORDED, bytes, input};
+use tests::inputs::{all, bytes, input};
 use tests::made::{Made, load};
 use tracegen::bytes::Endian;
 use tracegen::{Config, Form, Kind};
@@ -155,7 +155,7 @@ fn a_stream_that_stops_anywhere() {
 #[test]
 fn cuts_of_real_recordings() {
     let folder = scratch();
-    for name in thinned("recordings", RECORDED.into_iter().chain(MADE), 5) {
+    for name in thinned("recordings", all(), 5) {
         let path = input(name);
         if path.is_dir() {
             continue;

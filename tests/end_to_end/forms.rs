@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tests::container::Parts;
 use tests::emulation::thinned;
-use tests::inputs::{MADE, RECORDED, bytes, input};
+use tests::inputs::{all, bytes, input};
 
 use crate::program::{Start, check_ledger, folioscope, scratch, write};
 
@@ -29,7 +29,7 @@ fn kind(start: Start) -> Value {
 #[test]
 fn file_folder_and_stream_agree() {
     let folder = scratch();
-    let files = RECORDED.into_iter().chain(MADE).filter(|name| name.contains("file"));
+    let files = all().filter(|name| name.contains("file"));
     for name in thinned("forms", files, 3) {
         let file = bytes(input(name));
         let want = comparable(report().arg(input(name)));
@@ -50,10 +50,7 @@ fn file_folder_and_stream_agree() {
 
 #[test]
 fn a_saved_stream_is_what_came_through_the_pipe() {
-    let streams = RECORDED
-        .into_iter()
-        .chain(MADE)
-        .filter(|name| name.contains("pipe") || name.contains("stream"));
+    let streams = all().filter(|name| name.contains("pipe") || name.contains("stream"));
     for name in streams {
         let want = comparable(report().arg(input(name)));
         let piped = comparable(report().arg("-").input(&bytes(input(name))));
@@ -126,7 +123,7 @@ fn records_of_the_three_forms_are_the_same() {
 
 #[test]
 fn any_number_of_threads_gives_the_same_bytes() {
-    for name in thinned("threads", RECORDED.into_iter().chain(MADE), 8) {
+    for name in thinned("threads", all(), 8) {
         for command in ["report", "pages", "decisions"] {
             let run = |threads: &str| {
                 folioscope([command, "--format", "json", "--threads", threads])

@@ -1,12 +1,12 @@
 //! `pages` against the frame counts of the recorded workloads and of the made traces.
 
-use tests::inputs::{MADE, RECORDED, bytes, input};
+use tests::inputs::{all, bytes, input};
 
 use crate::program::folioscope;
 
 #[test]
 fn counts_are_those_that_are_known() {
-    for name in RECORDED.into_iter().chain(MADE) {
+    for name in all() {
         let path = input(name);
         let want = String::from_utf8(bytes(path.with_extension("pfncounts.txt")));
         let want = want.expect("truth files are text");

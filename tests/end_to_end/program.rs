@@ -88,7 +88,12 @@ pub struct Table {
 impl Table {
     /// Reads `NAME.perf.tsv.zst`.
     pub fn of(name: &str) -> Self {
-        let path = input(name).with_extension("perf.tsv.zst");
+        Self::beside(name, "perf.tsv.zst")
+    }
+
+    /// Reads the table that has this extension beside an input.
+    pub fn beside(name: &str, extension: &str) -> Self {
+        let path = input(name).with_extension(extension);
         let text = zstd::decode_all(&bytes(path)[..]).expect("truth files are whole");
         Self::parse(&String::from_utf8(text).expect("truth files are text"))
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tests::emulation::thinned;
-use tests::inputs::{MADE, RECORDED, bytes, input};
+use tests::inputs::{all, bytes, input};
 
 use crate::program::{check_ledger, counts, folioscope, number, report, scratch};
 
@@ -155,7 +155,7 @@ fn check_shape(report: &Value) {
 
 #[test]
 fn the_shape_and_the_sums_are_the_contract_s() {
-    for name in thinned("recordings", RECORDED.into_iter().chain(MADE), 4) {
+    for name in thinned("recordings", all(), 4) {
         for order in ["0", "2", "9"] {
             let report = report(&input(name), &["--top", "0", "--order", order]);
             check_shape(&report);
@@ -345,7 +345,7 @@ fn messages_as_json_are_one_object_a_line() {
 
 #[test]
 fn text_is_at_most_80_columns_wide() {
-    for name in thinned("recordings", RECORDED.into_iter().chain(MADE), 4) {
+    for name in thinned("recordings", all(), 4) {
         let text = folioscope(["report", "--top", "0"]).arg(input(name)).text();
         assert!(text.lines().count() > 10, "{name}");
         for line in text.lines() {

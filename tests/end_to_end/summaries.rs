@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tests::emulation::thinned;
-use tests::inputs::{MADE, RECORDED, input};
+use tests::inputs::{all, input};
 use tests::made::Made;
 use tests::recompute::{Row, check, check_coverage};
 use tracegen::spe::{Packet, Width, address, counter, event, operation};
@@ -22,7 +22,7 @@ const FILTERS: [&[&str]; 7] = [
 
 #[test]
 fn all_that_a_report_says_can_be_computed_from_the_records() {
-    for name in thinned("inputs", RECORDED.into_iter().chain(MADE), 5) {
+    for name in thinned("inputs", all(), 5) {
         let path = input(name);
         for (order, filters) in FILTERS.iter().enumerate() {
             let what = format!("{name} {filters:?}");

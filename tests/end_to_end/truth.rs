@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use decoder::spe::{Kind, Packets};
 use serde_json::Value;
-use tests::inputs::{MADE, RECORDED, bytes, input, testdata, written};
+use tests::inputs::{MADE, RECORDED, VIRTUAL, bytes, input, testdata, written};
 use tests::plain::{self, Plain};
 
 use crate::program::{Table, check_ledger, folioscope, number, of_ledger, report, scratch, write};
@@ -44,6 +44,57 @@ fn neoverse(source: u64) -> String {
 /// The operation without its finer name.
 fn op(record: &Value) -> Option<String> {
     text(record, "op").map(|op| op.split('/').next().unwrap_or_default().to_owned())
+}
+
+/// The module that placed the records keeps an account of each: tests/vm/spe.
+#[test]
+fn each_record_of_the_virtual_unit_is_as_its_module_placed_it() {
+    for name in VIRTUAL {
+        let table = Table::beside(name, "account.tsv.zst");
+        let mut want: Vec<Row> = Vec::new();
+        let (mut others, mut counted) = (0, 0);
+        for record in table.rows() {
+            let text = |column: &str| record.get(column).map(|value| (*value).to_owned());
+            counted += u64::from(record.contains_key("paddr"));
+            if matches!(record["kind"], "branch" | "other") {
+                others += 1;
+                continue;
+            }
+            want.push(row([
+                ("op", text("kind")),
+                ("pid", text("pid")),
+                ("tid", text("tid")),
+                ("cpu", text("cpu")),
+                ("ip", text("ip")),
+                ("vaddr", text("vaddr")),
+                ("paddr", text("paddr")),
+                ("latency", text("latency")),
+                ("source", text("source")),
+            ]));
+        }
+        let rows = folioscope(["records", "--format", "json"]).arg(input(name)).json_lines();
+        let fields = ["pid", "tid", "cpu", "ip", "vaddr", "paddr", "latency", "source"];
+        let mut got: Vec<Row> = rows
+            .iter()
+            .map(|record| {
+                let fields = fields.map(|field| (field, text(record, field)));
+                row(fields.into_iter().chain([("op", op(record))]))
+            })
+            .collect();
+        // The account is by ring, and the recording by time.
+        want.sort();
+        got.sort();
+        assert_eq!(got.len(), want.len(), "{name}");
+        for (got, want) in got.iter().zip(&want) {
+            assert_eq!(got, want, "{name}");
+        }
+        let report = report(&input(name), &[]);
+        for (field, wanted) in
+            [("not_memory", others), ("records", others + want.len() as u64), ("counted", counted)]
+        {
+            assert_eq!(of_ledger(&report, field), wanted, "{name}: {field}");
+        }
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use tests::container::Parts;
 use tests::emulation::thinned;
-use tests::inputs::{MADE, RECORDED, bytes, input};
+use tests::inputs::{all, bytes, input};
 use tests::laws::{ORDINARY, ORDINARY_COMPRESSED, check_cost};
 use tracegen::bytes::Endian;
 
@@ -114,7 +114,7 @@ fn allowed(what: &str, stream: &Stream) {
 /// What 50 times is measured by.
 #[test]
 fn ordinary_recordings_take_a_few_steps_for_64_bytes() {
-    for name in thinned("recordings", RECORDED.into_iter().chain(MADE), 5) {
+    for name in thinned("recordings", all(), 5) {
         let path = input(name);
         if path.is_dir() {
             continue;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tests::inputs::{MADE, RECORDED, bytes, input};
+use tests::inputs::{all, bytes, input};
 
 /// What perf's own listing, or the maker of a trace, says of the pages: `0xPFN COUNT`, a line each.
 fn truth(name: &str) -> BTreeMap<u64, u64> {
@@ -19,7 +19,7 @@ fn truth(name: &str) -> BTreeMap<u64, u64> {
 #[test]
 fn every_access_is_given_in_order() {
     let mut accesses = 0;
-    for name in RECORDED.into_iter().chain(MADE) {
+    for name in all() {
         let mut pages: BTreeMap<u64, u64> = BTreeMap::new();
         let mut last = None;
         let recording = decoder::for_each_access(input(name), |access| {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use tests::emulation::thinned;
-use tests::inputs::{MADE, RECORDED, bytes, input};
+use tests::inputs::{all, bytes, input};
 use tests::laws::{Keep, summary, summed_up};
 use tracegen::{Config, Form, Kind, Layout, Source};
 
@@ -25,7 +25,7 @@ fn queries() -> Vec<Keep> {
 #[test]
 fn of_recordings_and_made_traces() {
     let mut counted = 0;
-    let names = RECORDED.into_iter().chain(MADE).enumerate();
+    let names = all().enumerate();
     for (number, name) in thinned("recordings", names, 5) {
         let path = input(name);
         if path.is_dir() {

@@ -11,7 +11,7 @@ use decoder::{
 };
 use tests::container::Parts;
 use tests::emulation::thinned;
-use tests::inputs::{MADE, RECORDED, bytes, input};
+use tests::inputs::{all, bytes, input};
 use tests::made::{FIRST_ID, Made, load, sample_event, spe_event, trailer};
 use tracegen::bytes::Endian;
 use tracegen::perf::Compression;
@@ -273,7 +273,7 @@ fn snapshots_are_not_cut() {
 
 #[test]
 fn recordings_of_all_kinds() {
-    for name in thinned("recordings, threads", RECORDED.into_iter().chain(MADE), 3) {
+    for name in thinned("recordings, threads", all(), 3) {
         let path = input(name);
         if path.is_dir() {
             continue;

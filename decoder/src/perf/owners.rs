@@ -5,7 +5,7 @@
 //! FORK        from this time on the number is a thread of this process; before, it was none of it
 //! any other   at this time the number is a thread of this process, which it was before already
 //! exec        the same, also just behind an EXIT of the number
-//! EXIT        up to this time it was a thread of this process; from then on it is nobody's
+//! EXIT        the thread dies: it is of this process for 100 ms yet, and then the number is nobody's
 //! ```
 //!
 //! The answer for a time is what the last record at or before it says. If there is none, what the
@@ -25,9 +25,10 @@ const MAX_RECORDS: usize = 1 << 22;
 const MAX_ENDED: usize = 1 << 18;
 /// Records of one number that are looked at for an access of which no time is known.
 const MAX_LOOKED_AT: usize = 16;
-/// How long a thread may be seen after its EXIT, in ns: the kernel writes that record before the
-/// thread is switched away from for the last time.
-const DYING_NS: u64 = 10_000_000;
+/// How long a thread may be sampled after its EXIT, in ns: the kernel writes that record while the thread still runs, and it
+/// has been seen to run for 6 ms more on an emulated machine. Far less than it takes until a number is given out again, which
+/// FORK would tell.
+const DYING_NS: u64 = 100_000_000;
 
 /// What a record says of a thread. The order is that of records of one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -128,9 +129,11 @@ impl Owners {
         });
         let until = next.map_or(u64::MAX, |((_, time, _), _)| time - 1);
         match (last, next) {
-            (Some(((_, from, sign), pid)), _) => {
-                (*from..=until, (*sign != Sign::Ended).then_some(*pid))
-            }
+            (Some(((_, from, Sign::Ended), pid)), _) => match from.saturating_add(DYING_NS) {
+                dead if time < dead => (*from..=until.min(dead - 1), Some(*pid)),
+                dead => (dead..=until, None),
+            },
+            (Some(((_, from, _), pid)), _) => (*from..=until, Some(*pid)),
             (None, Some(((.., sign), pid))) => (0..=until, (*sign != Sign::Born).then_some(*pid)),
             (None, None) => (0..=until, None),
         }
@@ -168,6 +171,9 @@ mod tests {
 
     use super::*;
 
+    /// Part of the time that a thread takes to die, so that tests have times within and behind it.
+    const UNIT: u64 = DYING_NS / 20;
+
     /// What the records of one number say of a time, read one after the other.
     fn naive(records: &[(u64, Sign, u32)], time: u64) -> Option<u32> {
         let mut sorted = records.to_vec();
@@ -177,8 +183,9 @@ mod tests {
             return (sign != Sign::Born).then_some(pid);
         }
         let mut owner = None;
-        for (_, sign, pid) in sorted.iter().take_while(|(at, ..)| *at <= time) {
-            owner = (*sign != Sign::Ended).then_some(*pid);
+        for (at, sign, pid) in sorted.iter().take_while(|(at, ..)| *at <= time) {
+            let dead = *sign == Sign::Ended && time - at >= DYING_NS;
+            owner = (!dead).then_some(*pid);
         }
         owner
     }
@@ -214,7 +221,7 @@ mod tests {
                     time += 5;
                 }
             }
-            records
+            records.into_iter().map(|(time, sign, pid)| (time * UNIT, sign, pid)).collect()
         })
     }
 
@@ -234,7 +241,7 @@ mod tests {
                 learned.reverse();
             }
             let owners = owners(&learned);
-            for time in 0..400 {
+            for time in (0..400).map(|units| units * UNIT) {
                 let (span, pid) = owners.at(7, time);
                 prop_assert_eq!(pid, naive(&records, time), "at {}", time);
                 prop_assert!(span.contains(&time));
@@ -248,13 +255,15 @@ mod tests {
     #[test]
     fn a_number_that_is_used_again_has_an_owner_by_time() {
         use Sign::{Born, Ended, Seen};
-        let owners = owners(&[(100, Born, 1), (150, Seen, 1), (200, Ended, 1), (300, Born, 2)]);
+        let (dead, again) = (200 + DYING_NS, 300 + DYING_NS);
+        let owners = owners(&[(100, Born, 1), (150, Seen, 1), (200, Ended, 1), (again, Born, 2)]);
         let at = |time| owners.at(7, time);
         assert_eq!(at(99), (0..=99, None), "what begins was not there before");
         assert_eq!(at(100), (100..=199, Some(1)));
         assert_eq!(at(199), (100..=199, Some(1)));
-        assert_eq!(at(200), (200..=299, None));
-        assert_eq!(at(300), (300..=u64::MAX, Some(2)));
+        assert_eq!(at(200), (200..=dead - 1, Some(1)), "it dies, and may be sampled yet");
+        assert_eq!(at(dead), (dead..=again - 1, None));
+        assert_eq!(at(again), (again..=u64::MAX, Some(2)));
         assert_eq!(at(u64::MAX).1, Some(2));
         assert_eq!(owners.at(8, 150), (0..=u64::MAX, None), "another number");
         assert_eq!(owners.ever(7), None, "two processes had it");
@@ -275,7 +284,7 @@ mod tests {
         use Sign::{Born, Ended, Execed, Seen};
         // The first thread ends, and another one takes over its number and runs a program.
         let exec = owners(&[(5, Born, 1), (10, Ended, 1), (20, Execed, 1), (30, Seen, 1)]);
-        assert_eq!(exec.at(7, 15).1, None);
+        assert_eq!(exec.at(7, 15).1, Some(1));
         assert_eq!(exec.at(7, 20), (20..=u64::MAX, Some(1)));
         // The number was given out again, and that record is lost.
         let late = 10 + DYING_NS;
@@ -285,7 +294,8 @@ mod tests {
             [[(10, Ended, 1), (late - 1, Seen, 1)], [(late - 1, Seen, 1), (10, Ended, 1)]]
         {
             let dying = owners(&records);
-            assert_eq!(dying.at(7, late - 1), (10..=u64::MAX, None), "seen while it dies");
+            assert_eq!(dying.at(7, late - 1), (10..=late - 1, Some(1)), "seen while it dies");
+            assert_eq!(dying.at(7, late), (late..=u64::MAX, None));
             assert_eq!(dying.len(), 1);
         }
     }

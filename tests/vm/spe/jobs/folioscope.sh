@@ -89,6 +89,7 @@ stopped_reader() {
     note "folioscope record $* (stopped for 0.5 s after $after s)"
     folioscope record -o "/out/$name.data" "$@" &
     recording=$!
+    placed_records 1
     sleep "$after"
     kill -STOP $recording
     sleep 0.5
@@ -99,10 +100,10 @@ fs_stop_all() {
     begin budget=0 burst=8
     work -s 9 -t 4 &
     sleep 1
-    stopped_reader 1.5 --aux-size 64KiB --duration 6s
+    stopped_reader 0.5 --aux-size 64KiB --duration 6s
     wait
 }
-fs_stop_command() { begin budget=0 burst=8; stopped_reader 2 --aux-size 64KiB -- work -s 6 -t 4; }
+fs_stop_command() { begin budget=0 burst=8; stopped_reader 0.5 --aux-size 64KiB -- work -s 6 -t 4; }
 fs_offline() {
     begin budget=0 burst=2
     work -s 10 -t 4 -m 50 -c 4 &
@@ -110,7 +111,8 @@ fs_offline() {
     note "folioscope record --duration 5s (CPU 2 is off for 1 s)"
     folioscope record -o "/out/$name.data" --duration 5s &
     recording=$!
-    sleep 1.5
+    placed_records 1
+    sleep 0.5
     echo 0 >/sys/devices/system/cpu/cpu2/online
     sleep 1
     echo 1 >/sys/devices/system/cpu/cpu2/online
@@ -125,7 +127,7 @@ fs_late_cpu() {
     note "folioscope record --duration 4s (CPU 3 comes after 1 s)"
     folioscope record -o "/out/$name.data" --duration 4s &
     recording=$!
-    sleep 1
+    placed_records 1
     echo 1 >/sys/devices/system/cpu/cpu3/online
     wait $recording
     wait
@@ -149,7 +151,8 @@ fs_interrupted() {
     note "folioscope record (SIGINT after 1.5 s)"
     folioscope record -o "/out/$name.data" &
     recording=$!
-    sleep 1.5
+    placed_records 1
+    sleep 1
     kill -INT $recording
     wait $recording
     wait
@@ -162,6 +165,7 @@ fs_storm() {
     note "folioscope record --aux-size 64KiB --duration 6s (CPUs 2 and 3 go and come, the reader is stopped twice, SIGWINCH)"
     folioscope record -o "/out/$name.data" --aux-size 64KiB --duration 6s &
     recording=$!
+    placed_records 1
     for turn in 1 2; do
         sleep 0.7
         echo 0 >/sys/devices/system/cpu/cpu2/online
@@ -223,8 +227,8 @@ busy() {
     note "perf and folioscope want the same unit"
     work -s 14 -t 2 &
     worker=$!
-    perf612 record -q -a -e "$event" -o /tmp/busy.data -- sleep 4 &
-    sleep 1.5
+    perf612 record -q -a -e "$event" -o /tmp/busy.data -- sleep 6 &
+    placed_records 1
     expect 1 folioscope record -o /tmp/x.data --duration 1s
     says 'in use'
     expect 1 folioscope record -o /tmp/x.data --duration 1s --pid $worker

@@ -37,6 +37,15 @@ run() {
     return $status
 }
 
+# placed_records N: waits until so many records have been placed, at most 20 s: then the recorder is at work.
+placed_records() {
+    tries=200
+    while [ "$(sed -n 's/^records //p' $debug/stats)" -lt "$1" ] && [ $tries -gt 0 ]; do
+        sleep 0.1
+        tries=$((tries - 1))
+    done
+}
+
 # recorder COMMAND: the pid of the recording program, not of what it started.
 recorder() { pidof "$1" | tr ' ' '\n' | sort -n | head -n 1; }
 

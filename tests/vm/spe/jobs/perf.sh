@@ -83,22 +83,28 @@ switch_output() {
     kill -USR2 "$recorder"
     wait $recording
 }
-killed() {
-    begin budget=2000
-    note "$perf record -q -a -m ,8 -e $event -o $name.data -- work -s 3 -t 3 (SIGKILL after 2.5 s)"
-    $perf record -q -a -m ,8 -e "$event" -o "/out/$name.data" -- work -s 3 -t 3 &
+# killed_after RECORDS [PARAMETER=VALUE...]: perf is killed once so many records have been placed.
+killed_after() {
+    records=$1
+    shift
+    begin "$@"
+    note "$perf record -q -a -m ,8 -e $event -o $name.data -- work -s 6 -t 3 (SIGKILL after $records records)"
+    $perf record -q -a -m ,8 -e "$event" -o "/out/$name.data" -- work -s 6 -t 3 &
     recording=$!
-    sleep 2.5
+    placed_records "$records"
+    sleep 0.3
     kill -KILL "$(recorder $perf)"
     wait $recording
     while pidof work >/dev/null; do sleep 0.5; done
 }
+killed() { killed_after 1800 budget=2000; }
 offline() {
     begin budget=1800
     note "$perf record -q -a -e $event -o $name.data -- work -s 3 -t 4 (CPU 2 is off for 0.5 s)"
     $perf record -q -a -e "$event" -o "/out/$name.data" -- work -s 3 -t 4 &
     recording=$!
-    sleep 2
+    placed_records 1
+    sleep 0.5
     echo 0 >/sys/devices/system/cpu/cpu2/online
     sleep 0.5
     echo 1 >/sys/devices/system/cpu/cpu2/online
@@ -112,7 +118,8 @@ stopped() {
     note "$perf record -q -m ,16 -a -e $event -o $name.data -- work -s 6 -t 4 (stopped for 0.5 s)"
     $perf record -q -m ,16 -a -e "$event" -o "/out/$name.data" -- work -s 6 -t 4 &
     recording=$!
-    sleep 3
+    placed_records 1
+    sleep 1
     kill -STOP "$(recorder $perf)"
     sleep 0.5
     kill -CONT "$(recorder $perf)"
