@@ -79,7 +79,7 @@ pub struct Counter<B: Block = Folio> {
     /// Where shards count what has grown large.
     together: Arc<Stripes<B>>,
     sorted: Sorted,
-    counts: Counts,
+    placing: Placing,
     /// Bytes from which on a shard is large.
     large: usize,
     lengths: Vec<Length>,
@@ -100,7 +100,7 @@ pub struct Counter<B: Block = Folio> {
 
 /// Where a counter counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Counts {
+enum Placing {
     /// In its own store, always.
     Apart,
     /// In its own store, as long as that is small.
@@ -261,7 +261,7 @@ impl<B: Block> Counter<B> {
             recent: Recent::new(),
             together: Arc::new(Stripes::new(&store)),
             sorted: Sorted::new(),
-            counts: Counts::Apart,
+            placing: Placing::Apart,
             large: LARGE,
             lengths: Vec::new(),
             left_out: LeftOutBlocks::new(store.share()),
@@ -281,14 +281,14 @@ impl<B: Block> Counter<B> {
     }
 
     /// An empty counter that shares this one's budget.
-    fn shard(&self, counts: Counts) -> Self {
+    fn shard(&self, placing: Placing) -> Self {
         Self {
             account: self.account.split(),
             store: self.store.split(),
             recent: Recent::new(),
             together: Arc::clone(&self.together),
             sorted: Sorted::new(),
-            counts,
+            placing,
             large: self.large,
             lengths: Vec::new(),
             left_out: self.left_out.split(),
@@ -306,7 +306,7 @@ impl<B: Block> Counter<B> {
 
     /// Counts in blocks. `repeats` says which accesses are no visits.
     fn count(&mut self, batch: MarkedBatch<'_>) {
-        if self.counts == Counts::Together {
+        if self.placing == Placing::Together {
             self.together.batch(&batch, &mut self.sorted);
             return;
         }
@@ -315,8 +315,8 @@ impl<B: Block> Counter<B> {
         } else {
             self.recent.batch(&batch, &mut self.store);
         }
-        if self.counts == Counts::ApartYet && self.store.used() > self.large {
-            self.counts = Counts::Together;
+        if self.placing == Placing::ApartYet && self.store.used() > self.large {
+            self.placing = Placing::Together;
             self.recent.end(&mut self.store);
             let empty = self.store.split();
             self.together.put(core::mem::replace(&mut self.store, empty));
@@ -463,11 +463,11 @@ impl<B: Block> Sink for Counter<B> {
 
 impl<B: Block + Send> Shard for Counter<B> {
     fn split(&self) -> Self {
-        self.shard(Counts::Apart)
+        self.shard(Placing::Apart)
     }
 
     fn join_in(&self) -> Self {
-        self.shard(Counts::ApartYet)
+        self.shard(Placing::ApartYet)
     }
 
     fn part_begins(&mut self, number: u64) {

@@ -56,7 +56,7 @@ impl<S: Sink + ?Sized> Take for Addresses<'_, '_, S> {
 }
 
 /// Takes what counting needs.
-struct Counts<'a, 'b, S: ?Sized> {
+struct BatchGatherer<'a, 'b, S: ?Sized> {
     batch: &'a mut Filling<'b>,
     chunk: &'a Chunk,
     key: QueueKey,
@@ -67,7 +67,7 @@ struct Counts<'a, 'b, S: ?Sized> {
     sink: &'a mut S,
 }
 
-impl<S: Sink + ?Sized> Take for Counts<'_, '_, S> {
+impl<S: Sink + ?Sized> Take for BatchGatherer<'_, '_, S> {
     #[inline(always)]
     fn record(&mut self, record: &Record, end: usize) {
         let totals = &mut self.batch.totals;
@@ -123,7 +123,7 @@ impl AuxDecoder for Decoder {
             Detail::Counts => with_room(|room| {
                 let mut batch = room.start(key, at.file);
                 let mut taker =
-                    Counts { batch: &mut batch, chunk, key, at, threads, sideband, sink };
+                    BatchGatherer { batch: &mut batch, chunk, key, at, threads, sideband, sink };
                 self.take(bytes, place, &mut taker);
                 batch.end(sink);
             }),

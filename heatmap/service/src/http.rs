@@ -43,7 +43,7 @@ use tower_http::timeout::TimeoutLayer;
 
 use self::hosts::Hosts;
 use super::listen::{Connection, Incoming, Peer};
-use super::overview::{self, Part};
+use super::overview::{self, MapPart};
 use super::place::Place;
 use super::refusal::Refusal;
 use super::state::State;
@@ -88,7 +88,7 @@ struct Http {
 type App = Arc<Http>;
 
 /// What an overview is of: a snapshot by its number, order, threshold, and a part of memory.
-type View = (u64, ChunkOrder, HotThreshold, Part);
+type View = (u64, ChunkOrder, HotThreshold, MapPart);
 
 /// Listens for HTTP.
 ///
@@ -408,7 +408,7 @@ async fn glance(Shared(app): Shared<App>, request: Request) -> Response {
 fn glanced(app: &Http, parameters: Vec<(String, String)>) -> Result<Arc<str>, Refusal> {
     let (ours, fields): (Vec<_>, Vec<_>) =
         parameters.into_iter().partition(|(name, _)| name == "cells");
-    let mut part = Part::default();
+    let mut part = MapPart::default();
     for (_, text) in ours {
         let cells = text.parse().ok().filter(|cells| (1..=overview::MOST_CELLS).contains(cells));
         let expected = format!("expected 1 to {}", overview::MOST_CELLS);

@@ -13,7 +13,7 @@ pub(super) const MOST_CELLS: usize = 65_536;
 
 /// Which blocks are wanted, and in how many cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Part {
+pub(super) struct MapPart {
     /// The first block.
     pub(super) first: FolioPfn,
     /// The last page frame, inclusive.
@@ -22,7 +22,7 @@ pub(super) struct Part {
     pub(super) cells: usize,
 }
 
-impl Default for Part {
+impl Default for MapPart {
     fn default() -> Self {
         Self { first: Pfn::new_truncate(0).folio(), last: u64::MAX, cells: MOST_CELLS }
     }
@@ -109,7 +109,7 @@ impl Cells {
 }
 
 /// The overview of a part of memory.
-pub(super) fn overview(asked: &Asked, part: Part) -> Overview {
+pub(super) fn overview(asked: &Asked, part: MapPart) -> Overview {
     let mut cells = Cells { list: Vec::new(), blocks_per_cell: 1, most: part.cells.max(1) };
     let mut folios = 0;
     let blocks = asked.snapshot.folios(part.first);

@@ -38,7 +38,7 @@ use crate::visits::Trails;
 use clock::Clock;
 use counting::{Counting, OPEN_PART};
 use heat::Heat;
-use part::{Held, Part};
+use part::{Held, WaitingPart};
 pub use settings::Settings;
 pub use snapshot::{InputState, Known, LiveFolio, LiveFraction, LiveJudge, Snapshot};
 
@@ -51,7 +51,7 @@ pub struct Live {
     shared: Arc<Shared>,
     latest: Latest,
     /// Of one of several threads that decode a stream: what it has to count and cannot yet.
-    part: Option<Part>,
+    part: Option<WaitingPart>,
 }
 
 struct Shared {
@@ -325,7 +325,7 @@ impl Shard for Live {
 
     fn join_in(&self) -> Self {
         let (shared, latest) = (Arc::clone(&self.shared), self.latest());
-        Self { shared, latest, part: Some(Part::default()) }
+        Self { shared, latest, part: Some(WaitingPart::default()) }
     }
 
     fn merge(&mut self, _: Self) {}

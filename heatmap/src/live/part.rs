@@ -10,7 +10,7 @@ const MOST_HELD: usize = 1 << 15;
 
 /// A part of a stream, as far as it could not be counted yet.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Part {
+pub(super) struct WaitingPart {
     /// Its number in the order of the stream.
     pub(super) number: u64,
     held: Vec<Item>,
@@ -36,7 +36,7 @@ enum Item {
     EventName(EventIndex, String),
 }
 
-impl Part {
+impl WaitingPart {
     /// Whether no more should be held.
     pub(super) fn is_full(&self) -> bool {
         self.held.len() + self.addresses.len() >= MOST_HELD

@@ -251,7 +251,7 @@ impl Record {
     ) -> anyhow::Result<Outcome> {
         let mut part = path.as_os_str().to_owned();
         part.push(".part");
-        let part = Part::new(PathBuf::from(part)).context("cannot write")?;
+        let part = PartFile::new(PathBuf::from(part)).context("cannot write")?;
         let file = part.file.try_clone().context("cannot write")?;
         let mut writer = FileWriter::new(BufWriter::with_capacity(BUFFER_LEN, file));
         let progress = match live::record(options, stop, news(messages), &mut writer) {
@@ -438,13 +438,13 @@ fn cost(progress: &Progress) -> String {
 }
 
 /// A file that is not complete: gone unless it is renamed or kept.
-struct Part {
+struct PartFile {
     file: File,
     path: PathBuf,
     stays: bool,
 }
 
-impl Part {
+impl PartFile {
     /// Nobody else is to read it: it tells where everybody's memory lies.
     fn new(path: PathBuf) -> io::Result<Self> {
         // One that is there has somebody's rights.
@@ -475,7 +475,7 @@ impl Part {
     }
 }
 
-impl Drop for Part {
+impl Drop for PartFile {
     fn drop(&mut self) {
         if !self.stays {
             let _ = std::fs::remove_file(&self.path);
