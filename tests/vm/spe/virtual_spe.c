@@ -25,6 +25,7 @@
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <linux/version.h>
 #include <linux/vmalloc.h>
 #include <asm/arch_timer.h>
 #include <asm/irq_regs.h>
@@ -484,6 +485,16 @@ static enum hrtimer_restart tick(struct hrtimer *timer)
 
 /* --- what perf asks of a PMU ----------------------------------------------------------------------------------------- */
 
+/* Older kernels do not let modules ask for what perf_event_paranoid allows; their driver wants the capability. */
+static int may_see_kernel(struct perf_event_attr *attr)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
+	return perfmon_capable() ? 0 : -EACCES;
+#else
+	return perf_allow_kernel(attr);
+#endif
+}
+
 static int vpmu_event_init(struct perf_event *event)
 {
 	struct perf_event_attr *attr = &event->attr;
@@ -499,7 +510,7 @@ static int vpmu_event_init(struct perf_event *event)
 	if (event->hw.sample_period < MIN_INTERVAL)
 		event->hw.sample_period = MIN_INTERVAL;
 	if (attr->config & (CFG_PA | CFG_PCT)) {
-		int err = perf_allow_kernel(attr);
+		int err = may_see_kernel(attr);
 
 		if (err)
 			return err;
