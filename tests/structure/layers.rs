@@ -6,7 +6,8 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Every package of the workspace, and those of the workspace that it depends on. Dependencies of tests do not count.
-const MAY_KNOW: [(&str, &[&str]); 12] = [
+const MAY_KNOW: [(&str, &[&str]); 13] = [
+    ("benches", &["folioscope-decoder", "heatmap", "tracegen"]),
     ("client", &["proto"]),
     ("folioscope-decoder", &[]),
     ("feeder", &["client", "folioscope-decoder", "heatmap", "proto"]),
