@@ -234,8 +234,8 @@ busy() {
     expect 1 folioscope record -o /tmp/x.data --duration 1s --pid $worker
     expect 0 folioscope record --yield -o /tmp/y.data --duration 8s
     [ -s /tmp/y.data ] || echo "FAILED: $name: --yield has recorded nothing"
-    folioscope record -o /tmp/z.data --duration 3s &
-    sleep 1.5
+    folioscope record -o /tmp/z.data --duration 6s &
+    sleep 3
     expect 255 perf612 record -q -a -e "$event" -o /tmp/busy2.data -- sleep 0.1
     wait
 }
