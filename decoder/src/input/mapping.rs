@@ -147,11 +147,13 @@ extern "C" fn on_bus_error(
     info: *mut libc::siginfo_t,
     context: *mut libc::c_void,
 ) {
-    // SAFETY: with SA_SIGINFO the kernel passes a valid `siginfo_t`, and for SIGBUS its address
-    // field is filled in.
-    let address = unsafe { (*info).si_addr() } as usize;
+    // SAFETY: with SA_SIGINFO the kernel passes a valid `siginfo_t`, and for a SIGBUS of its own, whose code is above 0, its
+    // address field is filled in.
+    let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
+    // Somebody sent the signal: there is no address.
+    let sent = code <= 0;
     let page = PAGE_SIZE.load(Ordering::Acquire);
-    if let Some(slot) = WATCHED.iter().find(|slot| slot.holds(address)) {
+    if let Some(slot) = WATCHED.iter().find(|slot| !sent && slot.holds(address)) {
         slot.faulted.store(true, Ordering::Release);
         // SAFETY: the page lies in a mapping that this process made and still holds: a slot's
         // length is set after mapping and cleared before unmapping. It is read-only memory
@@ -175,7 +177,10 @@ extern "C" fn on_bus_error(
             }
         }
     }
-    // A fault cannot be ignored: the kernel ends the process there, too.
+    // A fault cannot be ignored, and a signal that was sent can.
+    if sent && BEFORE.get().is_some_and(|before| before.sa_sigaction == libc::SIG_IGN) {
+        return;
+    }
     let before =
         BEFORE.get().filter(|it| ![libc::SIG_DFL, libc::SIG_IGN].contains(&it.sa_sigaction));
     if let Some(before) = before {
@@ -193,12 +198,15 @@ extern "C" fn on_bus_error(
         }
         return;
     }
-    // SAFETY: as in `install_handler`; SIG_DFL is a valid action. The fault comes again and
-    // ends the process as it would have without this handler.
+    // SAFETY: as in `install_handler`; SIG_DFL is a valid action, and `raise` may be called in a handler. The fault comes
+    // again, or the signal is sent again, and ends the process as it would have without this handler.
     unsafe {
         let mut action: libc::sigaction = core::mem::zeroed();
         action.sa_sigaction = libc::SIG_DFL;
         libc::sigaction(libc::SIGBUS, &raw const action, core::ptr::null_mut());
+        if sent {
+            libc::raise(signal);
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! FORK        from this time on the number is a thread of this process; before, it was none of it
 //! any other   at this time the number is a thread of this process, which it was before already
 //! exec        the same, also just behind an EXIT of the number
-//! EXIT        the thread dies: it is of this process for 100 ms yet, and then the number is nobody's
+//! EXIT        the thread dies: it stays this process's for another 100 ms, then the number is nobody's
 //! ```
 //!
 //! The answer for a time is what the last record at or before it says. If there is none, what the

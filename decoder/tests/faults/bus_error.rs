@@ -48,6 +48,13 @@ fn faults_of_others_reach_the_handler_that_was_there_before() {
     let mut accesses = 0;
     decoder::for_each_access(recording.path(), |_| accesses += 1).expect("it is a recording");
     assert!(accesses > 0);
+    // SAFETY: the structure lives until the call returns, and all-zero bytes are a valid one.
+    let now = unsafe {
+        let mut now: libc::sigaction = core::mem::zeroed();
+        assert_eq!(libc::sigaction(libc::SIGBUS, core::ptr::null(), &raw mut now), 0);
+        now.sa_sigaction
+    };
+    assert_ne!(now, on_bus_error as *const () as usize, "the decoder's handler stands before it");
 
     // A mapping of the program's own loses its page.
     let file = tempfile::tempfile().expect("a file");

@@ -200,7 +200,8 @@ impl Live {
             .times
             .map(|(_, newest)| newest)
             .filter(|newest| last.is_none_or(|last| *newest > last));
-        self.pace(newest.or(last));
+        // A damaged time of a branch must not keep accesses waiting.
+        self.pace(last.or(newest));
         let mut counting = self.lock();
         counting.account.batch(batch);
         let mut repeats = core::mem::take(&mut counting.repeats);

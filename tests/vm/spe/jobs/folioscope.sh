@@ -65,7 +65,7 @@ fs_pid() {
 fs_stream() {
     begin
     note "folioscope record -o - -- work -s 1.5 -t 3 >$name.data"
-    folioscope record -o - -- work -s 1.5 -t 3 >"/out/$name.data"
+    folioscope record -o - -- work -s 1.5 -t 3 >"/out/$name.data" || echo "FAILED: $name: exit status $?"
 }
 fs_compact() { begin compact=1 budget=2500 burst=20; recorded --aux-size 64KiB -- work -s 1.5 -t 3 -m 100 -c 4; }
 fs_collide() { begin budget=2500 collide=2 burst=20; recorded --aux-size 64KiB -- work -s 1.5 -t 3; }
@@ -94,7 +94,7 @@ stopped_reader() {
     kill -STOP $recording
     sleep 0.5
     kill -CONT $recording
-    wait $recording
+    wait $recording || echo "FAILED: $name: exit status $?"
 }
 fs_stop_all() {
     begin budget=0 burst=8
@@ -116,7 +116,7 @@ fs_offline() {
     echo 0 >/sys/devices/system/cpu/cpu2/online
     sleep 1
     echo 1 >/sys/devices/system/cpu/cpu2/online
-    wait $recording
+    wait $recording || echo "FAILED: $name: exit status $?"
     wait
 }
 fs_late_cpu() {
@@ -129,7 +129,7 @@ fs_late_cpu() {
     recording=$!
     placed_records 1
     echo 1 >/sys/devices/system/cpu/cpu3/online
-    wait $recording
+    wait $recording || echo "FAILED: $name: exit status $?"
     wait
 }
 # CPU 0 may be offline where the kernel lets it: its name of the processor is another CPU's then.
@@ -154,7 +154,7 @@ fs_interrupted() {
     placed_records 1
     sleep 1
     kill -INT $recording
-    wait $recording
+    wait $recording || echo "FAILED: $name: exit status $?"
     wait
 }
 # Everything at once: CPUs come and go, rings are tiny, the reader is stopped, signals arrive.
@@ -180,7 +180,7 @@ fs_storm() {
         kill -WINCH $recording
         echo 1 >/sys/devices/system/cpu/cpu3/online
     done
-    wait $recording
+    wait $recording || echo "FAILED: $name: exit status $?"
     wait
 }
 fs_storm_1() { fs_storm; }
@@ -202,7 +202,7 @@ fs_spare() {
     recording=$!
     sleep 1
     taskset -c 2 work -s 2 -t 2 -f 2 -m 200 -c 2
-    wait $recording
+    wait $recording || echo "FAILED: $name: exit status $?"
 }
 
 doctor() {
@@ -261,8 +261,7 @@ serve() {
     wget -qO "/out/$name.overview" http://127.0.0.1:8080/api/v1/overview
     cat $debug/log >"/out/$name.log-then"
     kill -TERM $daemon
-    wait $daemon
-    echo "note: $name: the daemon ended with $?"
+    wait $daemon || echo "FAILED: $name: the daemon ended with $?"
     wait
 }
 serve_quiet() { others=0 serve; }

@@ -33,7 +33,7 @@ run() {
     note "$*"
     "$@"
     status=$?
-    [ $status = 0 ] || echo "$name: exit status $status"
+    [ $status = 0 ] || echo "note: $name: exit status $status"
     return $status
 }
 
