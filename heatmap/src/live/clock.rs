@@ -1,7 +1,7 @@
 //! The trace's own clock, cut into epochs.
 //!
 //! ```text
-//! an access of epoch e, while epoch `open` and the one behind it are open:
+//! a record of epoch e, while epoch `open` and the one behind it are open:
 //!     e <  open:         it is late, and counts in `open`
 //!     e <= open + 1:     it counts in e
 //!     else:              everything before e - 1 closes, and it counts in e

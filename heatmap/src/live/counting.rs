@@ -67,7 +67,7 @@ pub(super) struct Counting {
     pub(super) abandoned: bool,
     /// When something came last.
     pub(super) last_input: Option<Instant>,
-    /// When the first access was taken in, and its time.
+    /// When the first record was taken in, and its time.
     pub(super) start: Option<(Instant, u64)>,
     pub(super) stop: bool,
 }

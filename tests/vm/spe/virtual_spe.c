@@ -823,7 +823,7 @@ static int pfncounts_show(struct seq_file *s, void *v)
 }
 DEFINE_SHOW_ATTRIBUTE(pfncounts);
 
-/* Only when no event is open and no region registered. */
+/* Refused while pages are registered. No event may be open. */
 static ssize_t reset_write(struct file *file, const char __user *buf, size_t n, loff_t *pos)
 {
 	u32 i, kept = 0;

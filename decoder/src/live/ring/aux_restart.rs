@@ -10,7 +10,8 @@
 //! bytes, so the ring may still be full of bytes that came in between when the sign is seen: the
 //! kernel then leaves the unit off and writes no record (`perf_aux_output_begin` in
 //! `kernel/events/ring_buffer.c`, where `handle->size` is 0). Those bytes are out after the next
-//! pass, hence once more: a unit that is on is told in vain. If no sign came at all, a unit that
+//! pass, hence once more: a unit that is on by then publishes what it holds, where all CPUs are
+//! captured, since its event is disabled first (`OpenEvents::resume`). If no sign came at all, a unit that
 //! is off is quiet, and to publish turns it on too.
 
 use super::cpu_rings::Passed;
